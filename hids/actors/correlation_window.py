@@ -1,0 +1,210 @@
+"""CorrelationWindow: outcomes in, alerts and changed state out.
+
+    main --Outcome|Hole|Notice--> correlation window --Applied--> syscheck store --Applied--> ledger
+
+State    windows in memory; all that a batch touches leaves with it and is committed by the ledger.
+Order    per source by sequence; what comes too early is parked, what comes again is refused.
+A bug    ends the lane's process: the next lane loads the committed state and main sends again.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from hids.actors.stage import LoopActor, Mailbox
+from hids.core.correlate.alert import compose
+from hids.core.correlate.native import NO_RULE, Correlator
+from hids.core.correlate.sequence import Sequencer
+from hids.core.correlate.windows import WindowKey, Windows
+from hids.messages import (
+    Agent,
+    Applied,
+    Hole,
+    LogLine,
+    Notice,
+    Outcome,
+    OutcomeBody,
+    Progress,
+    RuleRow,
+    RuleTable,
+    SourceId,
+)
+from hids.ports import Clock, Emit
+
+_body_decoder = msgspec.msgpack.Decoder(OutcomeBody)
+
+
+class Recalled(NamedTuple):
+    """What the ledger remembers when the lane starts."""
+
+    progress: dict[str, Progress]
+    fired: dict[str, int]
+    next_alert: int
+    notices: dict[str, int]
+    """Highest committed notice by boot."""
+
+
+class CorrelationWindow(LoopActor):
+    """Apply outcomes one after another."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        recalled: Recalled,
+        load_window: Callable[[WindowKey], bytes | None],
+        table_of: Callable[[str], RuleTable],
+        knows: Callable[[str, bytes], bool],
+        clock: Clock,
+        emit: Emit[Applied],
+        *,
+        log_level: int,
+        budget_bytes: int,
+    ) -> None:
+        super().__init__(mailbox)
+        self._sequencer = Sequencer(recalled.progress)
+        self._fired = dict(recalled.fired)
+        self._number = recalled.next_alert
+        self._notices = dict(recalled.notices)
+        self._windows = Windows(load_window, budget_bytes)
+        self._correlator = Correlator(self._windows)
+        self._table_of = table_of
+        self._knows = knows
+        self._clock = clock
+        self._emit = emit
+        self._log_level = log_level
+
+    def on_receive(self, message: Outcome | Hole | Notice) -> None:
+        """Apply one message, and what was parked behind it."""
+        match message:
+            case Outcome():
+                ready = self._sequencer.offer(message)
+            case Hole():
+                after = self._sequencer.skip(message)
+                ready = after or []
+                if after is not None:
+                    self._emit(_hole(message, self._clock.now_ms()))
+            case Notice():
+                ready = []
+                self._notice(message)
+        for outcome in ready:
+            self._emit(self._apply(outcome))
+
+    def facts(self) -> dict[str, int]:
+        """Figures for `hidsctl status`."""
+        return {
+            "windows": len(self._windows),
+            "window_bytes": self._windows.bytes_held,
+            "spilled": self._windows.spilled,
+            "parked": self._sequencer.parked,
+            "repeated": self._sequencer.repeated,
+        }
+
+    def _notice(self, notice: Notice) -> None:
+        if notice.number <= self._notices.get(notice.boot, 0):
+            return
+        self._notices[notice.boot] = notice.number
+        self._emit(
+            Applied(
+                source=_derived("agent", notice.agent),
+                agent=notice.agent,
+                lines=(("agent", _agent_line(notice.text, notice.at_ms)),),
+                notice=notice.number,
+            )
+        )
+
+    def _apply(self, outcome: Outcome) -> Applied:
+        progress = Progress(
+            epoch=outcome.epoch, seq=outcome.first_seq + outcome.count - 1, chain=outcome.chain
+        )
+        if outcome.first_seq == 1 or outcome.epoch > 1:
+            # A batch of an epoch that was given up comes again under a new number: it is counted, not evaluated.
+            if self._knows(outcome.source, outcome.digest):
+                return Applied(
+                    source=outcome.source, agent=outcome.agent, progress=progress, counts={"known": outcome.count}
+                )
+        body = _body_decoder.decode(outcome.body)
+        tables = [self._table_of(name) for name in body.rulesets]
+        alerts: list[bytes] = []
+        counts = Counter(evaluated=outcome.count - len(body.dropped))
+        fired: dict[str, int] = {}
+        turn: Counter[int] = Counter()
+        now_ms = self._clock.now_ms()
+        for event in body.events:
+            table = tables[event.ruleset]
+            decision = self._correlator.decide(
+                table, body.residuals[event.residual], event, outcome.agent.id, now_ms
+            )
+            counts["late"] += decision.late
+            if decision.rule == NO_RULE:
+                continue
+            row = table.rules[decision.rule]
+            number_fired = self._fired[row.identity] = self._fired.get(row.identity, 0) + 1
+            fired[row.identity] = number_fired
+            if decision.silent:
+                counts["ignored"] += 1
+            elif self._is_told(row):
+                alerts.append(
+                    compose(
+                        outcome,
+                        event,
+                        row,
+                        ruleset=table.name,
+                        turn=turn[event.offset],
+                        number=self._number,
+                        fired=number_fired,
+                        timestamp=timestamp(event.at_ms),
+                        previous=decision.previous,
+                    )
+                )
+                turn[event.offset] += 1
+                self._number += 1
+        counts.update(f"dropped:{dropped.reason}" for dropped in body.dropped)
+        counts["alerts"] = len(alerts)
+        return Applied(
+            source=outcome.source,
+            agent=outcome.agent,
+            progress=progress,
+            digest=outcome.digest,
+            alerts=tuple(alerts),
+            state=self._windows.take_touched(),
+            fired=fired,
+            facts=body.facts,
+            dead=tuple((outcome.epoch, outcome.first_seq + dropped.offset, dropped) for dropped in body.dropped),
+            counts={what: n for what, n in counts.items() if n},
+        )
+
+    def _is_told(self, row: RuleRow) -> bool:
+        return row.level > 0 and row.log >= 0 and (row.log > 0 or row.level >= self._log_level)
+
+
+def timestamp(at_ms: int) -> str:
+    """Event time as Wazuh writes it, `2026-11-24T03:21:43.123+0000`, in the manager's zone."""
+    seconds, milliseconds = divmod(at_ms, 1000)
+    local = time.localtime(seconds)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{milliseconds:03d}{time.strftime('%z', local)}"
+
+
+def _hole(hole: Hole, now_ms: int) -> Applied:
+    text = f"lines lost: {hole.first} to {hole.last} of epoch {hole.epoch}: {hole.reason}"
+    return Applied(
+        source=hole.source,
+        agent=hole.agent,
+        progress=Progress(epoch=hole.epoch, seq=hole.last, chain=hole.chain),
+        hole=hole,
+        lines=(("agent", _agent_line(text, now_ms)),),
+        counts={"lost": hole.last - hole.first + 1},
+    )
+
+
+def _agent_line(text: str, at_ms: int) -> LogLine:
+    return LogLine(
+        location="hids-manager", text=text.encode(errors="replace"), at_ms=at_ms, read_ms=at_ms, kind="agent"
+    )
+
+
+def _derived(kind: str, agent: Agent) -> SourceId:
+    return SourceId(f"derived/{kind}/{agent.id}")
+

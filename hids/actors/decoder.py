@@ -1,0 +1,106 @@
+"""Decoder: jobs in, recognised lines out.
+
+    main --Job--> decoder --Recognition--> rule shard --Outcome--> main
+
+State    none that a restart loses; plans are read-only.
+Full     one job waits at most: the rule shard takes it before the next one is read.
+Bad line a batch that cannot be unpacked goes on with every line dropped as "malformed".
+A bug    ends the worker's process; main sends the job to another.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from hids.actors.stage import LoopActor, Mailbox
+from hids.core.rules.plan import Plan, Recognised
+from hids.core.wire.lines import unpack
+from hids.errors import RemoteProtocolError
+from hids.messages import Dropped, Job, LogLine
+from hids.ports import Emit
+
+Mark = Callable[[int, int], None]
+"""Notes in shared memory what is being worked on: (number of the job, offset of the line)."""
+
+MARK_EVERY = 31
+"""Offsets that have none of these bits are marked, unless every line is to be."""
+
+
+class Recognition(msgspec.Struct, frozen=True):
+    """decoder -> rule shard."""
+
+    job: Job
+    number: int
+    """Counts this worker's jobs, from 1."""
+    lines: tuple[LogLine, ...]
+    recognised: tuple[tuple[Recognised | None, ...], ...]
+    """For each ruleset, each line; None for what is no text or is set aside."""
+    dropped: tuple[Dropped, ...]
+
+
+class Decoder(LoopActor):
+    """Unpack a batch and recognise each line: header, program class, pattern answers."""
+
+    def __init__(
+        self, mailbox: Mailbox, plans: Sequence[Plan], mark: Mark, emit: Emit[Recognition]
+    ) -> None:
+        super().__init__(mailbox)
+        self._plans = tuple(plans)
+        self._mark = mark
+        self._emit = emit
+        self._number = 0
+
+    def on_receive(self, message: Job) -> None:
+        """One job in is one recognition out."""
+        self._number += 1
+        batch = message.batch
+        try:
+            lines = unpack(batch.data, batch.count)
+        except RemoteProtocolError as error:
+            dropped = tuple(
+                Dropped(offset, "malformed", str(error).encode() if offset == 0 else b"")
+                for offset in range(batch.count)
+            )
+            self._emit(Recognition(message, self._number, (), (), dropped))
+            return
+        if not is_derived(message):
+            lines = tuple(map(_without_facts, lines))
+        skip = set(message.skip)
+        self._emit(
+            Recognition(
+                job=message,
+                number=self._number,
+                lines=lines,
+                recognised=tuple(self._recognise(plan, message, lines, skip) for plan in self._plans),
+                dropped=tuple(Dropped(offset, "poison", lines[offset].text) for offset in sorted(skip)),
+            )
+        )
+
+    def _recognise(
+        self, plan: Plan, job: Job, lines: Sequence[LogLine], skip: set[int]
+    ) -> tuple[Recognised | None, ...]:
+        recognise, mark, careful = plan.recognise, self._mark, job.careful
+        result: list[Recognised | None] = []
+        for offset, line in enumerate(lines):
+            if careful or not offset & MARK_EVERY:
+                mark(self._number, offset)
+            if is_fact(job, line):
+                result.append(None)  # for the lane's syscheck store, not for the rules
+            else:
+                result.append(recognise(line) if offset not in skip else None)
+        return tuple(result)
+
+
+def is_derived(job: Job) -> bool:
+    """Whether the manager made these lines itself."""
+    return job.source.startswith("derived/")
+
+
+def is_fact(job: Job, line: LogLine) -> bool:
+    """Whether the line is a packed `FileFact` from an agent."""
+    return line.kind == "syscheck" and not is_derived(job)
+
+
+def _without_facts(line: LogLine) -> LogLine:
+    """An agent's line. `facts` go into alerts unread, so only the manager may set them."""
+    return msgspec.structs.replace(line, facts=b"") if line.facts else line

@@ -1,0 +1,252 @@
+"""Dispatcher: keeps every batch until it is committed, and gives it to a worker, and again when need be.
+
+    session --Job|Hole--> dispatcher --Job--> worker link --Outcome--> dispatcher --Outcome--> lane
+    monitor --Tell--> dispatcher --Notice--> lane;  lane --LaneReady|Committed--> dispatcher --> registers, outputs
+
+State    the jobs, holes and notices that are not committed. It is a significant child: its failure restarts workers,
+         lane and sessions with it, and agents send again what is not committed.
+Full     sessions respect the credit, so the bytes here are bounded by the credit pool.
+Order    first come, first served (credit shares the room); any worker may take any batch; the lane restores the order.
+Poison   a worker that dies on a job gets it again with every line marked; when it dies twice on the same line, that
+         line is set aside and the rest goes on.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from hids.actors.registers import ProgressRegister
+from hids.actors.stage import Control, LoopActor, Mailbox
+from hids.messages import (
+    Agent,
+    Committed,
+    DerivedBatch,
+    Hole,
+    Job,
+    LaneReady,
+    Notice,
+    Outboxed,
+    Outcome,
+    Progress,
+)
+from hids.ports import Clock
+
+log = structlog.get_logger()
+
+JOBS_A_WORKER = 2
+"""One running, one waiting."""
+
+
+class WorkerUp(Control):
+    """worker link -> dispatcher: a worker takes jobs."""
+
+    def __init__(self, worker: int, send: Callable[[Job], None]) -> None:
+        self.worker = worker
+        self.send = send
+
+
+class WorkerLost(Control):
+    """worker link -> dispatcher: the worker is gone."""
+
+    def __init__(self, worker: int, in_work: tuple[int, int] | None) -> None:
+        self.worker = worker
+        self.in_work = in_work
+        """(which of its jobs, counted from the oldest, offset of the line); None when that is not known."""
+
+
+class Tell(NamedTuple):
+    """anyone in main -> dispatcher: something about an agent that the rules shall see."""
+
+    agent: Agent
+    text: str
+
+
+class _State(Enum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    EVALUATED = "evaluated"
+
+
+class _Task:
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.state = _State.WAITING
+        self.suspect: int | None = None
+        """The marked line on which a worker died while all lines were marked."""
+
+    @property
+    def place(self) -> tuple[int, int]:
+        return self.job.batch.epoch, self.job.batch.first_seq
+
+
+class Dispatcher(LoopActor):
+    """Between the sessions, the workers and the lane."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        register: ProgressRegister,
+        lane: Mailbox,
+        outputs: tuple[Mailbox, ...],
+        clock: Clock,
+        boot: str,
+    ) -> None:
+        super().__init__(mailbox)
+        self._register = register
+        self._lane = lane
+        self._outputs = outputs
+        self._clock = clock
+        self._boot = boot
+        self._tasks: dict[str, dict[tuple[int, int], _Task]] = {}
+        self._ready: deque[_Task] = deque()
+        self._workers: dict[int, Callable[[Job], None]] = {}
+        self._running: dict[int, list[_Task]] = {}
+        self._holes: list[Hole] = []
+        self._notices: deque[Notice] = deque()
+        self._noticed = 0
+        self._poison = 0
+
+    def on_receive(
+        self, message: Job | Hole | Tell | Outcome | LaneReady | Committed | WorkerUp | WorkerLost
+    ) -> None:
+        """Keep, assign, forward or forget."""
+        match message:
+            case Job():
+                self._keep(message)
+            case Outcome():
+                self._evaluated(message)
+            case Committed():
+                self._committed(message)
+            case LaneReady():
+                self._resume(message)
+            case WorkerUp():
+                self._workers[message.worker] = message.send
+                self._running.setdefault(message.worker, [])
+            case WorkerLost():
+                self._lost(message)
+            case Hole():
+                self._holes.append(message)
+                self._lane.tell(message)
+            case Tell():
+                self._noticed += 1
+                notice = Notice(self._boot, self._noticed, message.agent, message.text, self._clock.now_ms())
+                self._notices.append(notice)
+                self._lane.tell(notice)
+        self._assign()
+
+    def facts(self) -> dict[str, int]:
+        """Figures for `hidsctl status`."""
+        return {
+            "uncommitted": sum(map(len, self._tasks.values())),
+            "waiting": len(self._ready),
+            "poison": self._poison,
+        }
+
+    # -- jobs
+
+    def _keep(self, job: Job) -> None:
+        tasks = self._tasks.setdefault(job.source, {})
+        task = _Task(job)
+        if task.place not in tasks:
+            tasks[task.place] = task
+            self._ready.append(task)
+
+    def _assign(self) -> None:
+        """Give jobs to the workers that have fewest."""
+        while self._ready and self._workers:
+            worker = min(self._workers, key=lambda number: len(self._running[number]))
+            if len(self._running[worker]) >= JOBS_A_WORKER:
+                return
+            task = self._ready.popleft()
+            if task.state is not _State.WAITING:
+                continue
+            task.state = _State.RUNNING
+            self._running[worker].append(task)
+            self._workers[worker](task.job)
+
+    def _evaluated(self, outcome: Outcome) -> None:
+        running = self._running.get(outcome.worker, [])
+        for task in running:
+            if task.job.source == outcome.source and task.place == (outcome.epoch, outcome.first_seq):
+                running.remove(task)
+                task.state = _State.EVALUATED
+                break
+        self._lane.tell(outcome)
+
+    def _lost(self, lost: WorkerLost) -> None:
+        """Send the worker's jobs to others, the one in work with more care."""
+        self._workers.pop(lost.worker, None)
+        tasks = self._running.pop(lost.worker, [])
+        if lost.in_work is not None and lost.in_work[0] < len(tasks):
+            self._suspect(tasks[lost.in_work[0]], lost.in_work[1])
+        for task in reversed(tasks):
+            task.state = _State.WAITING
+            self._ready.appendleft(task)
+
+    def _suspect(self, task: _Task, line: int) -> None:
+        job = task.job
+        if not job.careful:
+            task.job = msgspec.structs.replace(job, careful=True)
+        elif task.suspect != line:
+            task.suspect = line
+        else:
+            self._poison += 1
+            log.error("line set aside: it ends workers", source=job.source, seq=job.batch.first_seq + line)
+            task.suspect = None
+            task.job = msgspec.structs.replace(job, skip=(*job.skip, line))
+            self.mailbox.tell(
+                Tell(job.agent, f"worker died: line {job.batch.first_seq + line} of epoch {job.batch.epoch} is set aside")
+            )
+
+    # -- the lane
+
+    def _committed(self, message: Committed) -> None:
+        self._forget(message.progress)
+        self._derive(message.derived)
+        while self._notices and self._notices[0].number <= message.notices:
+            self._notices.popleft()
+        self._register.update(message.progress)
+        self._wake_outputs(message.outbox_next)
+
+    def _resume(self, ready: LaneReady) -> None:
+        """A new lane: it knows what is committed, all else goes to it again."""
+        self._forget(ready.progress)
+        for tasks in self._tasks.values():
+            for task in tasks.values():
+                if task.state is _State.EVALUATED:
+                    task.state = _State.WAITING
+                    self._ready.append(task)
+        self._derive(ready.derived)
+        for message in (*self._holes, *self._notices):
+            self._lane.tell(message)
+        self._register.update(ready.progress)
+        self._wake_outputs(ready.outbox_next)
+
+    def _wake_outputs(self, outbox_next: int) -> None:
+        for output in self._outputs:
+            if output.depth == 0:  # one that waits there will make it read all there is
+                output.tell(Outboxed(outbox_next))
+
+    def _derive(self, batches: tuple[DerivedBatch, ...]) -> None:
+        now_ms = self._clock.now_ms()
+        for derived in batches:
+            self._keep(Job(derived.source, derived.agent, derived.batch, now_ms))
+
+    def _forget(self, progress: dict[str, Progress]) -> None:
+        """Drop what is committed."""
+        for source, now in progress.items():
+            tasks = self._tasks.get(source, {})
+            done = [place for place in tasks if place <= (now.epoch, now.seq)]
+            for place in done:
+                tasks.pop(place).state = _State.EVALUATED
+            if not tasks:
+                self._tasks.pop(source, None)
+        self._holes = [hole for hole in self._holes if not _is_past(progress.get(hole.source), hole)]
+
+
+def _is_past(now: Progress | None, hole: Hole) -> bool:
+    return now is not None and (now.epoch, now.seq) >= (hole.epoch, hole.last)

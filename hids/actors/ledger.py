@@ -1,0 +1,193 @@
+"""Ledger: gathers what was thought through into groups, commits them, and says what is committed.
+
+    syscheck store --Applied--> ledger --Committed--> main
+    main --Cursors--> ledger
+
+State    the open group. A group is one transaction; `Committed` leaves after it.
+Full     the group closes at 8 MiB, or a few milliseconds after it was opened: while one commit waits for the disk,
+         the next group gathers.
+A bug    or a failed write ends the lane's process. Nothing is rolled back in memory: the next lane loads what is
+         committed and main sends the rest again.
+"""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+
+from hids.actors.stage import Control, LoopActor, Mailbox
+from hids.core.wire.lines import GENESIS, cut, link, pack
+from hids.messages import (
+    Agent,
+    Applied,
+    Batch,
+    Committed,
+    Cursors,
+    DerivedBatch,
+    FileFact,
+    LogLine,
+    SourceId,
+)
+from hids.ports import Clock, Emit, Group, LedgerStore
+
+GROUP_WAIT_S = 0.005
+"""How long a group gathers after its first message."""
+GROUP_BYTES = 8 * 1024 * 1024
+"""A group that has so many bytes of alerts and state closes at once."""
+
+WINDOW_LIFE_MS = 24 * 3600 * 1000
+"""Stored windows are kept this long after their newest event (hids.core.correlate.native.LATE_MAX_MS)."""
+HOUSEKEEPING_S = 60.0
+
+
+class Due(Control):
+    """timer -> ledger: the group has gathered long enough."""
+
+
+class Housekeeping(Control):
+    """timer -> ledger: forget old windows, keep the outbox within its budget."""
+
+
+class Ledger(LoopActor):
+    """The only writer of ledger.db."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        store: LedgerStore,
+        boot: str,
+        manager: Agent,
+        next_alert: int,
+        derived_ends: Mapping[str, tuple[int, bytes]],
+        outputs: tuple[str, ...],
+        clock: Clock,
+        emit: Emit[Committed],
+        baselined: Emit[Mapping[tuple[str, str], FileFact | None]],
+        *,
+        outbox_bytes: int,
+    ) -> None:
+        super().__init__(mailbox)
+        self._store = store
+        self._boot = boot
+        self._manager = manager
+        self._next_alert = next_alert
+        self._ends = dict(derived_ends)
+        self._cursors = dict.fromkeys(outputs, 0)
+        self._clock = clock
+        self._emit = emit
+        self._baselined = baselined
+        self._outbox_bytes = outbox_bytes
+        self._group = Group()
+        self._size = 0
+        self._lines: dict[tuple[str, Agent], list[LogLine]] = defaultdict(list)
+        self._notices = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._groups = 0
+        self._housekeeping = self.loop.call_later(HOUSEKEEPING_S, mailbox.tell, Housekeeping())
+
+    def on_receive(self, message: Applied | Cursors | Due | Housekeeping) -> None:
+        """Add to the open group; close it when it is time."""
+        match message:
+            case Applied():
+                self._add(message)
+            case Cursors():
+                self._move_cursors(message)
+            case Due():
+                self._timer = None
+                self._close()
+                return
+            case Housekeeping():
+                self._keep_house()
+        if self._size >= GROUP_BYTES:
+            self._close()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(GROUP_WAIT_S, self.mailbox.tell, Due())
+
+    def on_shutdown(self) -> None:
+        """Commit what is open, then stop."""
+        self._close()
+        self.stop()
+
+    def closing(self) -> None:
+        """No timer outlives this life."""
+        self._housekeeping.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def facts(self) -> dict[str, int]:
+        """Figures for `hidsctl status`."""
+        return {"groups": self._groups, "next_alert": self._next_alert}
+
+    def _add(self, applied: Applied) -> None:
+        group = self._group
+        group.alerts.extend(applied.alerts)
+        group.state.update(applied.state)
+        group.fired.update(applied.fired)
+        group.baselines.update(applied.baselines)
+        self._size += sum(map(len, applied.alerts)) + sum(len(data) for data, _ in applied.state.values())
+        if applied.progress is not None:
+            group.progress[applied.source] = applied.progress
+        if applied.digest:
+            group.digests.append((applied.source, applied.digest))
+        if applied.hole is not None:
+            group.holes.append(applied.hole)
+        group.dead.extend((applied.source, epoch, seq, dropped) for epoch, seq, dropped in applied.dead)
+        totals = Counter({(applied.source, what): n for what, n in applied.counts.items()})
+        group.counts = dict(Counter(group.counts) + totals)
+        for kind, line in applied.lines:
+            self._lines[kind, applied.agent].append(line)
+            self._size += len(line.text) + len(line.facts)
+        self._notices = max(self._notices, applied.notice)
+
+    def _move_cursors(self, cursors: Cursors) -> None:
+        for name, number in cursors.positions.items():
+            if name in self._cursors:
+                self._cursors[name] = number
+        self._group.cursors = dict(self._cursors)
+
+    def _close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        group, self._group, self._size = self._group, Group(), 0
+        group.derived = self._derive()
+        if self._notices:
+            group.notices = (self._boot, self._notices)
+        self._store.commit(group, self._next_alert)
+        self._next_alert += len(group.alerts)
+        self._groups += 1
+        if group.baselines:
+            self._baselined(group.baselines)
+        self._emit(
+            Committed(
+                progress=group.progress,
+                derived=tuple(group.derived),
+                notices=self._notices,
+                outbox_next=self._next_alert,
+            )
+        )
+
+    def _derive(self) -> list[DerivedBatch]:
+        """Turn gathered lines into numbered batches of their derived sources."""
+        batches: list[DerivedBatch] = []
+        for (kind, agent), lines in self._lines.items():
+            source = SourceId(f"derived/{kind}/{agent.id}")
+            seq, chain = self._ends.get(source, (0, GENESIS))
+            for part in cut(lines):
+                data = pack(part)
+                chain = link(chain, data)
+                batch = Batch(epoch=1, first_seq=seq + 1, count=len(part), chain=chain, data=data)
+                batches.append(DerivedBatch(source, agent, batch))
+                seq += len(part)
+            self._ends[source] = (seq, chain)
+        self._lines.clear()
+        return batches
+
+    def _keep_house(self) -> None:
+        now_ms = self._clock.now_ms()
+        self._store.expire(now_ms - WINDOW_LIFE_MS)
+        gone = self._store.trim_outbox(self._outbox_bytes)
+        if gone is not None:
+            text = f"alerts dropped: {gone[0]} to {gone[1]}: an output is too far behind"
+            line = LogLine("hids-manager", text.encode(), now_ms, now_ms, "agent")
+            self._lines["agent", self._manager].append(line)
+        self._housekeeping = self.loop.call_later(HOUSEKEEPING_S, self.mailbox.tell, Housekeeping())

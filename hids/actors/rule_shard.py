@@ -1,0 +1,116 @@
+"""RuleShard: recognised lines in, one outcome out.
+
+    decoder --Recognition--> rule shard --Outcome--> main
+
+State    none that a restart loses; plans and their caches are rebuilt.
+A bug    ends the worker's process; main sends the job to another.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from hids.actors.decoder import MARK_EVERY, Mark, Recognition, is_fact
+from hids.actors.stage import LoopActor, Mailbox
+from hids.core.rules.plan import Plan
+from hids.core.rules.render import tail
+from hids.messages import EventOut, Job, LogLine, Outcome, OutcomeBody, Residual
+from hids.ports import Emit
+
+AHEAD_MAX_MS = 5_000
+"""Event times further than this after the arrival are cut: no agent's clock reaches into the future."""
+
+TEXT_BYTES = 1_256
+"""What a composite's alert shows of a past log; OSSEC cuts there too (rule language 6.1)."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class RuleShard(LoopActor):
+    """Judge each line by every ruleset, and render what alerts may need."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        plans: Sequence[Plan],
+        mark: Mark,
+        emit: Emit[Outcome],
+        *,
+        worker: int,
+        manager: str,
+    ) -> None:
+        super().__init__(mailbox)
+        self._plans = tuple(plans)
+        self._mark = mark
+        self._emit = emit
+        self._worker = worker
+        self._manager = manager
+
+    def on_receive(self, message: Recognition) -> None:
+        """One recognition in is one outcome out."""
+        job, batch = message.job, message.job.batch
+        residuals: dict[Residual, int] = {}
+        events: list[EventOut] = []
+        for ruleset in range(len(self._plans)):
+            events += self._judge(message, ruleset, residuals)
+        if len(self._plans) > 1:
+            events.sort(key=lambda event: event.offset)
+        facts = tuple(
+            (offset, _event_time(job, line), line.text)
+            for offset, line in enumerate(message.lines)
+            if is_fact(job, line) and offset not in job.skip
+        )
+        body = OutcomeBody(
+            rulesets=tuple(plan.hash for plan in self._plans),
+            residuals=tuple(residuals),
+            events=tuple(events),
+            facts=facts,
+            dropped=message.dropped,
+        )
+        self._emit(
+            Outcome(
+                source=job.source,
+                agent=job.agent,
+                epoch=batch.epoch,
+                first_seq=batch.first_seq,
+                count=batch.count,
+                chain=batch.chain,
+                digest=hashlib.sha256(batch.data).digest()[:16],
+                worker=self._worker,
+                body=_encode(body),
+            )
+        )
+
+    def _judge(self, message: Recognition, ruleset: int, residuals: dict[Residual, int]) -> list[EventOut]:
+        job, plan = message.job, self._plans[ruleset]
+        if not message.recognised:
+            return []
+        judge, mark, careful = plan.judge, self._mark, job.careful
+        events: list[EventOut] = []
+        for offset, recognised in enumerate(message.recognised[ruleset]):
+            if careful or not offset & MARK_EVERY:
+                mark(message.number, offset)
+            if recognised is None:
+                continue
+            verdict = judge(recognised)
+            if verdict is None:
+                continue
+            line = message.lines[offset]
+            events.append(
+                EventOut(
+                    offset=offset,
+                    at_ms=_event_time(job, line),
+                    ruleset=ruleset,
+                    residual=residuals.setdefault(verdict.residual, len(residuals)),
+                    slots=verdict.slots,
+                    tail=tail(verdict.event, line, job.agent, self._manager),
+                    text=line.text[:TEXT_BYTES],
+                )
+            )
+        return events
+
+
+def _event_time(job: Job, line: LogLine) -> int:
+    """The line's time by the manager's clock, milliseconds UTC."""
+    return min(line.at_ms + job.clock_offset_ms, job.received_ms + AHEAD_MAX_MS)

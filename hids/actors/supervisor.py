@@ -1,0 +1,306 @@
+"""Supervisor: starts children in order, restarts those that fail, gives up upwards [Erlang/OTP's supervisor].
+
+    child --Exited--> supervisor;  whoever --StartChild/StopChild--> supervisor (dynamic children)
+
+State    the list of children; a new life of the supervisor starts all of them anew.
+Order    children start first to last and stop last to first: put the output end first.
+Limit    more than `restarts` failures of its children within `within_s`: it stops them and fails itself, which its
+         own supervisor counts. The root's failure ends the process with a status that the service manager restarts.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+from hids.actors.stage import Control, Exited, LoopActor, Mailbox, Shutdown, describe
+from hids.errors import ConfigError
+from hids.ports import Clock
+
+log = structlog.get_logger()
+
+Restart = Literal["permanent", "transient", "temporary"]
+"""Always; after failures only; never."""
+
+
+class Node:
+    """One place in the tree as `hidsctl status` shows it. Written by its supervisor, read on the same loop."""
+
+    def __init__(self, mailbox: Mailbox, kind: str) -> None:
+        self.mailbox = mailbox
+        self.kind = kind
+        self.state = "not started"
+        self.restarts = 0
+        self.last_failure: str | None = None
+        self.last_failure_ms: int | None = None
+        self.children: list[Node] = []
+        self.facts: Callable[[], dict[str, Any]] = dict
+        """What else is to be shown: pid, CPU, RSS, an agent's name."""
+
+    @property
+    def name(self) -> str:
+        """Unique among its siblings."""
+        return self.mailbox.name
+
+
+class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A child as data."""
+
+    node: Node
+    start: Callable[[Mailbox], object]
+    """Makes and starts one life that reads the mailbox. A raise here counts as a failure of the child."""
+    restart: Restart = "permanent"
+    significant: bool = False
+    """Its siblings cannot go on without what it knew: its failure is the supervisor's own."""
+    shutdown_s: float = 2.0
+    """How long an orderly stop may take."""
+    kill: Callable[[], None] | None = None
+    """Ends a child that did not stop in time (its process); without it the child is left behind."""
+
+
+class Intensity(msgspec.Struct, frozen=True, kw_only=True):
+    """When to give up, and how fast to try."""
+
+    restarts: int = 10
+    within_s: float = 10.0
+    first_backoff_s: float = 0.0
+    next_backoff_s: float = 0.1
+    max_backoff_s: float = 5.0
+
+
+class GaveUp(Exception):  # noqa: N818 - ends the supervisor's life; its text is the reason
+    """Too many restarts."""
+
+
+class StartChild(Control):
+    """Add a child and start it."""
+
+    def __init__(self, spec: ChildSpec) -> None:
+        self.spec = spec
+
+
+class StopChild(Control):
+    """Stop the child of that name and forget it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class _Retry(Control):
+    def __init__(self, name: str, life: int) -> None:
+        self.name = name
+        self.life = life
+
+
+class _Overdue(Control):
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class _Child:
+    def __init__(self, spec: ChildSpec) -> None:
+        self.spec = spec
+        self.running = False
+        self.timer: asyncio.TimerHandle | None = None
+        self.leaving = False
+
+
+class Supervisor(LoopActor):
+    """Keep children alive."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        node: Node,
+        specs: Sequence[ChildSpec],
+        clock: Clock,
+        intensity: Intensity | None = None,
+    ) -> None:
+        super().__init__(mailbox)
+        self._node = node
+        self._clock = clock
+        self._intensity = intensity or Intensity()
+        self._children: dict[str, _Child] = {}
+        self._failures: deque[float] = deque()
+        self._stopping = False
+        self._failing: GaveUp | None = None
+        node.children = []
+        try:
+            for spec in specs:
+                self._add(spec)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def on_receive(self, message: Any) -> None:
+        """React to a child's end, a request for a dynamic child, or one's own timers."""
+        match message:
+            case Exited():
+                self._exited(message)
+            case StartChild():
+                self._add(message.spec)
+            case StopChild():
+                self._dismiss(message.name)
+            case _Retry():
+                self._retry(message)
+            case _Overdue():
+                self._overdue(message.name)
+            case _:
+                raise TypeError(f"{self.mailbox.name} cannot handle {type(message).__name__}")
+
+    def on_shutdown(self) -> None:
+        """Stop children last to first, then stop."""
+        self._stopping = True
+        self._stop_next()
+
+    # -- starting
+
+    def _add(self, spec: ChildSpec) -> None:
+        if self._stopping:
+            return
+        name = spec.node.name
+        child = _Child(spec)
+        self._children[name] = child
+        self._node.children.append(spec.node)
+        spec.node.mailbox.on_exit = self.mailbox.tell
+        self._start(child)
+
+    def _start(self, child: _Child) -> None:
+        node = child.spec.node
+        child.timer = None
+        try:
+            child.spec.start(node.mailbox)
+        except ConfigError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the child's failure and is counted
+            self._failed(child, describe(error))
+        else:
+            child.running = True
+            node.state = "running"
+
+    def _retry(self, message: _Retry) -> None:
+        child = self._children.get(message.name)
+        if child is not None and not child.running and not self._stopping:
+            self._start(child)
+
+    # -- ending
+
+    def _exited(self, message: Exited) -> None:
+        child = self._children.get(message.name)
+        if child is None or message.life != child.spec.node.mailbox.life:
+            return
+        child.running = False
+        self._cancel(child)
+        if self._stopping or child.leaving:
+            child.spec.node.state = "stopped"
+            self._forget(child)
+            if self._stopping:
+                self._stop_next()
+        elif message.failure is not None:
+            self._failed(child, message.failure)
+        elif child.spec.restart == "permanent":
+            self._failed(child, "stopped by itself")
+        else:
+            child.spec.node.state = "stopped"
+            self._forget(child)
+
+    def _failed(self, child: _Child, failure: str) -> None:
+        node = child.spec.node
+        node.last_failure = failure
+        node.last_failure_ms = self._clock.now_ms()
+        if child.spec.restart == "temporary":
+            log.warning("child ended", child=node.name, reason=failure)
+            self._forget(child)
+            return
+        node.restarts += 1
+        now = self._clock.monotonic_s()
+        self._failures.append(now)
+        while self._failures and self._failures[0] < now - self._intensity.within_s:
+            self._failures.popleft()
+        if child.spec.significant or len(self._failures) > self._intensity.restarts:
+            node.state = "failed"
+            self._give_up(node, failure)
+            return
+        delay = self._backoff(len(self._failures))
+        node.state = f"restarting in {delay:g} s" if delay else "restarting"
+        log.warning("child failed, restarting", child=node.name, reason=failure, restarts=node.restarts, in_s=delay)
+        retry = _Retry(node.name, node.mailbox.life)
+        child.timer = self.loop.call_later(delay, self.mailbox.tell, retry)
+
+    def _backoff(self, failures: int) -> float:
+        if failures == 1:
+            return self._intensity.first_backoff_s
+        return min(self._intensity.next_backoff_s * 2 ** (failures - 2), self._intensity.max_backoff_s)
+
+    def _give_up(self, node: Node, failure: str) -> None:
+        self._failing = GaveUp(
+            f"{node.name} failed {len(self._failures)} times in {self._intensity.within_s:g} s, last: {failure}"
+        )
+        log.error("supervisor gives up", supervisor=self.mailbox.name, child=node.name, reason=failure)
+        self._stopping = True
+        self._stop_next()
+
+    def _dismiss(self, name: str) -> None:
+        child = self._children.get(name)
+        if child is not None and not child.leaving:
+            child.leaving = True
+            self._ask_to_stop(child)
+
+    def _stop_next(self) -> None:
+        """Stop the last child that is left; when there is none, end."""
+        for child in reversed(tuple(self._children.values())):
+            if child.running:
+                if not child.leaving:
+                    child.leaving = True
+                    self._ask_to_stop(child)
+                return
+            self._forget(child)
+        if self._failing is not None:
+            raise self._failing
+        self.stop()
+
+    def _ask_to_stop(self, child: _Child) -> None:
+        node = child.spec.node
+        if not child.running:
+            self._forget(child)
+            return
+        node.state = "stopping"
+        child.timer = self.loop.call_later(child.spec.shutdown_s, self.mailbox.tell, _Overdue(node.name))
+        node.mailbox.tell(Shutdown())
+
+    def _overdue(self, name: str) -> None:
+        child = self._children.get(name)
+        if child is None or not child.running:
+            return
+        log.warning("child did not stop in time", child=name, after_s=child.spec.shutdown_s)
+        if child.spec.kill is not None:
+            child.spec.kill()
+        child.running = False
+        self._forget(child)
+        if self._stopping:
+            self._stop_next()
+
+    def _forget(self, child: _Child) -> None:
+        self._cancel(child)
+        node = child.spec.node
+        self._children.pop(node.name, None)
+        if node in self._node.children and (child.leaving or child.spec.restart == "temporary"):
+            self._node.children.remove(node)
+
+    def _cancel(self, child: _Child) -> None:
+        if child.timer is not None:
+            child.timer.cancel()
+            child.timer = None
+
+    def _abandon(self) -> None:
+        """A child could not be started at all: end those that were."""
+        for child in self._children.values():
+            self._cancel(child)
+            child.spec.node.mailbox.on_exit = None
+            if child.running:
+                child.spec.node.mailbox.tell(Shutdown())
+
+

@@ -1,0 +1,83 @@
+"""SyscheckStore: what agents see of files in, changes as derived lines out.
+
+    correlation window --Applied--> syscheck store --Applied--> ledger
+
+State    the baseline is in ledger.db; here only what the open group changes in it.
+A bug    ends the lane's process, like all in the lane.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from hids.actors.stage import Control, LoopActor, Mailbox
+from hids.core.syscheck.change import compare
+from hids.messages import Applied, FileFact, Kind, LogLine
+from hids.ports import Emit
+
+_fact_decoder = msgspec.msgpack.Decoder(FileFact)
+
+
+class Baselined(Control):
+    """ledger -> syscheck store: these baselines are on disk."""
+
+    def __init__(self, baselines: Mapping[tuple[str, str], FileFact | None]) -> None:
+        self.baselines = baselines
+
+
+class SyscheckStore(LoopActor):
+    """Compare facts with the baseline, in the order in which they came."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        baseline: Callable[[str, str], FileFact | None],
+        emit: Emit[Applied],
+    ) -> None:
+        super().__init__(mailbox)
+        self._baseline = baseline
+        self._emit = emit
+        self._pending: dict[tuple[str, str], FileFact | None] = {}
+        self._seen = 0
+
+    def on_receive(self, message: Applied | Baselined) -> None:
+        """Add what the facts of one outcome mean, and hand on; or forget what is on disk by now."""
+        match message:
+            case Applied():
+                self._emit(self._compare(message) if message.facts else message)
+            case Baselined():
+                for where, fact in message.baselines.items():
+                    if where in self._pending and self._pending[where] is fact:
+                        del self._pending[where]
+
+    def facts(self) -> dict[str, int]:
+        """Figures for `hidsctl status`."""
+        return {"facts": self._seen, "pending": len(self._pending)}
+
+    def _compare(self, applied: Applied) -> Applied:
+        lines: list[tuple[Kind, LogLine]] = []
+        baselines: dict[tuple[str, str], FileFact | None] = {}
+        malformed = 0
+        for _offset, at_ms, packed in applied.facts:
+            try:
+                fact = _fact_decoder.decode(packed)
+            except msgspec.MsgspecError:
+                malformed += 1
+                continue
+            where = (applied.agent.id, fact.path)
+            before = self._pending[where] if where in self._pending else self._baseline(*where)
+            now = None if fact.gone else fact
+            self._pending[where] = baselines[where] = now
+            change = compare(before, fact)
+            if change is not None:
+                text = change.text.encode(errors="replace")
+                line = LogLine("syscheck", text, at_ms, at_ms, "syscheck", change.facts)
+                lines.append(("syscheck", line))
+        self._seen += len(applied.facts)
+        counts = dict(applied.counts)
+        counts["facts"] = len(applied.facts)
+        if malformed:
+            counts["dropped:malformed fact"] = malformed
+        return msgspec.structs.replace(
+            applied, facts=(), lines=applied.lines + tuple(lines), baselines=baselines, counts=counts
+        )

@@ -1,0 +1,258 @@
+"""The manager's side of joining: a port where anybody may connect, and the desk that answers.
+
+    connection --CaRequest | JoinRequest--> JoinListener --> JoinDesk --> Authority, Registry
+                                            one question, one answer, closed
+
+Strangers talk to this port, so all is bounded: connections, bytes and time. No connection outlives
+`TIMEOUT_S`, whatever its peer does or fails to do.
+"""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import assert_never
+
+import msgspec
+import structlog
+
+from hids.adapters.identity import ALPN
+from hids.adapters.pki import Authority
+from hids.adapters.registry import Newcomer, Registry
+from hids.core.wire.frames import FrameReader, frame
+from hids.errors import ConfigError, HidsError, JoinRefused, RemoteProtocolError
+from hids.messages import (
+    MAX_JOIN_BYTES,
+    AgentId,
+    CaAnswer,
+    CaRequest,
+    FromJoin,
+    JoinAnswer,
+    JoinRefusal,
+    JoinRequest,
+    ToJoin,
+)
+
+MAX_CONNECTIONS = 100
+TIMEOUT_S = 10.0
+"""From accepting a connection to its end, TLS handshake included."""
+
+Answer = Callable[[ToJoin, str], Awaitable[FromJoin]]
+"""Answers a question that came from this address."""
+
+_BACKLOG = 128
+_ACCEPT_PAUSE_S = 0.1
+"""Wait after a failed accept: out of descriptors, most likely, and trying at once would only burn the CPU."""
+
+_log = structlog.get_logger(__name__)
+_questions: msgspec.msgpack.Decoder[ToJoin] = msgspec.msgpack.Decoder(ToJoin)
+
+
+class JoinDesk:
+    """Answers who joins; use it on the registry's thread."""
+
+    def __init__(self, authority: Authority, registry: Registry, session_port: int) -> None:
+        self._authority = authority
+        self._registry = registry
+        self._session_port = session_port
+
+    def answer(self, message: ToJoin, peer_ip: str, now_ms: int) -> FromJoin:
+        """Show the CA, or take an agent in; a refusal is an answer.
+
+        Raises:
+            StoreError: the registry cannot be written.
+        """
+        match message:
+            case CaRequest():
+                return CaAnswer(pem=self._authority.ca_pem)
+            case JoinRequest():
+                try:
+                    return self._join(message, peer_ip, now_ms)
+                except JoinRefused as refusal:
+                    return JoinRefusal(reason=str(refusal))
+            case _:
+                assert_never(message)
+
+    def _join(self, request: JoinRequest, peer_ip: str, now_ms: int) -> JoinAnswer:
+        newcomer = Newcomer(
+            name=request.name,
+            machine_id=request.machine_id,
+            address=peer_ip,
+            os=request.os,
+            software=request.software,
+        )
+
+        def sign(agent_id: AgentId) -> bytes:
+            return self._authority.sign_agent(request.csr, agent_id, request.name)
+
+        row, certificate = self._registry.enrol(request.token, newcomer, now_ms, sign)
+        return JoinAnswer(
+            agent_id=row.id,
+            name=row.name,
+            certificate=certificate,
+            ca=self._authority.ca_pem,
+            session_port=self._session_port,
+        )
+
+
+class JoinListener:
+    """Takes questions on the joining port, on the running event loop."""
+
+    def __init__(self, max_connections: int = MAX_CONNECTIONS, timeout_s: float = TIMEOUT_S) -> None:
+        self._max_connections = max_connections
+        self._timeout_s = timeout_s
+        self._serving: set[asyncio.Task[None]] = set()
+        self._accepting: asyncio.Task[None] | None = None
+        self._listening: socket.socket | None = None
+        self.outcomes: Counter[str] = Counter()
+        """Connections by how they ended: "answered", "full", "timeout", "protocol", "network", "failed"."""
+
+    async def start(self, host: str, port: int, context: ssl.SSLContext, answer: Answer) -> int:
+        """Listen, and return the port, which is chosen by the system when `port` is 0.
+
+        Args:
+            host: an address of this machine; "" for all, IPv4 and IPv6.
+            port: 0 to 65535.
+            context: from `Authority.joining_context`.
+            answer: called once a connection at most.
+
+        Raises:
+            ConfigError: the port is in use, or the address is none of this machine.
+        """
+        self._listening = _listen(host, port)
+        self._accepting = asyncio.create_task(self._accept(self._listening, context, answer))
+        bound: int = self._listening.getsockname()[1]
+        return bound
+
+    async def stop(self) -> None:
+        """Close the port and all connections."""
+        tasks = {*self._serving, *({self._accepting} if self._accepting else ())}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # asyncio closes the sockets of aborted connections in its next round
+        if self._listening:
+            self._listening.close()
+
+    async def _accept(self, listening: socket.socket, context: ssl.SSLContext, answer: Answer) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, peer = await loop.sock_accept(listening)
+            except OSError as error:
+                _log.warning("joining port cannot accept", error=str(error))
+                await asyncio.sleep(_ACCEPT_PAUSE_S)
+                continue
+            if len(self._serving) >= self._max_connections:
+                connection.close()
+                self.outcomes["full"] += 1
+                continue
+            task = asyncio.create_task(self._serve(connection, _plain_ip(peer[0]), context, answer))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
+
+    async def _serve(
+        self, connection: socket.socket, ip: str, context: ssl.SSLContext, answer: Answer
+    ) -> None:
+        """See one connection through, and count how it ended."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._converse(connection, ip, context, answer)
+            outcome, why = "answered", ""
+        except TimeoutError:
+            outcome, why = "timeout", f"not done within {self._timeout_s:g} s"
+        except RemoteProtocolError as error:
+            outcome, why = "protocol", str(error)
+        except OSError as error:  # ssl.SSLError is one
+            outcome, why = "network", str(error)
+        except HidsError as error:
+            outcome, why = "failed", str(error)
+            _log.error("joining failed", ip=ip, error=why)
+        self.outcomes[outcome] += 1
+        _log.debug("joining connection ended", ip=ip, outcome=outcome, why=why)
+
+    async def _converse(
+        self, connection: socket.socket, ip: str, context: ssl.SSLContext, answer: Answer
+    ) -> None:
+        """Shake hands only now, so that connections which never do are counted and timed too."""
+        loop = asyncio.get_running_loop()
+        peer = _Peer()
+        plain, _ = await loop.connect_accepted_socket(lambda: peer, connection)
+        try:
+            tls = await loop.start_tls(
+                plain,
+                peer,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=self._timeout_s,
+                ssl_shutdown_timeout=self._timeout_s,
+            )
+            if tls is None:
+                raise RemoteProtocolError("the peer went away during the handshake")
+            question = await _question(peer, tls.get_extra_info("ssl_object"))
+            said = await answer(question, ip)
+            tls.write(frame(msgspec.msgpack.encode(said), MAX_JOIN_BYTES))
+            tls.close()
+            await peer.gone.wait()
+        finally:
+            plain.abort()
+
+
+class _Peer(asyncio.Protocol):
+    """Collects one frame, and notes when the connection is gone."""
+
+    def __init__(self) -> None:
+        self._frames = FrameReader(MAX_JOIN_BYTES)
+        self.frame: asyncio.Future[bytes | RemoteProtocolError] = asyncio.get_running_loop().create_future()
+        self.gone = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        if self.frame.done():
+            return  # one question a connection
+        try:
+            frames = self._frames.feed(data)
+        except RemoteProtocolError as error:
+            self.frame.set_result(error)
+        else:
+            if frames:
+                self.frame.set_result(frames[0])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.frame.done():
+            self.frame.set_result(
+                RemoteProtocolError(f"the peer closed before its question was complete ({exc})")
+            )
+        self.gone.set()
+
+
+async def _question(peer: _Peer, tls: ssl.SSLObject) -> ToJoin:
+    if tls.selected_alpn_protocol() != ALPN:
+        raise RemoteProtocolError(f"expected ALPN {ALPN!r}, got {tls.selected_alpn_protocol()!r}")
+    payload = await peer.frame
+    if isinstance(payload, RemoteProtocolError):
+        raise payload
+    try:
+        return _questions.decode(payload)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RemoteProtocolError(f"expected a question of the joining protocol: {error}") from error
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    both = not host and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both or ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+    except OSError as error:
+        what = f"joining port {host or '*'}:{port}: cannot listen: {error.strerror}"
+        if error.errno == errno.EADDRINUSE:
+            what += f"; see who has it with `ss -ltnp 'sport = :{port}'`, or choose another port"
+        raise ConfigError(what) from error
+    listening.settimeout(0)
+    return listening
+
+
+def _plain_ip(address: str) -> str:
+    """Write an IPv4 peer of a dual-stack socket as people do."""
+    return address.removeprefix("::ffff:") if "." in address else address

@@ -1,0 +1,1 @@
+"""Outputs: where committed alerts go."""

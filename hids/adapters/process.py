@@ -1,0 +1,118 @@
+"""Starts the manager's own processes, each at the other end of a socket pair."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+
+
+class Launched:
+    """A child process and our end of its socket. Seen from one thread."""
+
+    def __init__(self, popen: "subprocess.Popen[bytes]", sock: socket.socket) -> None:
+        self._popen = popen
+        self.sock = sock
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._popen.pid
+
+    def status(self) -> int | None:
+        """Exit status, -N when signal N killed it; None while it lives. Never waits."""
+        return self._popen.poll()
+
+    def kill(self) -> None:
+        """SIGKILL; harmless when it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            self._popen.kill()
+
+
+def launch(module: str, arguments: Sequence[str], *, datagrams: bool = False) -> Launched:
+    """Run `python -m module arguments`, with one end of a socket pair as its channel.
+
+    Args:
+        module: a module of ours with a `main`.
+        arguments: its options, without the descriptor and the parent's pid, which are added.
+        datagrams: keep message boundaries (SOCK_SEQPACKET), for sockets that carry descriptors.
+    """
+    kind = socket.SOCK_SEQPACKET if datagrams else socket.SOCK_STREAM
+    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+    option = "--control-fd" if datagrams else "--channel-fd"
+    try:
+        popen = subprocess.Popen(
+            [
+                *(sys.executable, "-m", module),
+                *(option, str(theirs.fileno()), "--parent", str(os.getpid())),
+                *arguments,
+            ],
+            stdin=subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),),
+        )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return Launched(popen, ours)
+
+
+def kill(self) -> None:
+        """SIGKILL; harmless when it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            self._popen.kill()
+
+
+def launch(module: str, arguments: Sequence[str], *, datagrams: bool = False) -> Launched:
+    """Run `python -m module arguments`, with one end of a socket pair as its channel.
+
+    Args:
+        module: a module of ours with a `main`.
+        arguments: its options, without the descriptor and the parent's pid, which are added.
+        datagrams: keep message boundaries (SOCK_SEQPACKET), for sockets that carry descriptors.
+    """
+    kind = socket.SOCK_SEQPACKET if datagrams else socket.SOCK_STREAM
+    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+    option = "--control-fd" if datagrams else "--channel-fd"
+    try:
+        popen = subprocess.Popen(
+            [
+                *(sys.executable, "-m", module),
+                *(option, str(theirs.fileno()), "--parent", str(os.getpid())),
+                *arguments,
+            ],
+            stdin=subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),),
+        )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return Launched(popen, ours)
+
+
+def shared_page(folder: str) -> IO[bytes]:
+    """An unnamed file of one page, to be mapped by two processes."""
+    page = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - its owner closes it
+    page.truncate(os.sysconf("SC_PAGESIZE"))
+    return page
+
+
+def kill(pid: int) -> None:
+    """SIGKILL a process that is not our own child; harmless when it has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def ended(status: int) -> str:
+    """An exit status in words."""
+    if status < 0:
+        try:
+            return f"killed by {signal.Signals(-status).name}"
+        except ValueError:
+            return f"killed by signal {-status}"
+    return f"exited with status {status}"

@@ -1,0 +1,396 @@
+"""Search index: `search.db`, where people look for alerts.
+
+It is an output like any other: it follows the outbox behind its own cursor, which moves in the transaction
+that adds the alerts, so each alert is in it exactly once. It may lag, and when it is damaged or of another
+version it is put aside and filled anew.
+
+Tables: `blocks` holds the alerts' JSON lines, packed some hundred together (zstd over one alert saves
+little); `alerts` what is filtered by, with one index that covers all of it in the order of time; `agents` and
+`groups` the names behind ids and rules; `alerts_text` the words (FTS5, without a copy of the text).
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+import zstandard
+from sqlite_utils import Database
+
+from hids.adapters.outbox import OutboxRow
+from hids.adapters.packed import unpack
+from hids.adapters.sqlite import is_damage
+from hids.core.alert.text import flat
+from hids.errors import StoreError
+
+VERSION = 1
+"""`user_version` of the file. Another one is not migrated but filled anew."""
+
+BLOCK_LINES = 128
+BLOCK_BYTES = 256 * 1024
+"""A block is cut at either. Showing one alert unpacks its block: well under a millisecond."""
+
+_CACHE_KIB = 32 * 1024
+_WAL_BYTES = 64 * 1024 * 1024
+_BUSY_WAIT_S = 5.0
+
+_SCHEMA = """
+    CREATE TABLE cursor(number INTEGER NOT NULL);
+    INSERT INTO cursor VALUES (0);
+    CREATE TABLE blocks(first INTEGER PRIMARY KEY, count INTEGER NOT NULL, data BLOB NOT NULL);
+    CREATE TABLE alerts(
+        number INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, level INTEGER NOT NULL, rule INTEGER NOT NULL,
+        agent TEXT NOT NULL);
+    CREATE INDEX alerts_by_time ON alerts(at_ms, level, rule, agent);
+    CREATE TABLE agents(id TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (id, name)) WITHOUT ROWID;
+    CREATE TABLE groups(name TEXT NOT NULL, rule INTEGER NOT NULL, PRIMARY KEY (name, rule)) WITHOUT ROWID;
+    CREATE VIRTUAL TABLE alerts_text USING fts5(words, content='', columnsize=0);
+"""
+
+_TERMS = re.compile(r'"([^"]*)"|(\S+)')
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class _Rule(msgspec.Struct):
+    level: int
+    id: str
+    description: str = ""
+    groups: tuple[str, ...] = ()
+
+
+class _Agent(msgspec.Struct):
+    id: str
+    name: str = ""
+
+
+class _Alert(msgspec.Struct):
+    """What the index needs to know of an alert."""
+
+    timestamp: str
+    rule: _Rule
+    agent: _Agent
+    id: str = ""
+    location: str = ""
+    full_log: str = ""
+    previous_output: str = ""
+    data: dict[str, Any] = {}
+
+
+_alert = msgspec.json.Decoder(_Alert)
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """Which alerts are looked for: those for which all that is given holds."""
+
+    since_ms: int | None = None
+    until_ms: int | None = None
+    """Event time, both ends included."""
+    level_min: int = 0
+    agent: str | None = None
+    """Id or name."""
+    rule: int | None = None
+    group: str | None = None
+    """One whole group name."""
+    text: str | None = None
+    """Words, all of which occur in the description, the logs, the agent's name, the location or a decoded
+    field's value, in any case. "Quoted words" stand beside each other; a word that ends in * is a
+    beginning."""
+    limit: int = 50
+    newest_first: bool = True
+    """In the order of event time; with `text` or `after_number` in the order of numbers, in which alerts
+    came."""
+    after_number: int | None = None
+    upto_number: int | None = None
+    """Nothing that was added later, so that a follower can go on behind it."""
+
+
+class SearchIndex:
+    """Writes `search.db`. For one thread, and the only writer of the file.
+
+    Hand it what `archive.rows_after(..., after=number, ...)` gives. When the file turns out to be damaged it
+    is put aside as `search.db.old`, `number` falls back to 0, and all is to be added again.
+
+    Args:
+        path: the file; its folder must exist.
+        newest: number of the newest alert that is committed. When the index knows more, it belongs to a
+        ledger that
+            is gone, and numbers will come again for other alerts: it is put aside.
+
+    Raises:
+        StoreError: the file cannot be made or opened.
+    """
+
+    def __init__(self, path: Path, newest: int) -> None:
+        self._path = path
+        self._pack = zstandard.ZstdCompressor(level=3)
+        try:
+            self._db, self.number = self._open()
+            if self.number > newest:
+                self._set_aside(f"it knows {self.number} alerts, the ledger {newest}")
+        except (sqlite3.Error, OSError) as error:
+            raise self._failure(error) from error
+
+    def add(self, rows: Sequence[OutboxRow]) -> None:
+        """Add the alerts above `number`, all in one transaction: group rows, it has a price of its own.
+
+        Raises:
+            StoreError: nothing was added (disk full, say): go on later, with what comes after `number` then.
+        """
+        lines = [numbered for row in rows for numbered in _numbered(row, self.number)]
+        if not lines:
+            return
+        try:
+            with self._db.atomic():
+                self._add(lines)
+                self._db.conn.execute("UPDATE cursor SET number = ?", (lines[-1][0],))
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise self._failure(error) from error
+            self._set_aside(str(error))
+            raise StoreError(
+                f"{self._path}: the search index was damaged, read again after {self.number}"
+            ) from error
+        self.number = lines[-1][0]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.conn.close()
+
+    def _failure(self, error: Exception) -> StoreError:
+        return StoreError(
+            f"{self._path}: the search index cannot be written: {error}; alerts are safe in the ledger and"
+            " the alert files, and are added once the cause is gone"
+        )
+
+    # -- the file --------------------------------------------------------------------------------------------
+
+    def _open(self) -> tuple[Database, int]:
+        """Open or make the file; the number is that of the last alert in it."""
+        db = Database(sqlite3.connect(self._path, timeout=_BUSY_WAIT_S, isolation_level=None))
+        try:
+            _tune(db)
+            version: int = db.conn.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0 and not db.table_names():
+                _make(db)
+            elif version != VERSION:
+                return self._again(db, f"it is of version {version}, this program writes {VERSION}")
+            return db, db.conn.execute("SELECT number FROM cursor").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                db.conn.close()
+                raise
+            return self._again(db, str(error))
+
+    def _set_aside(self, reason: str) -> None:
+        self._db, self.number = self._again(self._db, reason)
+
+    def _again(self, db: Database, reason: str) -> tuple[Database, int]:
+        """Put the file aside and make a new one."""
+        with suppress(sqlite3.Error):
+            db.conn.close()
+        aside = self._path.with_name(self._path.name + ".old")
+        self._path.replace(aside)
+        for suffix in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        log.error("search index is built anew", path=str(self._path), reason=reason, aside=str(aside))
+        return self._open()
+
+    # -- adding ----------------------------------------------------------------------------------------------
+
+    def _add(self, lines: list[tuple[int, bytes]]) -> None:
+        alerts: list[tuple[int, int, int, int, str]] = []
+        words: list[tuple[int, str]] = []
+        agents: set[tuple[str, str]] = set()
+        groups: set[tuple[str, int]] = set()
+        for number, line in lines:
+            try:
+                alert = _alert.decode(line)
+                rule, at = int(alert.rule.id), datetime.fromisoformat(alert.timestamp)
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # kept, though not found
+                log.error("alert cannot be indexed", number=number, error=str(error))  # noqa: TRY400
+                continue
+            alerts.append((number, int(at.timestamp() * 1000), alert.rule.level, rule, alert.agent.id))
+            words.append((number, _words(alert)))
+            agents.add((alert.agent.id, alert.agent.name))
+            groups.update((group, rule) for group in alert.rule.groups)
+        run = self._db.conn.executemany
+        run("INSERT INTO blocks VALUES (?, ?, ?)", self._blocks(lines))
+        run("INSERT INTO alerts VALUES (?, ?, ?, ?, ?)", alerts)
+        run("INSERT INTO alerts_text(rowid, words) VALUES (?, ?)", words)
+        run("INSERT OR IGNORE INTO agents VALUES (?, ?)", agents)
+        run("INSERT OR IGNORE INTO groups VALUES (?, ?)", groups)
+
+    def _blocks(self, lines: list[tuple[int, bytes]]) -> Iterator[tuple[int, int, bytes]]:
+        start = size = 0
+        for index, (number, line) in enumerate(lines):
+            full = index - start == BLOCK_LINES or size + len(line) > BLOCK_BYTES
+            if index > start and (full or number != lines[index - 1][0] + 1):
+                yield self._block(lines[start:index])
+                start, size = index, 0
+            size += len(line)
+        yield self._block(lines[start:])
+
+    def _block(self, lines: list[tuple[int, bytes]]) -> tuple[int, int, bytes]:
+        return lines[0][0], len(lines), self._pack.compress(b"\n".join(line for _, line in lines))
+
+
+class Search:
+    """Reads `search.db`, while it is being written. For one thread.
+
+    Each question is a short transaction of its own. Raises `StoreError` when there is no index or it is
+    damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise StoreError(f"{path}: there is no search index yet; it is made when the manager first runs")
+        self._path = path
+        self._block: tuple[int, list[bytes]] = (0, [])
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        try:
+            self._db = sqlite3.connect(uri, uri=True, timeout=_BUSY_WAIT_S, isolation_level=None)
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        try:
+            version = self._ask("PRAGMA user_version")[0][0]
+            if version != VERSION:
+                raise StoreError(
+                    f"{path}: the search index is of version {version}, this program reads {VERSION}"
+                )
+        except StoreError:
+            self._db.close()
+            raise
+
+    def find(self, query: Query) -> Iterator[tuple[int, bytes]]:
+        """Numbers and JSON lines (without newline) of the alerts that `query` asks for, in its order."""
+        sql, values = _select(query)
+        # Numbers first, blocks after: however slowly the caller takes them, no transaction stays open.
+        for (number,) in self._ask(sql, values):
+            if (line := self._line(number)) is not None:
+                yield number, line
+
+    def newest(self) -> int:
+        """Number of the last alert in the index; 0 for none."""
+        number: int = self._ask("SELECT number FROM cursor")[0][0]
+        return number
+
+    def version(self) -> tuple[int, int]:
+        """Changes when the file was written by someone else, or replaced by another one."""
+        with suppress(FileNotFoundError):
+            return self._path.stat().st_ino, self._ask("PRAGMA data_version")[0][0]
+        return 0, 0
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def _ask(self, sql: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        try:
+            with closing(self._db.execute(sql, values or {})) as found:
+                return found.fetchall()
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> StoreError:
+        return StoreError(f"{self._path}: the search index cannot be read: {error}")
+
+    def _line(self, number: int) -> bytes | None:
+        first, lines = self._block
+        if not first <= number < first + len(lines):
+            found = self._ask(
+                "SELECT first, count, data FROM blocks WHERE first <= :number ORDER BY first DESC LIMIT 1",
+                {"number": number},
+            )
+            if not found or number >= found[0][0] + found[0][1]:
+                return None  # the alert's time was up between the two questions
+            first, lines = found[0][0], self._lines(found[0][2])
+            self._block = first, lines
+        return lines[number - first]
+
+    def _lines(self, data: bytes) -> list[bytes]:
+        try:
+            return unpack(data).split(b"\n")
+        except ValueError as error:
+            raise StoreError(f"{self._path}: the search index is damaged: a block {error}") from error
+
+
+def _tune(db: Database) -> None:
+    db.conn.execute("PRAGMA synchronous = NORMAL")
+    db.conn.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+    db.conn.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+
+
+def _make(db: Database) -> None:
+    db.enable_wal()
+    with db.atomic():
+        for statement in _SCHEMA.split(";\n"):
+            db.conn.execute(statement)
+        db.conn.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _numbered(row: OutboxRow, after: int) -> Iterable[tuple[int, bytes]]:
+    start = max(row.first, after + 1)
+    return enumerate(row.after(start - 1).splitlines(), start)
+
+
+def _words(alert: _Alert) -> str:
+    return "\n".join(
+        (
+            alert.rule.description,
+            alert.id,
+            alert.agent.name,
+            alert.location,
+            alert.full_log,
+            alert.previous_output,
+            *(str(value) for _, value in flat(alert.data)),
+        )
+    )
+
+
+def _match(text: str) -> str:
+    """A user's words as an FTS5 query: every one quoted, so that none is taken for syntax."""
+    terms: list[str] = []
+    for quoted, bare in _TERMS.findall(text.replace("\0", " ")):
+        word = (quoted or bare).replace('"', '""')
+        terms.append(f'"{word}"*' if bare.endswith("*") else f'"{word}"')
+    return " ".join(terms) or '""'
+
+
+def _select(query: Query) -> tuple[str, dict[str, Any]]:
+    """The question for the numbers of alerts, and its values. Only constants become text of it."""
+    tests = {
+        "since_ms": "at_ms >= :since_ms",
+        "until_ms": "at_ms <= :until_ms",
+        "level_min": "level >= :level_min",
+        "rule": "rule = :rule",
+        "agent": "(agent = :agent OR agent IN (SELECT id FROM agents WHERE name = :agent))",
+        "group": "rule IN (SELECT rule FROM groups WHERE name = :group)",
+        "after_number": "number > :after_number",
+        "upto_number": "number <= :upto_number",
+    }
+    values: dict[str, Any] = {
+        name: value for name in (*tests, "limit") if (value := getattr(query, name)) is not None
+    }
+    for name, value in values.items():
+        if isinstance(value, str):  # a command line may hold bytes that are no UTF-8
+            values[name] = value.encode(errors="replace").decode()
+    where = [test for name, test in tests.items() if name in values]
+    order = "DESC" if query.newest_first else "ASC"
+    if query.text is not None:
+        values["text"] = _match(query.text.encode(errors="replace").decode())
+        where.append("alerts_text MATCH :text")
+        if query.since_ms is not None:  # spares the words of all that came before
+            where.append("alerts_text.rowid >= (SELECT min(number) FROM alerts WHERE at_ms >= :since_ms)")
+        # CROSS JOIN keeps the tables' order: words first, newest or oldest, until there are enough.
+        source, by = "alerts_text CROSS JOIN alerts ON number = alerts_text.rowid", "alerts_text.rowid"
+    else:
+        source, by = "alerts", "number" if query.after_number is not None else f"at_ms {order}, number"
+    conditions = " AND ".join(where)
+    sql = f"SELECT number FROM {source} WHERE {conditions} ORDER BY {by} {order} LIMIT :limit"  # noqa: S608
+    return sql, values

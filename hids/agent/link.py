@@ -1,0 +1,474 @@
+"""Link: the session with the manager, for as long as the agent lives.
+
+    spooler --Batch (asked)--> link ==TLS==> manager;   manager ==Ack==> link --trimmed--> spooler
+
+State    none: what is not acknowledged is in the spool and is sent again.
+Order    Hello, then batches and heartbeats in sequence. At most the manager's credit is under way, but always a batch.
+Away     a manager that is not there, refuses or falls silent is said once; trying goes on, with growing pauses.
+"""
+
+import asyncio
+import platform
+import random
+import socket
+import ssl
+from collections import deque
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+
+from hids import __version__
+from hids.actors.stage import Mailbox, Wake
+from hids.adapters.identity import Identity, client_context
+from hids.agent.collector import SourceState, TaskActor
+from hids.agent.config import address_of
+from hids.agent.spool import Numbers
+from hids.agent.spooler import AskNumbers, Desk, Fetch, OpenEpoch
+from hids.core.wire.frames import FrameReader, frame
+from hids.core.wire.session import PROTOCOL_VERSION
+from hids.errors import HidsError, RemoteProtocolError, StoreError
+from hids.messages import Ack, Batch, Bye, Heartbeat, Hello, NewEpoch, Refused, ToAgent, ToManager, Welcome
+from hids.ports import Clock
+
+log = structlog.get_logger()
+
+FETCH_BYTES = 1024 * 1024
+"""Batches in memory that wait for credit."""
+READ_LAG_MS = 1_000
+"""A line is noticed well within this after it was written; "read through" claims no more."""
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """How long to wait for what, in seconds."""
+
+    connect_s: float = 10.0
+    heartbeat_s: float = 10.0
+    silence_s: float = 60.0
+    """Nothing heard, or no progress while lines are out: the connection is dead."""
+    first_pause_s: float = 0.2
+    max_pause_s: float = 30.0
+    refused_pause_s: float = 60.0
+    """After a refusal that only a person can end."""
+    farewell_s: float = 1.5
+    """To deliver what is left when the agent stops."""
+
+
+class LinkState(msgspec.Struct):
+    """What `hids-agent status` shows of the link. Written by the link, read on the same loop."""
+
+    connected: bool = False
+    manager: str = ""
+    agent_id: str = ""
+    agent_name: str = ""
+    acked: int = 0
+    """Sequence that the manager committed last."""
+    problem: str = ""
+
+
+class _Lost(HidsError):
+    """The session is over; try again."""
+
+    def __init__(self, reason: str, pause_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.pause_s = pause_s
+        """None: the usual, growing one."""
+
+
+class _Sent(NamedTuple):
+    last_seq: int
+    size: int
+
+
+class Link(TaskActor):
+    """Bring what is in the spool to the manager."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        spool: Mailbox,
+        desk: Desk,
+        state: LinkState,
+        sources: dict[str, SourceState],
+        folder: Path,
+        machine_id: str,
+        clock: Clock,
+        address: str = "",
+        timing: Timing | None = None,
+    ) -> None:
+        """Args:
+        folder: where the identity is.
+        address: host:port instead of the identity's.
+        """
+        super().__init__(mailbox)
+        self._spool = spool
+        self._desk = desk
+        self._state = state
+        self._sources = sources
+        self._folder = folder
+        self._machine_id = machine_id
+        self._clock = clock
+        self._address = address
+        self._timing = timing or Timing()
+        self._stir = asyncio.Event()
+        self._stopping = False
+        self._pause_s = self._timing.first_pause_s
+        self._said = ""
+
+    def on_receive(self, message: Any) -> None:
+        """There is something new in the spool."""
+        match message:
+            case Wake():
+                self._stir.set()
+            case _:
+                super().on_receive(message)
+
+    def on_shutdown(self) -> None:
+        """Deliver what is left, for a moment, and say goodbye."""
+        self._stopping = True
+        self._stir.set()
+        self.loop.call_later(self._timing.farewell_s, super().on_shutdown)
+        if not self._state.connected:
+            super().on_shutdown()
+
+    async def run(self) -> None:
+        """Hold one session after the other."""
+        while not self._stopping:
+            try:
+                await self._session()
+            except _Lost as lost:
+                self._report(str(lost))
+                await self._rest(lost.pause_s)
+            except (OSError, StoreError, RemoteProtocolError, TimeoutError, asyncio.IncompleteReadError) as error:
+                self._report(_in_words(error))
+                await self._rest(None)
+            finally:
+                self._state.connected = False
+
+    async def _rest(self, pause_s: float | None) -> None:
+        if pause_s is None:
+            pause_s = self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads a fleet, hides nothing
+            self._pause_s = min(self._pause_s * 2, self._timing.max_pause_s)
+        if not self._stopping:
+            await asyncio.sleep(pause_s)
+
+    def _report(self, problem: str) -> None:
+        self._state.problem = problem
+        if problem != self._said:
+            self._said = problem
+            log.warning("no session with the manager, trying on", manager=self._state.manager, reason=problem)
+
+    async def _session(self) -> None:
+        identity = Identity.read(self._folder)
+        if identity is None:
+            raise _Lost(f"not joined: {Identity.file(self._folder)} is gone; run hids-agent join")
+        host, port = address_of(self._address) if self._address else (identity.manager, identity.port)
+        self._state.manager = f"{host}:{port}"
+        context = client_context(identity.ca, Identity.file(self._folder))
+        async with asyncio.timeout(self._timing.connect_s):
+            reader, writer = await asyncio.open_connection(host, port, ssl=context)
+        try:
+            await _Session(self, reader, writer).run()
+        finally:
+            writer.transport.abort()
+
+    # -- for the session
+
+    def welcomed(self, welcome: Welcome) -> None:
+        """The manager took us."""
+        self._pause_s = self._timing.first_pause_s
+        self._said = ""
+        self._state.connected = True
+        self._state.problem = ""
+        self._state.agent_id, self._state.agent_name = welcome.agent_id, welcome.agent_name
+        log.info(
+            "session with the manager", manager=self._state.manager, agent=welcome.agent_id, from_seq=welcome.from_seq
+        )
+
+    def committed(self, epoch: int, seq: int) -> None:
+        """The manager has all through `seq`."""
+        self._state.acked = seq
+        self._desk.trimmed = (epoch, seq)
+        self._spool.wake()
+
+    async def ask_numbers(self) -> Numbers:
+        """Numbers for a HELLO."""
+        numbers: Numbers = await self._spool.request(AskNumbers())
+        return numbers
+
+    async def open_epoch(self, after: int) -> None:
+        """Number the spool anew."""
+        await self._spool.request(OpenEpoch(after))
+
+    async def fetch(self, from_seq: int) -> tuple[Batch, ...]:
+        """The next batches; none when there are none."""
+        batches: tuple[Batch, ...] = await self._spool.request(Fetch(from_seq, FETCH_BYTES))
+        return batches
+
+    def hello(self, numbers: Numbers) -> Hello:
+        """Who we are and what we have."""
+        return Hello(
+            version=PROTOCOL_VERSION,
+            machine_id=self._machine_id,
+            epoch=numbers.epoch,
+            oldest=numbers.oldest,
+            next=numbers.next,
+            chain=numbers.oldest_chain,
+            clock_ms=self._clock.now_ms(),
+            previous_epoch=numbers.previous_epoch,
+            software=f"hids {__version__}",
+            os=os_name(),
+            hostname=socket.gethostname(),
+        )
+
+    def heartbeat(self, *, all_sent: bool, read_through_ms: int) -> Heartbeat:
+        """How we are. `read_through_ms` is what the last one said."""
+        now_ms = self._clock.now_ms()
+        if all_sent and not self._desk.stopped and all(source.idle for source in self._sources.values()):
+            read_through_ms = now_ms - READ_LAG_MS
+        return Heartbeat(
+            clock_ms=now_ms,
+            read_through_ms=read_through_ms,
+            spooled=self._desk.lines,
+            stopped=self._desk.stopped,
+        )
+
+    @property
+    def timing(self) -> Timing:
+        """How long to wait."""
+        return self._timing
+
+    @property
+    def stir(self) -> asyncio.Event:
+        """Set when there may be something to do."""
+        return self._stir
+
+    @property
+    def stopping(self) -> bool:
+        """The agent is about to end."""
+        return self._stopping
+
+    def now_s(self) -> float:
+        """Monotonic seconds."""
+        return self._clock.monotonic_s()
+
+    def has_more(self, next_seq: int) -> bool:
+        """Tell whether the spool holds lines from `next_seq` on."""
+        return self._desk.next > next_seq
+
+
+class _Session:
+    """One connection, from HELLO to its end."""
+
+    def __init__(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._link = link
+        self._reader = reader
+        self._writer = writer
+        self._frames = FrameReader()
+        self._decoder = msgspec.msgpack.Decoder(ToAgent)
+        self._arrived: deque[ToAgent] = deque()
+        self._failure: BaseException | None = None
+        self._epoch = 0
+        self._next = 0
+        self._credit = 0
+        self._fetched: deque[Batch] = deque()
+        self._out: deque[_Sent] = deque()
+        self._out_bytes = 0
+        self._read_through_ms = 0
+        now = link.now_s()
+        self._heard_s = now
+        self._progress_s = now
+        self._heartbeat_s = now + link.timing.heartbeat_s
+
+    async def run(self) -> None:
+        """Until the connection ends or the agent stops."""
+        await self._greet()
+        reading = asyncio.create_task(self._read())
+        try:
+            while not (self._link.stopping and self._all_done()):
+                self._link.stir.clear()
+                await self._obey()
+                if self._failure is not None:
+                    raise self._failure
+                if not await self._send_one():
+                    await self._wait()
+                self._check_alive()
+            await self._send(Bye())
+            await self._drain()
+        finally:
+            reading.cancel()
+
+    async def _greet(self) -> None:
+        numbers = await self._link.ask_numbers()
+        self._epoch = numbers.epoch
+        await self._send(self._link.hello(numbers))
+        async with asyncio.timeout(self._link.timing.connect_s):
+            while not self._arrived:
+                await self._take()
+        welcome = self._arrived.popleft()
+        if not isinstance(welcome, Welcome):
+            await self._handle(welcome)
+            raise RemoteProtocolError(f"expected a welcome, got {type(welcome).__name__}")
+        self._next, self._credit = welcome.from_seq, welcome.credit
+        self._link.welcomed(welcome)
+        if welcome.from_seq > numbers.oldest:
+            self._link.committed(self._epoch, welcome.from_seq - 1)
+
+    # -- hearing
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                await self._take()
+                self._heard_s = self._link.now_s()
+                self._link.stir.set()
+        except (OSError, RemoteProtocolError, _Lost) as error:
+            self._failure = error
+            self._link.stir.set()
+
+    async def _take(self) -> None:
+        data = await self._reader.read(65_536)
+        if not data:
+            raise _Lost("the manager closed the connection")
+        try:
+            self._arrived.extend(map(self._decoder.decode, self._frames.feed(data)))
+        except msgspec.MsgspecError as error:
+            raise RemoteProtocolError(f"the manager sent what is no message: {error}") from error
+
+    async def _obey(self) -> None:
+        while self._arrived:
+            await self._handle(self._arrived.popleft())
+
+    async def _handle(self, message: ToAgent) -> None:
+        match message:
+            case Ack():
+                self._acked(message)
+            case NewEpoch():
+                log.warning("the manager asks for a new epoch", reason=message.reason, epoch=self._epoch)
+                await self._link.open_epoch(message.after)
+                raise _Lost(f"new epoch: {message.reason}")
+            case Refused():
+                pause_s = message.retry_s or self._link.timing.refused_pause_s
+                raise _Lost(f"the manager refuses this agent: {message.reason}", pause_s)
+            case Welcome():
+                raise RemoteProtocolError("a second welcome in one session")
+
+    def _acked(self, ack: Ack) -> None:
+        self._credit = ack.credit
+        if ack.seq >= self._next:
+            raise RemoteProtocolError(f"line {ack.seq} was acknowledged, but only {self._next - 1} were sent")
+        moved = False
+        while self._out and self._out[0].last_seq <= ack.seq:
+            self._out_bytes -= self._out.popleft().size
+            moved = True
+        if moved:
+            self._progress_s = self._link.now_s()
+            self._link.committed(self._epoch, ack.seq)
+
+    # -- speaking
+
+    async def _send_one(self) -> bool:
+        """Send a heartbeat or a batch if one is due and may go; say whether something was sent."""
+        if self._link.now_s() >= self._heartbeat_s:
+            await self._send_heartbeat()
+            return True
+        if not self._fetched:
+            await self._fetch()
+        if not self._fetched:
+            return False
+        batch = self._fetched[0]
+        if self._out and self._out_bytes + len(batch.data) > self._credit:
+            return False
+        self._fetched.popleft()
+        if not self._out:
+            self._progress_s = self._link.now_s()
+        self._next = batch.first_seq + batch.count
+        self._out.append(_Sent(self._next - 1, len(batch.data)))
+        self._out_bytes += len(batch.data)
+        await self._send(batch)
+        return True
+
+    async def _fetch(self) -> None:
+        if not self._link.has_more(self._next):
+            return
+        batches = await self._link.fetch(self._next)
+        if batches and batches[0].epoch != self._epoch:
+            raise _Lost("the spool has a new epoch")
+        if not batches and self._link.has_more(self._next):
+            # The manager asks for the middle of a batch, or for what is gone: two histories. Start a new one.
+            await self._link.open_epoch(self._epoch)
+            raise _Lost(f"the manager asks for line {self._next}, where no batch begins; opened a new epoch")
+        self._fetched.extend(batches)
+
+    async def _send_heartbeat(self) -> None:
+        all_sent = not self._fetched and not self._link.has_more(self._next)
+        beat = self._link.heartbeat(all_sent=all_sent, read_through_ms=self._read_through_ms)
+        self._read_through_ms = beat.read_through_ms
+        self._heartbeat_s = self._link.now_s() + self._link.timing.heartbeat_s
+        await self._send(beat)
+
+    async def _send(self, message: ToManager) -> None:
+        self._writer.write(frame(msgspec.msgpack.encode(message)))
+        await self._drain()
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(self._link.timing.silence_s):
+                await self._writer.drain()
+        except TimeoutError as error:
+            raise _Lost("the manager takes nothing any more") from error
+
+    # -- time
+
+    async def _wait(self) -> None:
+        """Until something happens or a heartbeat is due."""
+        try:
+            async with asyncio.timeout(max(0.0, self._heartbeat_s - self._link.now_s())):
+                await self._link.stir.wait()
+        except TimeoutError:
+            pass
+
+    def _check_alive(self) -> None:
+        silence_s, now = self._link.timing.silence_s, self._link.now_s()
+        if now - self._heard_s > silence_s:
+            raise _Lost(f"the manager has been silent for {silence_s:g} s")
+        if self._out and now - self._progress_s > silence_s:
+            raise _Lost(f"the manager has committed nothing for {silence_s:g} s")
+
+    def _all_done(self) -> bool:
+        return not self._out and not self._fetched and not self._link.has_more(self._next)
+
+
+def os_name() -> str:
+    """The operating system in two words, e.g. "debian 12"."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        return platform.system().lower()
+    return f"{release.get('ID', 'linux')} {release.get('VERSION_ID', '')}".strip()
+
+
+def _in_words(error: BaseException) -> str:
+    """A failed connection, and what to do about it."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return (
+                "the manager's certificate is not of the CA that this agent joined: another manager, or someone in "
+                "between; join again if the manager was set up anew"
+            )
+        case ssl.SSLError():
+            return (
+                f"TLS: {error.reason or error}; does this manager know the agent's certificate? If it was removed, "
+                "join again with a new token"
+            )
+        case socket.gaierror():
+            return f"cannot find the manager's address: {error.strerror}"
+        case ConnectionRefusedError():
+            return "nobody listens there; is the manager running?"
+        case TimeoutError():
+            return "no answer; is a firewall in between?"
+        case OSError():
+            return error.strerror or str(error)
+        case _:
+            return str(error)

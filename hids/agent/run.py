@@ -1,0 +1,318 @@
+"""The agent as a whole: who hands to whom, signals, and status.json.
+
+    root ├─ spool      the lines on disk; started first, stopped last
+         ├─ link       the session with the manager
+         ├─ syscheck   where directories are configured
+         └─ one actor a source
+
+SIGTERM, SIGINT  stop reading, store what was read, deliver for a moment, end with 0.
+SIGHUP           read agent.toml again; sources and syscheck that changed are started anew.
+SIGUSR1          print every thread's stack to stderr.
+"""
+
+import asyncio
+import faulthandler
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from hids import __version__
+from hids.actors.stage import Exited, Mailbox, MailboxFull, Shutdown
+from hids.actors.supervisor import ChildSpec, Node, StartChild, StopChild, Supervisor
+from hids.adapters.files import private_folder, write_atomically
+from hids.adapters.identity import Identity
+from hids.agent.collector import IN_FLIGHT, SourceState
+from hids.agent.config import MAX_SOURCES, AgentConfig, SourceConfig, SyscheckConfig, load
+from hids.agent.journal import JournalReader
+from hids.agent.link import Link, LinkState, os_name
+from hids.agent.machine import machine_id
+from hids.agent.paths import Excluded
+from hids.agent.spooler import AGENT_LOCATION, Desk, Spooler, agent_line
+from hids.agent.syscheck import Syscheck
+from hids.agent.tail import FileTail
+from hids.errors import ConfigError, StoreError
+from hids.messages import Append
+from hids.ports import Clock
+
+log = structlog.get_logger()
+
+STATUS_S = 2.0
+STATUS_FILE = "status.json"
+_LOCK_FILE = "lock"
+_SPOOL_BOUND = IN_FLIGHT * (MAX_SOURCES + 1) + 64
+"""Room for all that collectors may have under way, and for the agent's own lines: nobody on the loop may wait."""
+_STOP_S = 3.0
+
+
+class NotJoined(ConfigError):
+    """This agent has no identity yet."""
+
+
+class Agent:
+    """One agent: its configuration, its state folder and its tree."""
+
+    def __init__(self, config_path: Path, folder: Path, clock: Clock) -> None:
+        """Raises:
+        ConfigError: agent.toml is wrong.
+        NotJoined: no identity in `folder`.
+        StoreError: the folder or what is in it cannot be used.
+        """
+        self._config_path = config_path
+        self._config = load(config_path)
+        self._folder = folder
+        self._clock = clock
+        if Identity.read(folder) is None:
+            raise NotJoined(
+                f"{folder}: this agent has not joined a manager; run hids-agent join (see hidsctl agent token)"
+            )
+        self._machine_id = machine_id(folder)
+        self._desk = Desk(self._config.spool.max_bytes)
+        self._spool = Mailbox("spool", _SPOOL_BOUND)
+        self._root = Node(Mailbox("hids-agent"), "supervisor")
+        self._link_state = LinkState()
+        self._sources: dict[str, SourceState] = {}
+        self._nodes: dict[str, Node] = {}
+        self._reloading: asyncio.Task[None] | None = None
+
+    async def run(self) -> int:
+        """Run until a signal ends it; returns the exit status: 0 in order, 1 when the tree gave up."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[str | None] = loop.create_future()
+        self._root.mailbox.on_exit = lambda exited: _tell_end(ended, exited)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number.name)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self._say(f"agent started: version {__version__} on {os_name()}")
+        Supervisor.start(self._root.mailbox, self._root, self._specs(), self._clock)
+        log.info("agent started", version=__version__, config=str(self._config_path), state=str(self._folder))
+        status = asyncio.create_task(self._keep_status())
+        failure = await ended
+        status.cancel()
+        self._write_status(self.status(running=False))
+        if failure is not None:
+            log.error("agent ends", reason=failure)
+            return 1
+        log.info("agent stopped")
+        return 0
+
+    def status(self, *, running: bool = True) -> dict[str, Any]:
+        """What `hids-agent status` shows."""
+        return {
+            "version": __version__,
+            "running": running,
+            "pid": os.getpid(),
+            "link": msgspec.to_builtins(self._link_state),
+            "spool": {
+                "lines": self._desk.lines,
+                "bytes": self._desk.bytes,
+                "max_bytes": self._desk.max_bytes,
+                "stopped": self._desk.stopped,
+            },
+            "sources": [msgspec.to_builtins(source) for source in self._sources.values()],
+            "tree": _tree(self._root),
+        }
+
+    # -- the tree
+
+    def _specs(self) -> list[ChildSpec]:
+        spool = ChildSpec(
+            node=Node(self._spool, "spool"),
+            start=lambda mailbox: Spooler.start(mailbox, self._folder / "spool.db", self._desk, self._clock),
+            shutdown_s=_STOP_S,
+        )
+        link = ChildSpec(node=Node(Mailbox("link"), "link"), start=self._start_link, shutdown_s=_STOP_S)
+        self._desk.link = link.node.mailbox
+        return [spool, link, *self._readers(self._config)]
+
+    def _start_link(self, mailbox: Mailbox) -> None:
+        Link.start(
+            mailbox,
+            self._spool,
+            self._desk,
+            self._link_state,
+            self._sources,
+            self._folder,
+            self._machine_id,
+            self._clock,
+            address=self._config.manager.address,
+        )
+
+    def _readers(self, config: AgentConfig) -> list[ChildSpec]:
+        readers = [self._source_spec(source) for source in config.source]
+        if config.syscheck.directories:
+            readers.insert(0, self._syscheck_spec(config.syscheck))
+        return readers
+
+    def _source_spec(self, source: SourceConfig) -> ChildSpec:
+        name = _name_of(source)
+
+        def start(mailbox: Mailbox) -> None:
+            state = self._state_of(name)
+            if source.format == "journal":
+                JournalReader.start(mailbox, self._spool, state, source, self._clock, self._say)
+            else:
+                FileTail.start(mailbox, self._spool, state, source, self._excluded(), self._clock, self._say)
+
+        return self._reader(name, "source", start)
+
+    def _syscheck_spec(self, config: SyscheckConfig) -> ChildSpec:
+        def start(mailbox: Mailbox) -> None:
+            Syscheck.start(
+                mailbox, self._spool, self._state_of("syscheck"), config, self._excluded(), self._clock, self._say
+            )
+
+        return self._reader("syscheck", "syscheck", start)
+
+    def _reader(self, name: str, kind: str, start: Callable[[Mailbox], None]) -> ChildSpec:
+        node = Node(Mailbox(name), kind)
+        self._nodes[name] = node
+        self._desk.routes[name] = node.mailbox
+        return ChildSpec(node=node, start=start)
+
+    def _state_of(self, name: str) -> SourceState:
+        state = SourceState(name=name)
+        self._sources[name] = state
+        return state
+
+    def _excluded(self) -> Excluded:
+        return Excluded([self._folder, *self._config.exclude])
+
+    def _say(self, text: str) -> None:
+        """Put a line of the agent itself into the spool."""
+        try:
+            self._spool.tell(
+                Append(source=AGENT_LOCATION, lines=(agent_line(text, self._clock.now_ms()),), positions={})
+            )
+        except MailboxFull:
+            log.error("the spool does not keep up, a line of the agent is lost", text=text)
+
+    # -- signals
+
+    def _stop(self, reason: str) -> None:
+        self._say(f"agent stopped: {reason}")
+        self._root.mailbox.tell(Shutdown())
+
+    def _reload(self) -> None:
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.create_task(self._take_config())
+
+    async def _take_config(self) -> None:
+        try:
+            new = load(self._config_path)
+        except ConfigError as error:
+            log.error("configuration refused, the old one stays", reason=str(error))
+            return
+        old, self._config = self._config, new
+        self._desk.max_bytes = new.spool.max_bytes
+        self._spool.wake()
+        before, after = _parts(old), _parts(new)
+        if old.exclude != new.exclude:
+            before = {}  # all readers hold the old list
+        leaving = [name for name in self._nodes if name not in after or before.get(name) != after[name]]
+        await self._dismiss(leaving)
+        started = [spec for spec in self._readers_named(new, after.keys() - self._nodes.keys())]
+        for spec in started:
+            self._root.mailbox.tell(StartChild(spec))
+        if new.manager != old.manager:
+            log.warning("the manager's address is taken at the next start", address=new.manager.address)
+        log.info("configuration taken", stopped=len(leaving), started=len(started))
+
+    async def _dismiss(self, names: list[str]) -> None:
+        """Stop readers, and wait until they have: two lives must not read one file."""
+        nodes = [self._nodes.pop(name) for name in names]
+        for name in names:
+            self._root.mailbox.tell(StopChild(name))
+        while any(node in self._root.children for node in nodes):
+            await asyncio.sleep(0.02)
+        for name in names:
+            self._sources.pop(name, None)
+
+    def _readers_named(self, config: AgentConfig, names: set[str]) -> list[ChildSpec]:
+        specs = [self._source_spec(source) for source in config.source if _name_of(source) in names]
+        if "syscheck" in names:
+            specs.append(self._syscheck_spec(config.syscheck))
+        return specs
+
+    # -- status
+
+    async def _keep_status(self) -> None:
+        written: dict[str, Any] = {}
+        while True:
+            status = self.status()
+            if status != written:
+                self._write_status(status)
+                written = status
+            await asyncio.sleep(STATUS_S)
+
+    def _write_status(self, status: dict[str, Any]) -> None:
+        try:
+            write_atomically(self._folder / STATUS_FILE, msgspec.json.encode({**status, "at_ms": self._clock.now_ms()}))
+        except StoreError as error:
+            log.warning("status not written", reason=str(error))
+
+
+def lock(folder: Path) -> int:
+    """Hold the state folder for this process; returns the descriptor that holds it.
+
+    Raises:
+        StoreError: another agent runs with it, or the folder cannot be used.
+    """
+    private_folder(folder)
+    path = folder / _LOCK_FILE
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot open: {error.strerror}; run the agent as the folder's owner") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StoreError(f"{folder}: another hids-agent runs with this state folder; stop it or name another one") from error
+    return descriptor
+
+
+def run(config_path: Path, folder: Path, clock: Clock) -> int:
+    """Run an agent in this process until it ends; returns its exit status."""
+    faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
+    held = lock(folder)
+    try:
+        return asyncio.run(Agent(config_path, folder, clock).run())
+    finally:
+        os.close(held)
+
+
+def _tell_end(ended: "asyncio.Future[str | None]", exited: Exited) -> None:
+    if not ended.done():
+        ended.set_result(exited.failure)
+
+
+def _name_of(source: SourceConfig) -> str:
+    return "journald" if source.format == "journal" else f"source {source.path}"
+
+
+def _parts(config: AgentConfig) -> dict[str, SourceConfig | SyscheckConfig]:
+    parts: dict[str, SourceConfig | SyscheckConfig] = {_name_of(source): source for source in config.source}
+    if config.syscheck.directories:
+        parts["syscheck"] = config.syscheck
+    return parts
+
+
+def _tree(node: Node) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "kind": node.kind,
+        "state": node.state,
+        "depth": node.mailbox.depth,
+        "bound": node.mailbox.bound,
+        "handled": node.mailbox.handled,
+        "restarts": node.restarts,
+        "last_failure": node.last_failure,
+        "children": [_tree(child) for child in node.children],
+    }

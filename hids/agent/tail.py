@@ -1,0 +1,391 @@
+"""Tail: the files of one [[source]], line by line, from the saved position, through every kind of rotation.
+
+    kernel --inotify--> tail --Append--> spool
+
+State    none that a restart loses: each file's position is stored with the lines before it.
+Idle     no polling: directories and files are watched. Notifications wait LINGER_S, so that a burst is read once.
+Rotated  a file that lost its name is read on until it is deleted or silent for DEPARTED_S; the new one starts at 0.
+Emptied  a file that is shorter than the position, or whose first bytes changed, starts over (copytruncate).
+Bad file one that cannot be read is said once, as a warning and as a line of the agent, and tried again.
+"""
+
+import asyncio
+import glob
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+import msgspec
+import structlog
+
+from hids.actors.stage import Mailbox
+from hids.agent.collector import Collector, SourceState
+from hids.agent.config import SourceConfig, has_glob
+from hids.agent.paths import Excluded, shown
+from hids.agent.spooler import Recall
+from hids.agent.tailed import Position, TailedFile
+from hids.agent.watch import CONTENT, ENTRIES, IGNORED, OVERFLOWED, Event, Watcher, WatchError
+from hids.ports import Clock
+
+log = structlog.get_logger()
+
+LINGER_S = 0.03
+"""A busy file wakes us at most 33 times a second; a line waits this long at most."""
+DEPARTED_S = 60.0
+"""Daemons write to the old file until they are told to open the new one."""
+RETRY_S = 60.0
+MAX_FILES = 1_000
+"""Files of one source. Each costs a descriptor and a watch."""
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+
+FileId = tuple[int, int]
+"""(device, inode)"""
+
+
+class FileTail(Collector):
+    """Read the files that match one path or glob."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        spool: Mailbox,
+        state: SourceState,
+        config: SourceConfig,
+        excluded: Excluded,
+        clock: Clock,
+        say: Callable[[str], None],
+    ) -> None:
+        """Args:
+        say: makes a line in which the agent speaks of itself.
+        """
+        super().__init__(mailbox, spool, state)
+        self._config = config
+        self._excluded = excluded
+        self._clock = clock
+        self._say = say
+        self._prefix = f"tail:{shown(config.path)}//"
+        self._files: dict[FileId, TailedFile] = {}
+        self._watches: dict[int, FileId] = {}
+        self._folders: dict[str, int] = {}
+        self._ready: dict[FileId, None] = {}
+        self._troubles: dict[str, str] = {}
+        self._look_around = True
+        self._stir = asyncio.Event()
+        self._stir_timer: asyncio.TimerHandle | None = None
+        self._retry_timer: asyncio.TimerHandle | None = None
+        self._watcher: Watcher | None = None
+
+    def closing(self) -> None:
+        """Close all files and watches."""
+        super().closing()
+        for timer in (self._stir_timer, self._retry_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._watcher is not None:
+            self._watcher.close()
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        self._watcher = Watcher(self.loop, self._on_events)
+        saved = await self._spool.request(Recall(self._prefix))
+        await self._resume(saved)
+        while True:
+            if self._look_around:
+                self._look_around = False
+                await self._look(new_since_start=True)
+            if self._ready:
+                await self._read_next()
+                continue
+            await self.all_stored()
+            self._state.idle = not self._ready and not self._look_around
+            await self._stir.wait()
+            self._stir.clear()
+            self._state.idle = False
+
+    # -- notifications
+
+    def _on_events(self, events: list[Event]) -> None:
+        now = self._clock.monotonic_s()
+        for event in events:
+            file_id = self._watches.get(event.wd)
+            if event.mask & IGNORED:
+                self._forget_watch(event.wd)
+            elif event.mask & OVERFLOWED:
+                self._look_around = True
+                for each in self._files:
+                    self._mark_ready(each, now)
+            elif file_id is None:
+                self._look_around = True
+            else:
+                self._mark_ready(file_id, now)
+                self._look_around |= not event.mask & 0x2  # IN_MODIFY alone changes no name
+        if self._stir_timer is None:
+            self._stir_timer = self.loop.call_later(LINGER_S, self._stir_now)
+
+    def _stir_now(self) -> None:
+        self._stir_timer = None
+        self._stir.set()
+
+    def _mark_ready(self, file_id: FileId, now_s: float) -> None:
+        file = self._files.get(file_id)
+        if file is not None:
+            if file.behind_since is None:
+                file.behind_since = now_s
+            self._ready[file_id] = None
+
+    def _forget_watch(self, wd: int) -> None:
+        self._watches.pop(wd, None)
+        for folder, number in tuple(self._folders.items()):
+            if number == wd:
+                del self._folders[folder]
+                self._look_around = True
+
+    def _come_back_in(self, seconds: float) -> None:
+        """Look around again after a while, without a notification."""
+        if self._retry_timer is None:
+            self._retry_timer = self.loop.call_later(seconds, self._come_back)
+
+    def _come_back(self) -> None:
+        self._retry_timer = None
+        self._look_around = True
+        self._stir.set()
+
+    # -- which files
+
+    async def _resume(self, saved: dict[str, bytes]) -> None:
+        """Open what an earlier life was reading, wherever it is now; find out what is new since."""
+        first_time = self._prefix not in saved
+        lost: dict[str, bytes | None] = {}
+        for key, value in saved.items():
+            if key != self._prefix and not self._reopen(msgspec.msgpack.decode(value, type=Position)):
+                lost[key] = None
+        self._look_around = False
+        await self._look(new_since_start=not first_time)
+        await self.put((), {**lost, self._prefix: b"\x01"})
+
+    def _reopen(self, position: Position) -> bool:
+        for path in _where_is(position):
+            file = self._open(path, location=os.fsdecode(position.path))
+            if file is None:
+                continue
+            if (file.device, file.inode) not in self._files and file.fits(position):
+                file.go_to(position)
+                file.path = path
+                self._add(file)
+                return True
+            file.close()
+        return False
+
+    async def _look(self, *, new_since_start: bool) -> None:
+        """Compare what matches the path with what is open."""
+        self._watch_folders()
+        here: set[FileId] = set()
+        for path in self._matches():
+            file_id = self._identify(path)
+            if file_id is None:
+                continue
+            here.add(file_id)
+            known = self._files.get(file_id)
+            if known is not None:
+                known.path, known.departed_s = path, None
+            elif len(self._files) < MAX_FILES:
+                await self._begin(path, new_since_start=new_since_start)
+            else:
+                self._trouble(path, f"more than {MAX_FILES} files match {self._config.path}")
+        await self._part_with(here)
+        if self._troubles:
+            self._come_back_in(RETRY_S)
+        self._show()
+
+    def _matches(self) -> Iterator[str]:
+        if not has_glob(self._config.path):
+            found = [self._config.path] if os.path.lexists(self._config.path) else []
+        else:
+            found = sorted(glob.glob(self._config.path, recursive=False))
+        for gone in self._troubles.keys() - {*found, self._config.path}:
+            del self._troubles[gone]
+        return (path for path in found if not path.endswith(_COMPRESSED) and path not in self._excluded)
+
+    def _identify(self, path: str) -> FileId | None:
+        try:
+            info = os.stat(path)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):  # a dangling link waits for its target
+                self._trouble(path, error.strerror or str(error))
+            return None
+        if not stat.S_ISREG(info.st_mode):
+            self._trouble(path, "not a regular file")
+            return None
+        return info.st_dev, info.st_ino
+
+    async def _begin(self, path: str, *, new_since_start: bool) -> None:
+        """Open a file that was not read before."""
+        file = self._open(path, location=path)
+        if file is None:
+            return
+        if not new_since_start and self._config.from_ == "end":
+            file.go_to_end()
+        elif new_since_start:
+            file.behind_since = self._clock.monotonic_s()
+        self._add(file)
+        await self.put((), {self._key(file): msgspec.msgpack.encode(file.position)})
+
+    def _open(self, path: str, location: str) -> TailedFile | None:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._trouble(path, error.strerror or str(error))
+            return None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            return None
+        if self._troubles.pop(path, None) is not None:
+            log.info("source readable again", path=shown(path))
+        return TailedFile(descriptor, path, shown(location))
+
+    def _add(self, file: TailedFile) -> None:
+        file_id = file.device, file.inode
+        self._files[file_id] = file
+        self._ready[file_id] = None
+        wd = self._watch(file.watched_as(), CONTENT)
+        if wd is not None:
+            self._watches[wd] = file_id
+
+    async def _part_with(self, here: set[FileId]) -> None:
+        """Let go of files that no path leads to any more, once they have been read and are silent."""
+        now = self._clock.monotonic_s()
+        for file_id, file in tuple(self._files.items()):
+            if file_id in here:
+                continue
+            if file.departed_s is None:
+                file.departed_s = now
+            self._ready[file_id] = None
+            if not file.is_gone():
+                self._come_back_in(DEPARTED_S)
+
+    async def _let_go(self, file_id: FileId) -> None:
+        file = self._files.pop(file_id)
+        for wd, watched in tuple(self._watches.items()):
+            if watched == file_id and self._watcher is not None:
+                self._watcher.remove(wd)
+                del self._watches[wd]
+        file.close()
+        await self.put((), {self._key(file): None})
+        self._show()
+
+    def _watch_folders(self) -> None:
+        wanted = watch_points(self._config.path)
+        for folder in wanted - self._folders.keys():
+            wd = self._watch(folder, ENTRIES)
+            if wd is not None:
+                self._folders[folder] = wd
+        for folder in self._folders.keys() - wanted:
+            if self._watcher is not None:
+                self._watcher.remove(self._folders.pop(folder))
+
+    def _watch(self, path: str, mask: int) -> int | None:
+        try:
+            return self._watcher.add(path, mask) if self._watcher is not None else None
+        except WatchError as error:
+            self._trouble(self._config.path, str(error))
+            return None
+
+    def _trouble(self, path: str, reason: str) -> None:
+        """Say once that a file cannot be read."""
+        if self._troubles.get(path) != reason:
+            self._troubles[path] = reason
+            log.warning("source unreadable", path=shown(path), reason=reason)
+            self._say(f"source unreadable: {shown(path)}: {reason.lower()}")
+
+    def _key(self, file: TailedFile) -> str:
+        return f"{self._prefix}{file.device}:{file.inode}"
+
+    # -- reading
+
+    async def _read_next(self) -> None:
+        """Read one chunk of the file that waits longest."""
+        file_id = next(iter(self._ready))
+        del self._ready[file_id]
+        file = self._files.get(file_id)
+        if file is None:
+            return
+        if file.was_replaced():
+            log.info("file was emptied or written anew, starting over", path=shown(file.path))
+        before = file.offset
+        key = self._key(file)
+        final = self._is_over(file)
+        for part in file.parts(self._clock.now_ms(), self._clock.monotonic_s(), final=final):
+            await self.put(part.lines, {key: msgspec.msgpack.encode(part.position)})
+        if file.offset > before:
+            if final and file.departed_s is not None and not file.is_gone():
+                file.departed_s = self._clock.monotonic_s()
+            self._ready[file_id] = None  # behind all others that wait
+        else:
+            file.behind_since = None
+            if final:
+                await self._let_go(file_id)
+        self._show()
+        await asyncio.sleep(0)
+
+    def _is_over(self, file: TailedFile) -> bool:
+        """Tell whether nobody will write to it any more."""
+        if file.departed_s is None:
+            return False
+        return file.is_gone() or self._clock.monotonic_s() - file.departed_s >= DEPARTED_S
+
+    def _show(self) -> None:
+        self._state.files = {
+            shown(file.path): (file.offset, max(0, file.size() - file.offset)) for file in self._files.values()
+        }
+        if self._troubles:
+            path, reason = next(iter(self._troubles.items()))
+            self._state.state = f"unreadable: {shown(path)}: {reason}"
+        else:
+            self._state.state = "reading" if self._files else "waiting for a file"
+
+
+def watch_points(pattern: str) -> set[str]:
+    """Folders whose entries decide what a pattern matches: those with a match in them, those in which a missing or
+    variable part of the path may appear, and the folders where matching links lead to.
+    """
+    wanted: set[str] = set()
+    level = ["/"]
+    *parents, name = [part for part in pattern.split("/") if part]
+    for part in parents:
+        below: list[str] = []
+        for folder in level:
+            found = [path for path in _entries(folder, part) if os.path.isdir(path)]
+            if has_glob(part) or not found or any(map(os.path.islink, found)):
+                wanted.add(folder)
+            below += found
+        level = below
+    wanted.update(level)
+    for folder in level:
+        wanted.update(
+            os.path.dirname(os.path.realpath(path)) for path in _entries(folder, name) if os.path.islink(path)
+        )
+    return wanted
+
+
+def _entries(folder: str, part: str) -> list[str]:
+    path = os.path.join(folder, part)
+    if has_glob(part):
+        return glob.glob(os.path.join(glob.escape(folder), part))
+    return [path] if os.path.lexists(path) else []
+
+
+def _where_is(position: Position) -> Iterator[str]:
+    """Paths that may lead to a file now: its old one, and what has its inode in the same folder."""
+    path = os.fsdecode(position.path)
+    yield path
+    folder = os.path.dirname(path)
+    try:
+        with os.scandir(folder) as entries:
+            yield from [entry.path for entry in entries if entry.inode() == position.inode]
+    except OSError:
+        return

@@ -1,0 +1,1 @@
+"""Thought without I/O: no file, socket, clock, thread, logger or actor."""

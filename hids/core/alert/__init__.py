@@ -1,0 +1,1 @@
+"""Alert: the forms in which people and scripts read one."""

@@ -1,0 +1,72 @@
+"""The alert's final bytes: one JSON object on one line, in Wazuh 4's form plus a `hids` object."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from hids.core.correlate.window import Entry
+from hids.messages import EventOut, Outcome, RuleRow
+
+_encode = msgspec.json.Encoder().encode
+
+
+def alert_id(source: str, epoch: int, seq: int, agent: str, turn: int) -> str:
+    """agent-epoch-seq, so that every replay gives the same id; `-turn` when one event gives several alerts."""
+    kind = source.split("/")
+    name = agent if kind[0] == "agent" else f"{agent}.{kind[1]}"
+    return f"{name}-{epoch}-{seq}" + (f"-{turn}" if turn else "")
+
+
+def compose(
+    outcome: Outcome,
+    event: EventOut,
+    row: RuleRow,
+    *,
+    ruleset: str,
+    turn: int,
+    number: int,
+    fired: int,
+    timestamp: str,
+    previous: Sequence[Entry],
+) -> bytes:
+    """Put an alert together from the worker's part and the lane's.
+
+    Args:
+        outcome: says who and where in the stream.
+        event: holds the members after the rule.
+        row: holds the rule object but for `firedtimes`.
+        ruleset: name of the ruleset, for people.
+        turn: 0 for the first alert of this event.
+        number: the alert's place in the outbox.
+        fired: how often the rule has fired, this time included.
+        timestamp: the event time in Wazuh's form, local zone.
+        previous: what a composite counted, newest first.
+    """
+    seq = outcome.first_seq + event.offset
+    name = alert_id(outcome.source, outcome.epoch, seq, outcome.agent.id, turn)
+    before = b""
+    if previous:
+        logs = b"\n".join(entry.text for entry in previous).decode(errors="replace")
+        before = b'"previous_output":' + _encode(logs) + b","
+    ours = {
+        "number": number,
+        "source": outcome.source,
+        "epoch": outcome.epoch,
+        "seq": seq,
+        "ruleset": ruleset,
+        "at_ms": event.at_ms,
+    }
+    return b"".join(
+        (
+            b'{"timestamp":"%s","rule":' % timestamp.encode(),
+            row.head,
+            b'"firedtimes":%d' % fired,
+            row.end,
+            b',"id":"%s",' % name.encode(),
+            before,
+            event.tail,
+            b',"hids":',
+            _encode(ours),
+            b"}\n",
+        )
+    )

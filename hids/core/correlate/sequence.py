@@ -1,0 +1,75 @@
+"""Order per source: outcomes come from any worker, are applied in sequence, and never twice."""
+
+from hids.core.wire.lines import GENESIS
+from hids.errors import LocalProtocolError
+from hids.messages import Hole, Outcome, Progress
+
+
+class Sequencer:
+    """Committed-or-about-to-be progress of every source, and the outcomes that came too early."""
+
+    def __init__(self, progress: dict[str, Progress]) -> None:
+        self._progress = dict(progress)
+        self._parked: dict[str, dict[tuple[int, int], Outcome]] = {}
+        self.repeated = 0
+        """Outcomes refused because their lines are already applied."""
+
+    def progress(self, source: str) -> Progress | None:
+        """Where a source stands."""
+        return self._progress.get(source)
+
+    @property
+    def parked(self) -> int:
+        """Outcomes that wait for one before them."""
+        return sum(map(len, self._parked.values()))
+
+    def offer(self, outcome: Outcome) -> list[Outcome]:
+        """Take an outcome; return those that may be applied now, in order, and count them as applied.
+
+        Raises:
+            LocalProtocolError: it overlaps what is applied, so batches were cut anew: a bug.
+        """
+        source = outcome.source
+        now = self._progress.get(source, Progress(epoch=0, seq=0, chain=GENESIS))
+        if outcome.epoch < now.epoch or (outcome.epoch == now.epoch and outcome.first_seq <= now.seq):
+            if outcome.epoch == now.epoch and outcome.first_seq + outcome.count - 1 > now.seq:
+                raise LocalProtocolError(
+                    f"{source}: outcome {outcome.first_seq}+{outcome.count} overlaps progress {now.seq}"
+                )
+            self.repeated += 1
+            return []
+        parked = self._parked.setdefault(source, {})
+        parked[outcome.epoch, outcome.first_seq] = outcome
+        return self._release(source)
+
+    def skip(self, hole: Hole) -> list[Outcome] | None:
+        """Move over sequences that will never come.
+
+        Returns:
+            What may be applied now; None when progress is already past the hole (it was recorded before).
+        """
+        now = self._progress.get(hole.source, Progress(epoch=hole.epoch, seq=0, chain=GENESIS))
+        if hole.epoch < now.epoch or (hole.epoch == now.epoch and hole.last <= now.seq):
+            return None
+        self._progress[hole.source] = Progress(epoch=hole.epoch, seq=hole.last, chain=hole.chain)
+        return self._release(hole.source)
+
+    def _release(self, source: str) -> list[Outcome]:
+        parked = self._parked.get(source, {})
+        ready: list[Outcome] = []
+        while parked:
+            now = self._progress.get(source, Progress(epoch=0, seq=0, chain=GENESIS))
+            following = parked.pop((now.epoch, now.seq + 1), None)
+            if following is None:
+                newer = sorted(epoch for epoch, first in parked if epoch > now.epoch and first == 1)
+                if not newer:
+                    break
+                following = parked.pop((newer[0], 1))
+                for stale in [key for key in parked if key[0] < newer[0]]:
+                    del parked[stale]
+            last = following.first_seq + following.count - 1
+            self._progress[source] = Progress(epoch=following.epoch, seq=last, chain=following.chain)
+            ready.append(following)
+        if not parked:
+            self._parked.pop(source, None)
+        return ready

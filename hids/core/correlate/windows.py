@@ -1,0 +1,74 @@
+"""All windows of the lane: bounded memory over the stored state.
+
+Every key that a batch touches is committed with it, so a window may leave memory at any time: the next event of its
+key loads it again. `load` is asked only on a miss.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from hids.core.correlate.window import Window
+
+WindowKey = tuple[str, bytes]
+"""(rule identity, key)."""
+
+_OVERHEAD = 400
+"""Bytes that a window costs beside its texts (measured with sys.getsizeof over its lists and keys)."""
+_ENTRY_OVERHEAD = 150
+
+
+class Windows:
+    """Windows by key, least recently used out first."""
+
+    def __init__(self, load: Callable[[WindowKey], bytes | None], budget_bytes: int) -> None:
+        self._load = load
+        self._budget = budget_bytes
+        self._held: OrderedDict[WindowKey, Window] = OrderedDict()
+        self._touched: set[WindowKey] = set()
+        self._bytes = 0
+        self.spilled = 0
+        """Windows that left memory for lack of room; they are in the store."""
+
+    @property
+    def bytes_held(self) -> int:
+        """Estimate of the memory in use."""
+        return self._bytes
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, key: WindowKey) -> Window:
+        """The window of a key, from memory or the store; a new one when neither knows it."""
+        window = self._held.get(key)
+        if window is not None:
+            self._held.move_to_end(key)
+            return window
+        data = self._load(key)
+        window = Window.load(data) if data is not None else Window()
+        self._held[key] = window
+        self._bytes += _cost(window)
+        return window
+
+    def changed(self, key: WindowKey, before: int) -> None:
+        """Note that a window got from `get` was changed; `before` is its `cost` from before."""
+        self._touched.add(key)
+        self._bytes += _cost(self._held[key]) - before
+
+    @staticmethod
+    def cost(window: Window) -> int:
+        """Estimated bytes of a window."""
+        return _cost(window)
+
+    def take_touched(self) -> dict[WindowKey, tuple[bytes, int]]:
+        """State to commit: key -> (bytes, newest event time); then make room if memory is over its budget."""
+        taken = {key: (self._held[key].dump(), self._held[key].newest_ms) for key in self._touched}
+        self._touched.clear()
+        while self._bytes > self._budget and self._held:
+            _, window = self._held.popitem(last=False)
+            self._bytes -= _cost(window)
+            self.spilled += 1
+        return taken
+
+
+def _cost(window: Window) -> int:
+    return _OVERHEAD + window.size + _ENTRY_OVERHEAD * len(window)

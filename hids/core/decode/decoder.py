@@ -1,0 +1,98 @@
+"""Decoders as data: what a decoder asks of a log and which fields it cuts out.
+
+Decoders stand in two levels. A top-level one is chosen by program name and prematch; its children are tried for the
+event that chose it, and the chosen child, with the chain behind it, cuts out the fields.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from hids.core.dialect import Dialect
+from hids.core.pattern.pattern import Pattern
+
+Offset = Literal["start", "parent", "prematch", "regex"]
+"""Where a pattern starts to look: at the log's start, or behind what matched before."""
+
+STATIC_FIELDS = frozenset(
+    (
+        "srcip",
+        "dstip",
+        "srcport",
+        "dstport",
+        "protocol",
+        "action",
+        "srcuser",
+        "dstuser",
+        "id",
+        "url",
+        "status",
+        "extra_data",
+        "system_name",
+        "filename",
+        "data",
+    )
+)
+"""Fields with a meaning of their own; every other name is a dynamic field."""
+
+_ALIASES: dict[Dialect, dict[str, str]] = {
+    "ossec": {"user": "dstuser", "data": "extra_data", "systemname": "system_name"},
+    "hids": {"user": "dstuser"},
+}
+
+
+def field_name(written: str, dialect: Dialect) -> str:
+    """The field that a name in an `<order>` stands for."""
+    if dialect == "ossec" and "filename" in written:
+        return "filename"
+    return _ALIASES[dialect].get(written, written)
+
+
+class Decoder(msgspec.Struct, frozen=True, eq=False):
+    """One decoder in its place. Two with equal text are still two: identity is what counts."""
+
+    written: str
+    """Its own name."""
+    name: str
+    """The name that alerts show and `<decoded_as>` asks for: its parent's unless it has use_own_name."""
+    parent: str | None
+    type: str
+    """Category of the rules that see its events (dialect `ossec`)."""
+    program: Pattern | None
+    prematch: Pattern | None
+    prematch_offset: Offset
+    regex: Pattern | None
+    regex_offset: Offset
+    order: tuple[str, ...]
+    """Field of each group of `regex`."""
+    chained: bool = False
+    """The chain goes on with the next sibling."""
+    children: tuple["Decoder", ...] = ()
+
+    @property
+    def identity(self) -> tuple[str, str, str | None]:
+        """All that rules and alerts see of it."""
+        return self.name, self.type, self.parent
+
+
+class DecoderTree(msgspec.Struct, frozen=True, eq=False):
+    """All decoders of a ruleset."""
+
+    dialect: Dialect
+    with_program: tuple[Decoder, ...]
+    """Top-level decoders that ask for a program name: tried for lines that have one, and no others are."""
+    without_program: tuple[Decoder, ...]
+    count: int
+
+    def roots(self, program: bytes | None) -> tuple[Decoder, ...]:
+        """The top-level decoders that are tried for a line."""
+        return self.without_program if program is None else self.with_program
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that an event's decoder can have."""
+        return frozenset(
+            decoder.name
+            for root in (*self.with_program, *self.without_program)
+            for decoder in (root, *root.children)
+        )

@@ -1,0 +1,253 @@
+"""The head that syslog and its relatives put before a log: date, host, program.
+
+    "Dec 29 10:00:01 web1 sshd[12]: text" -> timestamp, hostname, program, log
+
+The table of forms is OSSEC's, in its order, and for dialect `ossec` every quirk is kept. Dialect `hids` reads more
+dates (any fraction, zone `Z`), needs no space after `program:`, and keeps control bytes. The date is never
+interpreted here: the reader of the line has set its event time.
+"""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from hids.core.dialect import Dialect
+from hids.messages import MAX_LINE_BYTES, LogLine
+
+_CONTROL = bytes(range(32)) + b"\x7f"
+_NAME = rb"[()\-./0-9@A-Z_a-z]"
+
+
+class Header(NamedTuple):
+    """A log line taken apart. None: the line does not say."""
+
+    timestamp: bytes | None
+    hostname: bytes | None
+    program: bytes | None
+    """May be empty, which is a name, not the absence of one."""
+    log: bytes
+    """What decoders and rules see."""
+    full_log: bytes
+    """The line as alerts show it."""
+
+
+def read_header(line: LogLine, dialect: Dialect) -> Header:
+    """Take a line apart. A line that is no log has the program `hids:<kind>`, which no log can claim to be."""
+    text = line.text[:MAX_LINE_BYTES]
+    if line.kind != "log":
+        return Header(None, None, b"hids:" + line.kind.encode(), text, text)
+    if dialect == "ossec":
+        text = text.translate(None, _CONTROL)
+        return _read(text, _OSSEC)
+    return _read(text, _HIDS)
+
+
+class _Style(NamedTuple):
+    """How a dialect reads what differs."""
+
+    common: re.Pattern[bytes]
+    """The usual header at one go; whatever it does not match takes the long way."""
+    dates: Callable[[bytes], int | None]
+    """Where a date ends that host and program follow."""
+    colon: re.Pattern[bytes]
+    pid: re.Pattern[bytes]
+    solaris_id: re.Pattern[bytes]
+    xferlog_cut: int
+
+
+def _read(text: bytes, style: _Style) -> Header:
+    if common := style.common.match(text):
+        timestamp, hostname, program = common.groups()
+        return Header(timestamp, hostname, program, text[common.end() :], text)
+    cut = style.dates(text)
+    if cut is not None:
+        return _host_and_program(text, cut, style)
+    for form, end in _OTHER_FORMS:
+        if form.match(text):
+            return Header(
+                text[: style.xferlog_cut if end is None else end].strip(b" []"),
+                None,
+                None,
+                _rest(text, form, style),
+                text,
+            )
+    if _ASL.match(text):
+        return _asl(text)
+    if _SQUID.match(text):
+        return Header(text[:14], None, None, text[14:].lstrip(b" "), text)
+    return Header(None, None, None, text, text)
+
+
+# ---- dates ------------------------------------------------------------------------------------------------------
+
+_SYSLOG = re.compile(rb"(?s)...[ ]..[ ]..:..:..[ ].")
+_COMMA_MILLISECONDS = re.compile(rb"(?s)....-..-..[ ]..:..:..,....")
+_ISO = re.compile(rb"(?s)....-..-..T..:..:.....:..[ ].{7}")
+_ISO_FRACTION = re.compile(rb"(?s)....-..-..T..:..:..[.,].{4}(?=.{9})[^:]{0,5}:")
+_YEAR_FIRST = re.compile(rb"(?s)[0-9]...[ ]...[ ]..[ ]..:..:..[ ]")
+_COLONS = re.compile(rb"(?s)[0-9]...:..:..-..:..:..[ ]?")
+
+
+def _ossec_date(text: bytes) -> int | None:
+    """End of the date by OSSEC's byte tests: mostly the place of the separators, little else."""
+    # "Mär": the tests run one byte on, while the cut counts from the line's start.
+    tested = text[1:] if text[1:3] == b"\xc3\xa4" else text
+    if _SYSLOG.match(tested):
+        return 16
+    if _COMMA_MILLISECONDS.match(tested):
+        return 23
+    if _ISO.match(tested):
+        return 26
+    if fraction := _ISO_FRACTION.match(tested):
+        return fraction.end() + 2
+    if _YEAR_FIRST.match(tested):
+        return 21
+    if _COLONS.match(tested) and len(tested) >= 20:  # noqa: PLR2004 - OSSEC's least length of this form
+        return 20
+    return None
+
+
+_DATE = re.compile(
+    rb"(?:[0-9]{4} )?(?:[A-Za-z]{3}|M\xc3\xa4r) [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}(?= )"
+    rb"|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})(?= )"
+    rb"|[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}"
+    rb"(?:,[0-9]{3}|\.[0-9]{1,9}(?:Z|[+-][0-9]{2}:?[0-9]{2}))(?= )"
+    rb"|[0-9]{4}:[0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2}:[0-9]{2}(?= )"
+)
+
+
+def _date(text: bytes) -> int | None:
+    """End of a date of any of the forms that OSSEC or Wazuh read, and RFC 5424's with zone `Z`."""
+    match = _DATE.match(text)
+    return None if match is None or match.end() + 1 >= len(text) else match.end()
+
+
+# ---- host and program -------------------------------------------------------------------------------------------
+
+_NAMES = re.compile(_NAME + rb"*")
+_PID = re.compile(rb"\[[0-9]+")
+_AIX = re.compile(rb"\|(?=[a-z])[A-Za-z0-9]+:[A-Za-z0-9]+ (" + _NAME + rb"*)")
+
+
+def _host_and_program(text: bytes, cut: int, style: _Style) -> Header:
+    timestamp = text[:cut].strip(b" ")
+    start = cut + text.startswith(b" ", cut)
+    end = _end_of_name(text, start)
+    if text.startswith(b": ", end):  # Solaris: no host
+        return Header(timestamp, None, text[start:end], _log(text, end + 2, style), text)
+    if not text.startswith(b" ", end):
+        return Header(timestamp, None, None, text[start:], text)
+    hostname = text[start:end]
+    program, log = _program(text, end + 1, style)
+    return Header(timestamp, hostname, program, log, text)
+
+
+def _program(text: bytes, start: int, style: _Style) -> tuple[bytes | None, bytes]:
+    end = _end_of_name(text, start)
+    after = style.colon.match(text, end) or style.pid.match(text, end)
+    if after is not None:
+        return text[start:end], _log(text, after.end(), style)
+    if aix := _AIX.match(text, end):
+        return _aix(text, start, aix, style)
+    return None, text[start:]
+
+
+def _aix(text: bytes, start: int, match: re.Match[bytes], style: _Style) -> tuple[bytes | None, bytes]:
+    """`auth|security:info prog[1]: text`, with what OSSEC makes of malformed ones."""
+    program, end = match.group(1), match.end()
+    after = _STRICT_AFTER.match(text, end)
+    if after is not None:
+        return program, _log(text, after.end(), style)
+    pid = _PID.match(text, end)
+    if pid is not None:
+        return program, text[start:end]
+    if text.startswith(b":", end):
+        return None, text[start:]
+    return text[match.start(1) :], text[end:]
+
+
+def _log(text: bytes, start: int, style: _Style) -> bytes:
+    """The text after the program, without Solaris' message id."""
+    if text.startswith(b"[ID ", start) and (end := style.solaris_id.search(text, start)):
+        return text[end.end() :]
+    return text[start:]
+
+
+def _end_of_name(text: bytes, start: int) -> int:
+    match = _NAMES.match(text, start)
+    return start if match is None else match.end()
+
+
+_STRICT_AFTER = re.compile(rb"(?:\[[0-9]+\])?: ")
+
+# ---- forms without host and program -----------------------------------------------------------------------------
+
+_XFERLOG = re.compile(rb"(?s)...[ ]...[ ]..[ ]..:..:..[ ]....[ ].[ ].")
+_OTHER_FORMS: tuple[tuple[re.Pattern[bytes], int | None], ...] = (
+    (_XFERLOG, None),
+    (re.compile(rb"(?s)../..-..:..:..\.......[ ].."), 23),  # snort
+    (re.compile(rb"(?s)../..[/]....-..:..:..\.......[ ]"), 28),  # suricata
+    (re.compile(rb"(?s)\[...[ ]...[ ]..[ ]..:..:..[ ]....\]."), 27),  # apache error log
+)
+_ASL = re.compile(rb"(?s)\[T...[ ]....\...\...[ ]..:..:.{5}")
+_SQUID = re.compile(rb"(?s)1[0-9]{3}......\...[0-9][ ](?:......[ ]|.......[ ])(?=.)")
+
+
+def _rest(text: bytes, form: re.Pattern[bytes], style: _Style) -> bytes:
+    cut = next(end for known, end in _OTHER_FORMS if known is form)
+    return text[style.xferlog_cut if cut is None else cut :]
+
+
+_ASL_CUT = 25
+
+
+def _asl(text: bytes) -> Header:
+    """macOS: `[Time ...] [Sender prog] [Message text] [Host h]`; only the first Message counts, against forgery."""
+    hostname = program = message = None
+    end_of_sender = len(text)
+    for entry in re.finditer(rb"\[(Sender|Message|Host) ([^\]]*)\]", text[_ASL_CUT:]):
+        name, value = entry.groups()
+        if name == b"Host":
+            hostname = value
+            break
+        if name == b"Sender" and program is None:
+            program, end_of_sender = value, _ASL_CUT + entry.end() - 1
+        elif name == b"Message" and message is None:
+            message = value
+    log = text[_ASL_CUT:end_of_sender] if message is None else message
+    return Header(None, hostname, program, log, text)
+
+
+# ---- the two styles ---------------------------------------------------------------------------------------------
+
+
+def _common(date: bytes, colon: bytes) -> re.Pattern[bytes]:
+    return re.compile(
+        rb"(?s)("
+        + date
+        + rb")  ?("
+        + _NAME
+        + rb"+) ("
+        + _NAME
+        + rb"+)(?:\[[0-9]+\])?"
+        + colon
+        + rb"(?!\[ID )"
+    )
+
+
+_OSSEC = _Style(
+    common=_common(rb".[^\xc3].[ ]..[ ]..:..:..", rb": "),
+    dates=_ossec_date,
+    colon=re.compile(rb": "),
+    pid=re.compile(rb"\[[0-9]+\](?:: | )"),
+    solaris_id=re.compile(rb"\] "),
+    xferlog_cut=24,
+)
+_HIDS = _Style(
+    common=_common(rb"[A-Za-z]{3} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}", rb": ?+"),
+    dates=_date,
+    colon=re.compile(rb": ?"),
+    pid=re.compile(rb"\[[0-9]+\](?:: ?| )"),
+    solaris_id=re.compile(rb"\](?s:.)?"),
+    xferlog_cut=25,
+)

@@ -1,0 +1,182 @@
+"""Program classes: what the program name alone says about a line.
+
+Two program names that the same `<program_name>` patterns match are one class. For a class it is known which
+decoders and rules can be reached at all, so only their patterns are scanned for; and given the scan's answer and
+the decoders chosen, most conditions are known without looking at the line.
+"""
+
+from collections.abc import Iterator
+
+from hids.core.decode.decoder import Decoder
+from hids.core.decode.event import Prematch, ProgramIs, Selection
+from hids.core.pattern.pattern import Pattern
+from hids.core.rules.conditions import Category, DecodedAs, LogMatches, ProgramName, fields_of
+from hids.core.rules.rule import Rule, Ruleset
+from hids.core.rules.scan import build
+
+Signature = tuple[bool, frozenset[Pattern]]
+"""Whether there is a program name, and which patterns match it."""
+
+
+class Possible:
+    """What decoders can make of an event: of a whole class, or given those that were chosen."""
+
+    def __init__(self, names: frozenset[str | None], types: frozenset[str], fields: frozenset[str]) -> None:
+        """`names` holds None where the event may be undecoded."""
+        self.names = names
+        self.types = types
+        self.fields = fields | {name.lower() for name in fields}
+
+    def knows(self, question: object) -> bool | None:
+        """The answer to a condition on decoder or fields, None when it depends on the event."""
+        if isinstance(question, DecodedAs):
+            return _among(question.name, self.names)
+        if isinstance(question, Category):
+            known = _among(question.type, self.types)
+            return None if known and question.type == "firewall" else known
+        names = fields_of(question)
+        if names and self.fields.isdisjoint(names):
+            return False
+        return None
+
+
+def _among(value: str, possible: frozenset[str | None] | frozenset[str]) -> bool | None:
+    if value not in possible:
+        return False
+    return True if len(possible) == 1 else None
+
+
+def possible_for(selection: Selection | None) -> Possible:
+    """What a choice of decoders leaves open."""
+    if selection is None:
+        return Possible(frozenset({None}), frozenset({"syslog"}), frozenset())
+    members = (selection.current, *selection.chain)
+    if selection.settled:
+        members = members[:1]
+    return Possible(
+        frozenset(member.name for member in members),
+        frozenset(member.type for member in members),
+        selection.fields,
+    )
+
+
+class ProgramClass:
+    """One class with its set of patterns."""
+
+    def __init__(self, ruleset: Ruleset, signature: Signature) -> None:
+        self._ruleset = ruleset
+        has_program, self._matching = signature
+        tree = ruleset.decoders
+        self.roots: tuple[Decoder, ...] = tuple(
+            root
+            for root in (tree.with_program if has_program else tree.without_program)
+            if root.program is None or root.program in self._matching
+        )
+        self._positions: dict[bytes, int] = {}
+        for pattern, sliced in self._patterns():
+            expression = pattern.loose if sliced else pattern.scan
+            if expression is not None:
+                self._positions.setdefault(expression, len(self._positions))
+        scanner = build(tuple(self._positions), "re2" if has_program else "hyperscan")
+        self.scan = scanner.scan
+        self._known = scanner.known
+
+    def _patterns(self) -> Iterator[tuple[Pattern, bool]]:
+        """Every pattern on the log that may be asked, and whether it is on a slice of it."""
+        for root in self.roots:
+            for decoder in (root, *root.children):
+                if decoder.prematch is not None:
+                    yield decoder.prematch, _is_sliced(decoder, root)
+        for rule in self._reachable(self._possible()):
+            for condition in rule.conditions:
+                if isinstance(condition, LogMatches):
+                    yield condition.pattern, False
+
+    def _possible(self) -> Possible:
+        decoders = [decoder for root in self.roots for decoder in (root, *root.children)]
+        return Possible(
+            frozenset(decoder.name for decoder in decoders) | {None},
+            frozenset(decoder.type for decoder in decoders) | {"syslog"},
+            frozenset(name for decoder in decoders for name in decoder.order),
+        )
+
+    def _reachable(self, possible: Possible) -> list[Rule]:
+        """Rules of which no condition is known not to hold, below others of the kind."""
+        found: dict[int, Rule] = {}
+        waiting = list(self._ruleset.top)
+        while waiting:
+            rule = waiting.pop()
+            if rule.index in found or any(self._knows(c, possible) is False for c in rule.conditions):
+                continue
+            found[rule.index] = rule
+            waiting += self._ruleset.children[rule.index]
+        return list(found.values())
+
+    def relevant(self, selection: Selection | None) -> frozenset[int]:
+        """Positions in the scan that the rules can ask for once these decoders are chosen."""
+        return frozenset(
+            self._positions[condition.pattern.scan]
+            for rule in self._reachable(possible_for(selection))
+            for condition in rule.conditions
+            if isinstance(condition, LogMatches) and condition.pattern.scan is not None
+        )
+
+    # ---- what is known ------------------------------------------------------------------------------------------
+
+    def knows_decoder(self, question: object, ids: frozenset[int]) -> bool | None:
+        """The answer to a decoder's question that follows from class and scan."""
+        if isinstance(question, ProgramIs):
+            return True  # the class has no other roots
+        if isinstance(question, Prematch) and question.decoder.prematch is not None:
+            return self._scanned(
+                question.decoder.prematch, ids, sliced=_is_sliced(question.decoder, question.root)
+            )
+        return None
+
+    def knows_condition(self, question: object, ids: frozenset[int], possible: Possible) -> bool | None:
+        """The answer to a rule's condition that follows from class, scan and decoders."""
+        if isinstance(question, LogMatches):
+            return self._scanned(question.pattern, ids, sliced=False)
+        return self._knows(question, possible)
+
+    def _knows(self, question: object, possible: Possible) -> bool | None:
+        if isinstance(question, ProgramName):
+            return question.pattern in self._matching
+        return possible.knows(question)
+
+    def _scanned(self, pattern: Pattern, ids: frozenset[int], *, sliced: bool) -> bool | None:
+        """A "no" of the scan is a no; its "yes" counts for an exact pattern on the whole log."""
+        expression = pattern.loose if sliced else pattern.scan
+        position = None if expression is None else self._positions.get(expression)
+        if position is None or position not in self._known:
+            return None
+        if position not in ids:
+            return False
+        return True if pattern.scan_is_exact and not sliced else None
+
+
+def _is_sliced(decoder: Decoder, root: Decoder) -> bool:
+    return decoder.prematch_offset == "parent" and root.prematch is not None
+
+
+def program_patterns(ruleset: Ruleset) -> frozenset[Pattern]:
+    """Every pattern that is asked of program names."""
+    roots = (*ruleset.decoders.with_program, *ruleset.decoders.without_program)
+    return frozenset(
+        condition.pattern
+        for rule in ruleset.rules
+        for condition in rule.conditions
+        if isinstance(condition, ProgramName)
+    ) | frozenset(root.program for root in roots if root.program is not None)
+
+
+def text_patterns(ruleset: Ruleset) -> Iterator[Pattern]:
+    """Every pattern that is asked of logs and takes part in scans."""
+    for root in (*ruleset.decoders.with_program, *ruleset.decoders.without_program):
+        for decoder in (root, *root.children):
+            if decoder.prematch is not None:
+                yield decoder.prematch
+    for rule in ruleset.rules:
+        for condition in rule.conditions:
+            if isinstance(condition, LogMatches):
+                yield condition.pattern

@@ -1,0 +1,137 @@
+"""Many patterns, one pass over a text: which of them match?
+
+RE2 builds in microseconds and is fast on the few hundred patterns of one program; Hyperscan takes seconds for a
+thousand patterns but cannot be slowed down by hostile text, which matters where all programless patterns meet. Each
+stands in for the other, and plain `re` for both.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+from hids.core.pattern.pattern import Pattern
+
+Scan = Callable[[bytes], tuple[int, ...]]
+"""Text -> positions of the expressions that match, ascending."""
+
+RE2_MEMORY = 16 * 1024 * 1024
+"""Bytes for one set's automaton. At 8 MB some sets fell out of their cache on every line."""
+
+Engine = Literal["re2", "hyperscan"]
+
+
+class Scanner(NamedTuple):
+    """A set of expressions, ready."""
+
+    scan: Scan
+    known: frozenset[int]
+    """Positions of the expressions that the engine took; of the others it says nothing."""
+    engine: str
+
+
+def build(expressions: Sequence[bytes], prefer: Engine) -> Scanner:
+    """Compile a set with the engine preferred, or the next that is installed and can."""
+    if not expressions:
+        return Scanner(lambda _text: (), frozenset(), "none")
+    makers: list[Callable[[Sequence[bytes]], Scanner | None]] = [_re2, _hyperscan]
+    if prefer == "hyperscan":
+        makers.reverse()
+    for make in makers:
+        scanner = make(expressions)
+        if scanner is not None:
+            return scanner
+    return _plain(expressions)
+
+
+def _re2(expressions: Sequence[bytes]) -> Scanner | None:
+    try:
+        import re2  # noqa: PLC0415 - an agent needs no engine
+    except ImportError:
+        return None
+    library: Any = re2
+    options = library.Options()
+    options.max_mem = RE2_MEMORY
+    options.encoding = library.Options.Encoding.LATIN1
+    options.log_errors = False
+    compiled = library.Set.SearchSet(options)
+    taken: list[int] = []
+    for position, expression in enumerate(expressions):
+        try:
+            compiled.Add(expression)
+        except library.error:
+            continue
+        taken.append(position)
+    # RE2 reports "out of memory" as "nothing matches". This one matches everything, so its absence tells.
+    sentinel: int = compiled.Add(b"")
+    compiled.Compile()
+    match: Callable[[bytes], list[int] | None] = compiled.Match
+    fallback: list[Scanner] = []
+
+    def scan(text: bytes) -> tuple[int, ...]:
+        found = match(text)
+        if not found or max(found) != sentinel:
+            if not fallback:
+                fallback.append(_plain([expressions[position] for position in taken]))
+            return tuple(taken[i] for i in fallback[0].scan(text))
+        if len(found) == 1:
+            return ()
+        return tuple(sorted(taken[i] for i in found if i != sentinel))
+
+    return Scanner(scan, frozenset(taken), "re2")
+
+
+def _hyperscan(expressions: Sequence[bytes]) -> Scanner | None:
+    try:
+        import hyperscan  # noqa: PLC0415 - an agent needs no engine
+    except ImportError:
+        return None
+    library: Any = hyperscan
+    flags: int = library.HS_FLAG_SINGLEMATCH | library.HS_FLAG_ALLOWEMPTY
+
+    def compiled(positions: Sequence[int]) -> Any:
+        database = library.Database(mode=library.HS_MODE_BLOCK)
+        database.compile(
+            expressions=[expressions[p] for p in positions],
+            ids=list(positions),
+            elements=len(positions),
+            flags=[flags] * len(positions),
+        )
+        return database
+
+    def accepted(position: int) -> bool:
+        try:
+            compiled([position])
+        except library.error:
+            return False
+        return True
+
+    taken: Sequence[int] = range(len(expressions))
+    try:
+        database = compiled(taken)
+    except library.error:
+        # One bad expression spoils the set, so find out which.
+        taken = [position for position in taken if accepted(position)]
+        if not taken:
+            return None
+        database = compiled(taken)
+    run: Callable[..., None] = database.scan
+    hits: list[int] = []
+
+    def note(position: int, *_where: object) -> None:
+        hits.append(position)
+
+    def scan(text: bytes) -> tuple[int, ...]:
+        hits.clear()
+        run(text, match_event_handler=note)
+        return tuple(sorted(hits)) if len(hits) > 1 else tuple(hits)
+
+    return Scanner(scan, frozenset(taken), "hyperscan")
+
+
+def _plain(expressions: Sequence[bytes]) -> Scanner:
+    # Scanners read these as bytes, as `pcre2` does.
+    patterns = [Pattern("pcre2", expression) if expression else None for expression in expressions]
+
+    def scan(text: bytes) -> tuple[int, ...]:
+        return tuple(i for i, pattern in enumerate(patterns) if pattern is None or pattern.matches(text))
+
+    return Scanner(scan, frozenset(range(len(patterns))), "re")

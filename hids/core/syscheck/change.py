@@ -1,0 +1,145 @@
+"""What changed between two sights of a path, told as the first line our rules decode and as Wazuh's `syscheck` object.
+
+The lines after the first use the words that OSSEC's users search for ("Size changed from '1' to '2'").
+"""
+
+import datetime
+
+import msgspec
+
+from hids.messages import FileFact
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A change worth a line."""
+
+    event: str
+    """"added", "modified" or "deleted", as Wazuh names them."""
+    text: str
+    facts: bytes
+    """`"syscheck":{...}`, a member of the alert's JSON."""
+
+
+_ATTRIBUTES = (
+    ("size", "size"),
+    ("mode", "permissions"),
+    ("uid", "owner"),
+    ("gid", "group"),
+    ("mtime_ns", "mtime"),
+    ("inode", "inode"),
+    ("sha256", "sha256"),
+    ("target", "target"),
+    ("kind", "type"),
+)
+"""Field of `FileFact` -> the attribute's name in alerts. Order of mention."""
+
+_QUIET_ALONE = frozenset({"inode", "mtime"})
+"""A change of nothing but these is recorded but is no alert: editors and `touch` do it all day."""
+
+
+def compare(before: FileFact | None, now: FileFact) -> Change | None:
+    """The change between the manager's baseline and what the agent saw; None when there is nothing to tell."""
+    if now.gone:
+        return _told("deleted", before, before, ()) if before is not None else None
+    if before is None:
+        return _told("added", None, now, ()) if now.seen != "baseline" else None
+    changed = tuple(
+        name for field, name in _ATTRIBUTES if getattr(before, field) != getattr(now, field)
+    )
+    if set(changed) <= _QUIET_ALONE:
+        return None
+    return _told("modified", before, now, changed)
+
+
+def _told(event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]) -> Change:
+    path = _one_line(now.path)
+    first = f"File '{path}' {event}" + (f": {', '.join(changed)}" if changed else "")
+    details = [_detail(name, before, now) for name in changed] if before is not None else []
+    return Change(
+        event=event,
+        text="\n".join((first, *filter(None, details))),
+        facts=b'"syscheck":' + _encode(_object(event, before, now, changed)),
+    )
+
+
+def _detail(name: str, before: FileFact, now: FileFact) -> str:
+    match name:
+        case "size":
+            return f"Size changed from '{before.size}' to '{now.size}'"
+        case "permissions":
+            return f"Permissions changed from '{rights(before)}' to '{rights(now)}'"
+        case "owner":
+            return f"Ownership was '{before.uid}', now it is '{now.uid}'"
+        case "group":
+            return f"Group ownership was '{before.gid}', now it is '{now.gid}'"
+        case "mtime":
+            return f"Old modification time was: '{_time(before)}', now it is '{_time(now)}'"
+        case "inode":
+            return f"Old inode was: '{before.inode}', now it is '{now.inode}'"
+        case "sha256":
+            return f"Old sha256sum was: '{before.sha256}'\nNew sha256sum is : '{now.sha256}'"
+        case "target":
+            return f"Link pointed to '{_one_line(before.target)}', now to '{_one_line(now.target)}'"
+        case _:
+            return f"Type was '{before.kind}', now it is '{now.kind}'"
+
+
+def _object(
+    event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]
+) -> dict[str, object]:
+    result: dict[str, object] = {"path": _one_line(now.path), "event": event, "mode": _seen(now)}
+    result |= _side("after", now)
+    if before is not None and event == "modified":
+        result |= {
+            key: value
+            for key, value in _side("before", before).items()
+            if value != result.get(key.replace("_before", "_after"))
+        }
+        result["changed_attributes"] = list(changed)
+    return result
+
+
+def _side(side: str, fact: FileFact) -> dict[str, object]:
+    return {
+        f"size_{side}": str(fact.size),
+        f"perm_{side}": rights(fact),
+        f"uid_{side}": str(fact.uid),
+        f"gid_{side}": str(fact.gid),
+        f"sha256_{side}": fact.sha256,
+        f"uname_{side}": fact.user,
+        f"gname_{side}": fact.group,
+        f"mtime_{side}": _time(fact),
+        f"inode_{side}": fact.inode,
+    }
+
+
+def _seen(fact: FileFact) -> str:
+    return "realtime" if fact.seen == "live" else "scheduled"
+
+
+def _time(fact: FileFact) -> str:
+    seconds, nanoseconds = divmod(fact.mtime_ns, 1_000_000_000)
+    try:
+        moment = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
+    except (OverflowError, ValueError, OSError):
+        return str(fact.mtime_ns)
+    return moment.replace(microsecond=nanoseconds // 1000).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def rights(fact: FileFact) -> str:
+    """Permission bits as `ls` writes them, "rw-r--r--", with setuid, setgid and sticky."""
+    letters = ["-"] * 9
+    for place in range(9):
+        if fact.mode & (1 << (8 - place)):
+            letters[place] = "rwx"[place % 3]
+    for bit, place, special in ((0o4000, 2, "s"), (0o2000, 5, "s"), (0o1000, 8, "t")):
+        if fact.mode & bit:
+            letters[place] = special if letters[place] == "x" else special.upper()
+    return "".join(letters)
+
+
+def _one_line(text: str) -> str:
+    """A path as it may stand in a line: control characters are escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in text)

@@ -1,0 +1,52 @@
+"""What the manager answers to a HELLO: go on, record a hole, or ask for a new epoch.
+
+The table of architecture section 4, point 2, as one pure function.
+"""
+
+import msgspec
+
+from hids.core.wire.lines import GENESIS
+from hids.messages import Hello, Progress
+
+PROTOCOL_VERSION = 1
+
+
+class GoOn(msgspec.Struct, frozen=True):
+    """Agent and manager agree; the next line is `from_seq`."""
+
+    from_seq: int
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """Lines `first`..`last` are in nobody's hands: record a hole, then go on at `last + 1`."""
+
+    first: int
+    last: int
+    chain: bytes
+    """Chain value after the hole, as the agent knows it."""
+
+
+class Fork(msgspec.Struct, frozen=True):
+    """The epoch cannot be continued: the agent opens a new one larger than `after`."""
+
+    reason: str
+    after: int
+
+
+def judge(hello: Hello, progress: Progress | None) -> GoOn | Missing | Fork:
+    """Compare what the agent has with what is committed for it."""
+    if progress is None or hello.epoch > progress.epoch:
+        if progress is None or hello.previous_epoch == progress.epoch or hello.oldest == 1:
+            progress = Progress(epoch=hello.epoch, seq=0, chain=GENESIS)
+        else:
+            return Fork(f"epoch {hello.epoch} does not name its predecessor {progress.epoch}", progress.epoch)
+    if hello.epoch < progress.epoch:
+        return Fork(f"epoch {hello.epoch} is older than the committed {progress.epoch}", progress.epoch)
+    expected = progress.seq + 1
+    if expected > hello.next:
+        return Fork(f"line {progress.seq} is committed, the agent is only at {hello.next - 1}", progress.epoch)
+    if expected < hello.oldest:
+        return Missing(first=expected, last=hello.oldest - 1, chain=hello.chain)
+    if expected == hello.oldest and hello.chain != progress.chain:
+        return Fork(f"the chain differs at line {progress.seq}: another history", progress.epoch)
+    return GoOn(from_seq=expected)

@@ -1,0 +1,1 @@
+"""The manager daemon: configuration, the tree, and its life."""

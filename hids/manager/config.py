@@ -1,0 +1,111 @@
+"""manager.toml. Unknown keys are errors; every key has a default (conf/manager.toml shows them all)."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import tomli
+
+from hids.errors import ConfigError
+
+Dialect = Literal["hids", "ossec"]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Manager(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[manager]`."""
+
+    name: str = ""
+    """Empty: the host's name."""
+    names: tuple[str, ...] = ()
+
+
+class Listen(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[listen]`: "address:port"; an empty address is every one, port 0 any free one."""
+
+    agents: str = ":1514"
+    join: str = ":1515"
+
+
+class Ruleset(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One `[[ruleset]]`."""
+
+    path: str
+    dialect: Dialect = "hids"
+    name: str = ""
+
+
+class Workers(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[workers]`."""
+
+    count: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
+    stuck_s: Positive = 5.0
+
+
+class Alerts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[alerts]`."""
+
+    level: Annotated[int, msgspec.Meta(ge=0, le=16)] = 3
+
+
+class Agents(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[agents]`."""
+
+    disconnected_after_s: Positive = 60.0
+
+
+class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[limits]`."""
+
+    windows_mib: Annotated[int, msgspec.Meta(ge=1)] = 256
+    outbox_mib: Annotated[int, msgspec.Meta(ge=1)] = 2048
+
+
+class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The whole file."""
+
+    manager: Manager = Manager()
+    listen: Listen = Listen()
+    ruleset: tuple[Ruleset, ...] = ()
+    """None: the rules that come with hids."""
+    workers: Workers = Workers()
+    alerts: Alerts = Alerts()
+    agents: Agents = Agents()
+    limits: Limits = Limits()
+
+
+def read_config(path: Path | None) -> Config:
+    """Read manager.toml; None: all defaults.
+
+    Raises:
+        ConfigError: missing, not TOML, an unknown key, or a value out of range.
+    """
+    if path is None:
+        return Config()
+    try:
+        tree = tomli.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; conf/manager.toml is a template") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    try:
+        config = msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}; see conf/manager.toml for every key") from error
+    for key, value in (("agents", config.listen.agents), ("join", config.listen.join)):
+        address_of(value, f"{path}: [listen] {key}")
+    return config
+
+
+def address_of(text: str, where: str) -> tuple[str, int]:
+    """Split "address:port"; an IPv6 address stands in brackets.
+
+    Raises:
+        ConfigError: not of that form.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65_535:  # noqa: PLR2004 - the largest port
+        raise ConfigError(f'{where}: expected "address:port", such as "0.0.0.0:1514", got {text!r}')
+    return host.strip("[]"), int(port)

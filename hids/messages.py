@@ -1,0 +1,518 @@
+"""Every message between actors and processes, in the order of a line's path.
+
+All are frozen and cross process boundaries as msgpack. Times are whole milliseconds since the epoch, UTC (`*_ms`),
+unless a name says otherwise. Positional structs (`array_like`) are those of which there are many: new fields go last
+and have defaults, so that an older peer keeps working.
+"""
+
+from typing import Literal, NewType
+
+import msgspec
+
+AgentId = NewType("AgentId", str)
+"""Text digits, at least three ("001"). "000" is the manager itself."""
+
+SourceId = NewType("SourceId", str)
+"""A numbered stream of lines: "agent/007", or "derived/<kind>/<agent id>" for lines that the manager made."""
+
+Kind = Literal["log", "agent", "syscheck"]
+"""What a line is: text of a log, an agent's word about itself, or a packed `FileFact`."""
+
+MAX_LINE_BYTES = 65_536
+"""Longer lines are cut here. OS_MAXSTR is 65,536 in Wazuh and 6,144 in OSSEC; RFC 5424 6.1 asks for 2,048."""
+
+MAX_BATCH_LINES = 512
+MAX_BATCH_PACKED = 256 * 1024
+"""Bytes of one batch as it travels. Measured best between 256 and 512 lines (docs/benchmarks.md)."""
+MAX_BATCH_UNPACKED = 2 * 1024 * 1024
+"""Bytes of text in one batch, so that a decompression bomb is refused before memory is taken."""
+
+
+# ---- agent: read ------------------------------------------------------------------------------------------------
+
+
+class LogLine(msgspec.Struct, frozen=True, array_like=True):
+    """One line as a source read it. collector -> spool -> ... -> decoder."""
+
+    location: str
+    """Where it was read: a path, "journald", "syscheck"."""
+    text: bytes
+    at_ms: int
+    """Event time by the agent's clock: read time for what was read live, the header's or journal's time otherwise."""
+    read_ms: int
+    """When the agent read it, by the agent's clock."""
+    kind: Kind = "log"
+    facts: bytes = b""
+    """JSON members that go into the alert as they are (derived lines only), without the outer braces."""
+
+
+class FileFact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What syscheck saw of one path. agent's syscheck -> syscheck store, packed in `LogLine.text`."""
+
+    path: str
+    seen: Literal["baseline", "scan", "live"]
+    """The first scan of a directory, a later scan, or a kernel notification."""
+    gone: bool = False
+    kind: Literal["file", "dir", "link", "other"] = "file"
+    size: int = 0
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    user: str = ""
+    group: str = ""
+    mtime_ns: int = 0
+    inode: int = 0
+    sha256: str = ""
+    """Hex; empty for what is not a regular file or could not be read."""
+    target: str = ""
+    """Where a symbolic link points."""
+
+
+class Append(msgspec.Struct, frozen=True):
+    """collector -> spool: store these lines and, in the same transaction, where to go on reading."""
+
+    source: str
+    """The collector's name; `Stored` comes back to it."""
+    lines: tuple[LogLine, ...]
+    positions: dict[str, bytes | None]
+    """Key -> value to remember; None forgets the key."""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """spool -> collector: so many lines of yours are on disk; read on."""
+
+    lines: int
+
+
+# ---- carry: agent <-> manager, native protocol (docs/protocol.md) -----------------------------------------------
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """agent -> manager, first message of a session."""
+
+    version: int
+    machine_id: str
+    epoch: int
+    """Numbers this spool. A new spool has a new, larger epoch."""
+    oldest: int
+    """First sequence still in the spool."""
+    next: int
+    """Sequence that the next line will get."""
+    chain: bytes
+    """Chain value of the line before `oldest` (32 bytes; zeros at the start of an epoch)."""
+    clock_ms: int
+    previous_epoch: int = 0
+    """The epoch that this one replaces after a refusal; 0 for none."""
+    software: str = ""
+    os: str = ""
+    hostname: str = ""
+
+
+class Batch(msgspec.Struct, frozen=True, tag="batch"):
+    """Up to `MAX_BATCH_LINES` consecutive lines. agent -> manager, and main -> worker inside a `Job`."""
+
+    epoch: int
+    first_seq: int
+    count: int
+    chain: bytes
+    """Chain value after this batch: SHA-256(chain before, data)."""
+    data: bytes
+    """zstd of the packed lines (hids.core.wire.lines)."""
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
+    """agent -> manager, every 10 s, in sequence with the batches."""
+
+    clock_ms: int
+    read_through_ms: int
+    """Every source of the agent has been read up to this event time."""
+    spooled: int = 0
+    """Lines in the spool that are not yet acknowledged."""
+    stopped: str = ""
+    """Why reading stopped ("spool full"), or empty."""
+
+
+class Bye(msgspec.Struct, frozen=True, tag="bye"):
+    """agent -> manager: closing on purpose."""
+
+    reason: str = "stopped"
+
+
+class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
+    """manager -> agent: go on at this sequence."""
+
+    from_seq: int
+    credit: int
+    """Bytes of `Batch.data` that may be under way unacknowledged; at least one batch always may."""
+    clock_ms: int
+    agent_id: str
+    agent_name: str
+
+
+class Ack(msgspec.Struct, frozen=True, tag="ack"):
+    """manager -> agent: all lines through `seq` are committed; the spool may drop them."""
+
+    seq: int
+    credit: int
+
+
+class NewEpoch(msgspec.Struct, frozen=True, tag="new_epoch"):
+    """manager -> agent: this epoch cannot go on (snapshot, clone); open a new one and say hello again."""
+
+    reason: str
+    after: int
+    """The new epoch must be larger than this."""
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """manager -> agent: no session. The connection is closed after it."""
+
+    reason: str
+    retry_s: int = 0
+    """0: retrying is pointless until a person has acted."""
+
+
+ToManager = Hello | Batch | Heartbeat | Bye
+ToAgent = Welcome | Ack | NewEpoch | Refused
+
+
+# ---- carry: joining ---------------------------------------------------------------------------------------------
+
+MAX_JOIN_BYTES = 64 * 1024
+"""Longest frame on the joining port, where anybody may connect; a request with its CSR is about 1 KiB."""
+
+
+class CaRequest(msgspec.Struct, frozen=True, tag="ca"):
+    """agent -> manager on the joining port: show me your CA, so that I can compare it with my pin."""
+
+
+class CaAnswer(msgspec.Struct, frozen=True, tag="ca_is"):
+    """manager -> agent."""
+
+    pem: bytes
+
+
+class JoinRequest(msgspec.Struct, frozen=True, tag="join"):
+    """agent -> manager over a connection that is verified against the pinned CA."""
+
+    token: str
+    name: str
+    csr: bytes
+    """PEM; only its public key and signature are used."""
+    machine_id: str
+    software: str = ""
+    os: str = ""
+
+
+class JoinAnswer(msgspec.Struct, frozen=True, tag="joined"):
+    """manager -> agent."""
+
+    agent_id: str
+    name: str
+    certificate: bytes
+    ca: bytes
+    session_port: int = 1514
+    """Where the manager, at the same address, takes sessions."""
+
+
+class JoinRefusal(msgspec.Struct, frozen=True, tag="join_refused"):
+    """manager -> agent: one sentence for the person at the other end."""
+
+    reason: str
+
+
+ToJoin = CaRequest | JoinRequest
+FromJoin = CaAnswer | JoinAnswer | JoinRefusal
+
+
+# ---- manager: main -> worker -> main -> lane ---------------------------------------------------------------------
+
+
+class Agent(msgspec.Struct, frozen=True, array_like=True):
+    """Who sent a line, as alerts name it."""
+
+    id: AgentId
+    name: str
+    ip: str
+
+
+class Job(msgspec.Struct, frozen=True, array_like=True, tag="job"):
+    """main -> worker: evaluate one batch."""
+
+    source: SourceId
+    agent: Agent
+    batch: Batch
+    received_ms: int
+    clock_offset_ms: int = 0
+    """Added to the agent's times to get the manager's."""
+    careful: bool = False
+    """A worker died on this batch: note every line, not every 32nd."""
+    skip: tuple[int, ...] = ()
+    """Offsets of lines that killed a worker: they become dead letters."""
+
+
+class EventOut(msgspec.Struct, frozen=True, array_like=True):
+    """One event that asks, alerts or feeds a window."""
+
+    offset: int
+    """Sequence = first_seq + offset."""
+    at_ms: int
+    ruleset: int
+    """Index into `OutcomeBody.rulesets`."""
+    residual: int
+    """Index into `OutcomeBody.residuals`."""
+    slots: tuple[bytes | None, ...]
+    """Values of the key fields, in the order of `RuleTable.slots`; None where the event lacks the field."""
+    tail: bytes
+    """The alert's JSON after the rule, without the outer braces."""
+    text: bytes
+    """The log line, cut at 1,256 bytes, for the `previous_output` of composites."""
+
+
+class Dropped(msgspec.Struct, frozen=True, array_like=True):
+    """A line that was not evaluated."""
+
+    offset: int
+    reason: str
+    """"poison", "malformed"."""
+    line: bytes = b""
+
+
+class OutcomeBody(msgspec.Struct, frozen=True, array_like=True):
+    """What the lane does for one batch."""
+
+    rulesets: tuple[str, ...]
+    """Content hashes: the names of the rule tables that the indexes below belong to."""
+    residuals: tuple["Residual", ...]
+    events: tuple[EventOut, ...]
+    facts: tuple[tuple[int, int, bytes], ...] = ()
+    """(offset, event time, packed `FileFact`)."""
+    dropped: tuple[Dropped, ...] = ()
+
+
+class Outcome(msgspec.Struct, frozen=True, array_like=True, tag="outcome"):
+    """worker -> main -> lane. Main reads the head and leaves the body alone."""
+
+    source: SourceId
+    agent: Agent
+    epoch: int
+    first_seq: int
+    count: int
+    chain: bytes
+    digest: bytes
+    """First 16 bytes of SHA-256 over the batch's data: recognises it in another epoch."""
+    worker: int
+    body: bytes
+    """msgpack of `OutcomeBody`."""
+
+
+ResidualNode = tuple[int, int, int, int]
+"""(0, rule, parent, 0): the result is this rule, reached below `parent`; rule -1: no rule.
+(1, rule, yes, no): ask whether composite `rule` fires and go on at node `yes` or `no`.
+Rules are indexes into the rule table, nodes into the residual; node 0 is where to start."""
+
+Residual = tuple[ResidualNode, ...]
+
+
+class WindowSpec(msgspec.Struct, frozen=True, array_like=True):
+    """How a composite rule counts."""
+
+    needed: int
+    """Past events that must lie within the timeframe of the one that fires."""
+    timeframe_ms: int
+    key: tuple[int, ...]
+    """Slots that must be present and equal (`same_*`)."""
+    per_agent: bool = False
+
+
+class RuleRow(msgspec.Struct, frozen=True, array_like=True):
+    """One rule as the lane needs it: never a pattern, never a tree."""
+
+    id: int
+    level: int
+    identity: str
+    """Hash of all that gives the rule's state its meaning; equal identity keeps state over a reload."""
+    head: bytes
+    """The alert's `"rule":{...` up to and without `"firedtimes":`."""
+    end: bytes
+    """... and what follows the number, closing the object."""
+    window: WindowSpec | None = None
+    feeds: tuple[int, ...] = ()
+    """Composites (indexes) whose windows this rule's events enter."""
+    ignore_ms: int = 0
+    log: int = 0
+    """1: always written (log_alert), -1: never (no_log), 0: when its level reaches the configured one."""
+
+
+class RuleTable(msgspec.Struct, frozen=True):
+    """A ruleset as the lane needs it, written beside the compiled plan under its hash."""
+
+    hash: str
+    name: str
+    slots: tuple[str, ...]
+    rules: tuple[RuleRow, ...]
+
+
+# ---- lane -> main, outputs ---------------------------------------------------------------------------------------
+
+
+class Progress(msgspec.Struct, frozen=True, array_like=True):
+    """Committed so far."""
+
+    epoch: int
+    seq: int
+    """Last committed sequence; 0 for none."""
+    chain: bytes
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """correlation window -> syscheck store -> ledger, inside the lane: one outcome, hole or notice, thought through."""
+
+    source: SourceId
+    agent: Agent
+    progress: Progress | None = None
+    digest: bytes = b""
+    alerts: tuple[bytes, ...] = ()
+    state: dict[tuple[str, bytes], tuple[bytes, int]] = {}
+    """Windows touched: (rule identity, key) -> (bytes, newest event time)."""
+    fired: dict[str, int] = {}
+    facts: tuple[tuple[int, int, bytes], ...] = ()
+    baselines: dict[tuple[str, str], FileFact | None] = {}
+    lines: tuple[tuple[Kind, "LogLine"], ...] = ()
+    """Lines to be derived for this agent, by kind."""
+    hole: "Hole | None" = None
+    dead: tuple[tuple[int, int, Dropped], ...] = ()
+    """(epoch, sequence, what was dropped)."""
+    counts: dict[str, int] = {}
+    notice: int = 0
+    """Number of the notice that this came from."""
+
+
+class LaneReady(msgspec.Struct, frozen=True, tag="lane_ready"):
+    """lane -> main at its start: what is committed, and which derived lines still wait."""
+
+    progress: dict[str, Progress]
+    derived: tuple["DerivedBatch", ...]
+    outbox_next: int
+
+
+class DerivedBatch(msgspec.Struct, frozen=True, array_like=True):
+    """lane -> main: lines the lane wrote, to be evaluated like any others."""
+
+    source: SourceId
+    agent: Agent
+    batch: Batch
+
+
+class Hole(msgspec.Struct, frozen=True, tag="hole"):
+    """main -> lane: sequences of a source that will never come; progress moves over them and an alert is made."""
+
+    source: SourceId
+    agent: Agent
+    epoch: int
+    first: int
+    last: int
+    chain: bytes
+    reason: str
+
+
+class Notice(msgspec.Struct, frozen=True, tag="notice"):
+    """main -> lane: something about an agent that rules shall see, as a derived line."""
+
+    boot: str
+    number: int
+    """Numbered by main within its `boot`: repeated until committed, written once."""
+    agent: Agent
+    text: str
+    at_ms: int
+
+
+class Committed(msgspec.Struct, frozen=True, tag="committed"):
+    """lane -> main after a group's COMMIT."""
+
+    progress: dict[str, Progress]
+    """Only the sources that moved."""
+    derived: tuple[DerivedBatch, ...]
+    notices: int
+    """Highest notice number of this boot that is committed."""
+    outbox_next: int
+
+
+class Cursors(msgspec.Struct, frozen=True, tag="cursors"):
+    """outputs, index -> main -> lane: each output's durable position; rows that all have passed may go."""
+
+    positions: dict[str, int]
+
+
+class Outboxed(msgspec.Struct, frozen=True, tag="outboxed"):
+    """main -> outputs, index: alerts below this number are in the outbox."""
+
+    next: int
+
+
+# ---- the tree and its processes -----------------------------------------------------------------------------------
+
+
+class NodeFacts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One place in the actor tree, as `hidsctl status` shows it."""
+
+    name: str
+    kind: str
+    state: str
+    depth: int = 0
+    bound: int = 0
+    handled: int = 0
+    restarts: int = 0
+    last_failure: str = ""
+    last_failure_ms: int = 0
+    facts: dict[str, str | int | float | bool] = {}
+    children: tuple["NodeFacts", ...] = ()
+
+
+class Pulse(msgspec.Struct, frozen=True, tag="pulse"):
+    """Any process -> main, each second: alive, and this is the tree inside."""
+
+    nodes: tuple[NodeFacts, ...]
+
+
+class NurseryReady(msgspec.Struct, frozen=True, tag="nursery_ready"):
+    """nursery -> main: rulesets are loaded, workers can be forked."""
+
+    rulesets: tuple[tuple[str, str, int, int], ...]
+    """(name, hash, decoders, rules) of each."""
+
+
+class NurseryRefused(msgspec.Struct, frozen=True, tag="nursery_refused"):
+    """nursery -> main: the rulesets cannot be used; it exits after this."""
+
+    problems: tuple[str, ...]
+
+
+class Fork(msgspec.Struct, frozen=True, tag="fork"):
+    """main -> nursery, with two descriptors (channel, progress): make a worker."""
+
+    worker: int
+
+
+class WorkerForked(msgspec.Struct, frozen=True, tag="forked"):
+    """nursery -> main."""
+
+    worker: int
+    pid: int
+
+
+class WorkerExited(msgspec.Struct, frozen=True, tag="worker_exited"):
+    """nursery -> main: a worker's process has ended."""
+
+    worker: int
+    pid: int
+    status: int
+    """Exit status; -N when signal N killed it."""
+
+
+FromNursery = NurseryReady | NurseryRefused | WorkerForked | WorkerExited
+FromWorker = Outcome | Pulse
+ToLane = Outcome | Hole | Notice | Cursors
+FromLane = LaneReady | Committed | Pulse
+ToOutput = Outboxed
+FromOutput = Cursors | Pulse

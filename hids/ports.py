@@ -1,0 +1,70 @@
+"""What the inside asks of the outside. Adapters implement these; tests bring their own."""
+
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from hids.messages import DerivedBatch, Dropped, FileFact, Hole, Progress, SourceId
+
+M_contra = TypeVar("M_contra", contravariant=True)
+
+
+class Clock(Protocol):
+    """Time, handed in so that tests can move it."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch, UTC: for what people and agents see."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Seconds that never jump: for timeouts and rates."""
+        ...
+
+
+class Emit(Protocol[M_contra]):
+    """Hands a message on. An actor is given one and does not know who is behind it."""
+
+    def __call__(self, message: M_contra, /) -> None:
+        """Deliver `message`; waits or raises when the receiver is full (see hids.actors.stage)."""
+        ...
+
+
+class Group(msgspec.Struct):
+    """All that one commit writes."""
+
+    alerts: list[bytes] = []
+    """Final lines, numbered densely from the outbox's next number."""
+    state: dict[tuple[str, bytes], tuple[bytes, int]] = {}
+    """(rule identity, key) -> (bytes, newest event time)."""
+    fired: dict[str, int] = {}
+    """Rule identity -> times fired so far."""
+    baselines: dict[tuple[str, str], FileFact | None] = {}
+    """(agent, path) -> what is there now; None: gone."""
+    derived: list[DerivedBatch] = []
+    holes: list[Hole] = []
+    dead: list[tuple[SourceId, int, int, Dropped]] = []
+    """(source, epoch, sequence, what was dropped)."""
+    progress: dict[str, Progress] = {}
+    digests: list[tuple[str, bytes]] = []
+    """(source, digest) of each batch applied."""
+    counts: dict[tuple[str, str], int] = {}
+    """(source, what) -> how many more."""
+    notices: tuple[str, int] | None = None
+    """(boot, highest notice number)."""
+    cursors: dict[str, int] = {}
+
+
+class LedgerStore(Protocol):
+    """Where the lane commits."""
+
+    def commit(self, group: Group, first_alert: int) -> None:
+        """Write one group durably, or raise and write nothing of it."""
+        ...
+
+    def expire(self, before_ms: int) -> int:
+        """Forget windows whose newest event is older; returns how many went."""
+        ...
+
+    def trim_outbox(self, limit_bytes: int) -> tuple[int, int] | None:
+        """Drop the oldest alerts over the budget; returns (first, last) number dropped."""
+        ...

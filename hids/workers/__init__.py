@@ -1,0 +1,1 @@
+"""The processes that the manager starts: what runs inside each of them."""

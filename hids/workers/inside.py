@@ -1,0 +1,119 @@
+"""What every process of the manager does inside: die with its parent, tell its pulse, stop on EOF, end on failure."""
+
+import asyncio
+import ctypes
+import faulthandler
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NoReturn
+
+import structlog
+
+from hids.actors.stage import Exited, Mailbox
+from hids.adapters.channel import Channel
+from hids.messages import NodeFacts, Pulse
+
+PULSE_S = 1.0
+
+EX_SOFTWARE = 70
+"""Exit status of a process that an actor's failure ended (sysexits.h)."""
+
+_PR_SET_PDEATHSIG = 1
+
+log = structlog.get_logger()
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends (Linux; elsewhere EOF on the channel does it later)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(EX_SOFTWARE)
+
+
+def set_up_logging() -> None:
+    """One line a fact on stderr: JSON unless a person looks at it. Standard logging (pykka's) goes the same way."""
+    people = sys.stderr.isatty()
+    renderer: Any = structlog.dev.ConsoleRenderer() if people else structlog.processors.JSONRenderer()
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+
+
+class Stopping:
+    """Ends the process's loop, and says with which status."""
+
+    def __init__(self) -> None:
+        self._done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def stop(self, status: int = 0) -> None:
+        """End with this status; the first call counts."""
+        if not self._done.done():
+            self._done.set_result(status)
+
+    async def wait(self) -> int:
+        """Wait for `stop`."""
+        return await self._done
+
+
+def end_on_exit(mailboxes: Sequence[Mailbox], stopped: Callable[[str], None] | None = None) -> None:
+    """Let the end of any of these actors by a raise end the process: nothing is rolled back in memory.
+
+    Args:
+        mailboxes: the actors' places.
+        stopped: called with the name of one that ended in order.
+    """
+
+    def ended(exited: Exited) -> None:
+        if exited.failure is not None:
+            log.error("actor failed, the process ends", actor=exited.name, reason=exited.failure)
+            sys.stderr.flush()
+            os._exit(EX_SOFTWARE)
+        if stopped is not None:
+            stopped(exited.name)
+
+    for mailbox in mailboxes:
+        mailbox.on_exit = ended
+
+
+def node_of(mailbox: Mailbox, kind: str) -> NodeFacts:
+    """An actor inside this process, for the pulse."""
+    return NodeFacts(
+        name=mailbox.name,
+        kind=kind,
+        state="running",
+        depth=mailbox.depth,
+        bound=mailbox.bound,
+        handled=mailbox.handled,
+        facts=dict(mailbox.facts()),
+    )
+
+
+async def tell_pulse(channel: Channel, nodes: Callable[[], tuple[NodeFacts, ...]]) -> NoReturn:
+    """Send what lives in here each second."""
+    while True:
+        channel.send(Pulse(nodes=nodes()))
+        await asyncio.sleep(PULSE_S)
+
+
+def run(main: Coroutine[Any, Any, int]) -> NoReturn:
+    """Run a process's main coroutine and exit with its status."""
+    status = asyncio.run(main)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,139 @@
+"""The lane: one process, one thread. Correlates, keeps baselines, and is the only writer of ledger.db.
+
+    main --Outcome|Hole|Notice|Cursors--> [correlation window -> syscheck store -> ledger] --Committed--> main
+
+Whatever fails in here ends the process: the next lane loads what is committed, and main sends what is above it.
+"""
+
+import argparse
+import asyncio
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from hids.actors.correlation_window import CorrelationWindow, Recalled
+from hids.actors.ledger import Ledger
+from hids.actors.stage import Mailbox, Shutdown
+from hids.actors.syscheck_store import Baselined, SyscheckStore
+from hids.adapters.channel import open_channel
+from hids.adapters.clock import SystemClock
+from hids.adapters.ledger import Ledger as LedgerFile
+from hids.errors import StoreError
+from hids.messages import Agent, AgentId, Cursors, LaneReady, RuleTable, ToLane
+from hids.workers.inside import Stopping, die_with_parent, end_on_exit, node_of, run, set_up_logging, tell_pulse
+
+LANE_BOUND = 100_000
+"""Messages; never reached, since main's credit bounds the bytes that are under way."""
+
+EX_DATA = 65
+"""Exit status when ledger.db cannot be used (sysexits.h)."""
+
+log = structlog.get_logger()
+
+_table_decoder = msgspec.msgpack.Decoder(RuleTable)
+
+
+async def _main(options: argparse.Namespace) -> int:
+    stopping, committed_all = Stopping(), asyncio.Event()
+    clock = SystemClock()
+    store = LedgerFile(Path(options.ledger))
+    windows, files, commits = (
+        Mailbox(name, LANE_BOUND) for name in ("correlation_window", "syscheck_store", "ledger")
+    )
+    end_on_exit((windows, files, commits), stopped=lambda _name: committed_all.set())
+
+    def receive(message: ToLane) -> None:
+        (commits if isinstance(message, Cursors) else windows).tell(message)
+
+    channel = open_channel(
+        socket.socket(fileno=options.channel_fd), ToLane, on_message=receive, on_close=stopping.stop
+    )
+    tables = _Tables(Path(options.tables))
+    next_alert, progress = store.next_alert(), store.progress()
+    channel.send(LaneReady(progress=progress, derived=store.derived(), outbox_next=next_alert))
+    Ledger.start(
+        commits,
+        store,
+        options.boot,
+        Agent(AgentId("000"), options.manager, ""),
+        next_alert,
+        store.derived_ends(),
+        tuple(options.outputs.split(",")),
+        clock,
+        channel.send,
+        lambda baselines: files.tell(Baselined(baselines)),
+        outbox_bytes=options.outbox_bytes,
+    )
+    SyscheckStore.start(files, store.baseline, commits.tell)
+    CorrelationWindow.start(
+        windows,
+        Recalled(progress, store.fired(), next_alert, {options.boot: store.notices(options.boot)}),
+        store.window,
+        tables.table,
+        store.knows,
+        clock,
+        files.tell,
+        log_level=options.log_level,
+        budget_bytes=options.window_bytes,
+    )
+    pulse = asyncio.ensure_future(
+        tell_pulse(
+            channel,
+            lambda: (
+                node_of(windows, "correlation windows"),
+                node_of(files, "syscheck store"),
+                node_of(commits, "ledger"),
+            ),
+        )
+    )
+    status = await stopping.wait()
+    pulse.cancel()
+    commits.tell(Shutdown())
+    await committed_all.wait()
+    store.close()
+    return status
+
+
+class _Tables:
+    """Rule tables by hash, read from where the nursery wrote them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._tables: dict[str, RuleTable] = {}
+
+    def table(self, name: str) -> RuleTable:
+        """The table of a ruleset; outcomes keep naming the old one for a while after a reload."""
+        if name not in self._tables:
+            self._tables[name] = _table_decoder.decode((self._folder / f"{name}.msgpack").read_bytes())
+        return self._tables[name]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run until main closes the channel."""
+    parser = argparse.ArgumentParser(prog="hids-lane", description="Started by hids-manager; not for people.")
+    parser.add_argument("--channel-fd", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--ledger", required=True, help="path of ledger.db")
+    parser.add_argument("--tables", required=True, help="folder of the rule tables")
+    parser.add_argument("--boot", required=True, help="names this run of main, for its notices")
+    parser.add_argument("--manager", required=True, help="the manager's name in alerts")
+    parser.add_argument("--outputs", required=True, help="names of all outputs, with commas")
+    parser.add_argument("--log-level", type=int, default=3, help="lowest rule level that is an alert")
+    parser.add_argument("--window-bytes", type=int, default=256 * 1024 * 1024)
+    parser.add_argument("--outbox-bytes", type=int, default=2 * 1024 * 1024 * 1024)
+    options = parser.parse_args(arguments)
+    die_with_parent(options.parent)
+    set_up_logging()
+    try:
+        run(_main(options))
+    except StoreError as error:
+        log.error("the lane cannot start", reason=str(error))  # noqa: TRY400 - the text says it all
+        sys.exit(EX_DATA)
+
+
+if __name__ == "__main__":
+    main()

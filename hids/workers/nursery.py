@@ -1,0 +1,159 @@
+"""The nursery: one process a set of rulesets. Loads and compiles them once, then forks workers on request.
+
+    main --Fork + descriptors--> nursery --NurseryReady|NurseryRefused|WorkerForked|WorkerExited--> main
+
+Executed afresh (not forked) and single-threaded, so a fork is safe and takes about a millisecond. Not multiprocessing's
+fork server: that one goes on serving the old ruleset after a reload and outlives a killed manager.
+"""
+
+import argparse
+import gc
+import multiprocessing
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from multiprocessing import connection
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+
+import msgspec
+
+from hids.adapters.files import write_atomically
+from hids.adapters.rulesets import read_ruleset
+from hids.core.rules.load import load
+from hids.core.rules.plan import Plan, compile_plan
+from hids.errors import ConfigError, RulesetError
+from hids.messages import (
+    Fork,
+    FromNursery,
+    NurseryReady,
+    NurseryRefused,
+    WorkerExited,
+    WorkerForked,
+)
+from hids.workers import worker
+from hids.workers.inside import die_with_parent, run, set_up_logging
+
+EX_CONFIG = 78
+"""Exit status when the rulesets are refused (sysexits.h)."""
+
+DATAGRAM_BYTES = 256 * 1024
+"""Longest message on the nursery's socket: a long list of problems is cut to fit."""
+
+PROBLEMS_TOLD = 200
+
+_encode = msgspec.msgpack.Encoder().encode
+_fork_decoder = msgspec.msgpack.Decoder(Fork)
+
+
+class Folder(msgspec.Struct, frozen=True):
+    """One `[[ruleset]]` of manager.toml."""
+
+    name: str
+    path: str
+    dialect: str
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Load, say so, and serve until main closes the socket."""
+    options = _parser().parse_args(arguments)
+    die_with_parent(options.parent)
+    set_up_logging()
+    control = socket.socket(fileno=options.control_fd)
+    folders = msgspec.json.decode(options.rulesets, type=tuple[Folder, ...])
+    try:
+        plans = compile_all(folders)
+    except ConfigError as error:
+        problems = error.problems if isinstance(error, RulesetError) else (error,)
+        texts = [str(problem) for problem in problems]
+        if len(texts) > PROBLEMS_TOLD:
+            texts[PROBLEMS_TOLD:] = [f"... and {len(texts) - PROBLEMS_TOLD} more"]
+        _send(control, NurseryRefused(problems=tuple(text[:1000] for text in texts)))
+        sys.exit(EX_CONFIG)
+    for plan in plans:
+        write_atomically(
+            Path(options.tables) / f"{plan.hash}.msgpack", msgspec.msgpack.encode(plan.table), mode=0o600
+        )
+    gc.collect()
+    gc.freeze()
+    _send(control, NurseryReady(rulesets=tuple((plan.name, plan.hash, *plan.counts) for plan in plans)))
+    _serve(control, plans, options.manager)
+
+
+def compile_all(folders: Sequence[Folder]) -> list[Plan]:
+    """Read, load and compile every ruleset; all problems of all of them are raised together."""
+    plans: list[Plan] = []
+    problems: list[object] = []
+    for folder in folders:
+        try:
+            plans.append(compile_plan(load(folder.name, folder.dialect, read_ruleset(Path(folder.path)))))
+        except RulesetError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise RulesetError(problems)  # type: ignore[arg-type]
+    return plans
+
+
+def _serve(control: socket.socket, plans: Sequence[Plan], manager: str) -> None:
+    context = multiprocessing.get_context("fork")
+    workers: dict[int, tuple[int, ForkProcess]] = {}
+    while True:
+        ready = connection.wait([control, *workers])
+        for sentinel in ready:
+            if isinstance(sentinel, int):
+                number, process = workers.pop(sentinel)
+                process.join()
+                _send(control, WorkerExited(number, process.pid or 0, process.exitcode or 0))
+        if control in ready:
+            data, descriptors, _flags, _address = socket.recv_fds(control, DATAGRAM_BYTES, 2)
+            if not data:
+                os._exit(0)  # main is gone; workers see EOF on their own channels
+            request = _fork_decoder.decode(data)
+            channel_fd, progress_fd = descriptors
+            process = context.Process(
+                target=_become_worker,
+                args=(control, os.getpid(), channel_fd, progress_fd, request.worker, plans, manager),
+                name=f"hids-worker-{request.worker}",
+                daemon=True,
+            )
+            process.start()
+            os.close(channel_fd)
+            os.close(progress_fd)
+            workers[process.sentinel] = (request.worker, process)
+            _send(control, WorkerForked(request.worker, process.pid or 0))
+
+
+def _become_worker(
+    control: socket.socket,
+    nursery: int,
+    channel_fd: int,
+    progress_fd: int,
+    number: int,
+    plans: Sequence[Plan],
+    manager: str,
+) -> None:
+    control.close()
+    die_with_parent(nursery)
+    run(worker.main(channel_fd, progress_fd, number, plans, manager))
+
+
+def _send(control: socket.socket, message: FromNursery) -> None:
+    try:
+        control.send(_encode(message))
+    except OSError:
+        os._exit(0)  # main is gone
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hids-nursery", description="Started by hids-manager; not for people.")
+    parser.add_argument("--control-fd", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--tables", required=True, help="folder for the rule tables that the lane reads")
+    parser.add_argument("--rulesets", required=True, help="JSON list of {name, path, dialect}")
+    parser.add_argument("--manager", required=True, help="the manager's name in alerts")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The outputs' process: one actor a destination.
+
+    main --Outboxed--> [alert writer ...] --Cursors--> main
+"""
+
+import argparse
+import asyncio
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from hids.actors.alert_writer import AlertWriter, Destination
+from hids.actors.stage import Mailbox, Shutdown
+from hids.adapters.archive import rows_after
+from hids.adapters.channel import open_channel
+from hids.adapters.clock import SystemClock
+from hids.adapters.outbox import Outbox, OutboxRow
+from hids.adapters.outputs.file import JSON_LINES, AlertFile, text_blocks
+from hids.adapters.search import SearchIndex
+from hids.messages import Outboxed, ToOutput
+from hids.workers.inside import Stopping, die_with_parent, end_on_exit, node_of, run, set_up_logging, tell_pulse
+
+ALERTS_JSON = "alerts.json"
+ALERTS_LOG = "alerts.log"
+SEARCH_DB = "search.db"
+
+ALERT_OUTPUTS = (ALERTS_JSON, ALERTS_LOG)
+INDEX_OUTPUTS = (SEARCH_DB,)
+"""The index is a process of its own: it may lag, and must not slow the files."""
+
+Opener = Callable[[int], Destination[OutboxRow]]
+
+
+class _Index:
+    """`SearchIndex` as a destination: what it has is durable at once."""
+
+    def __init__(self, path: Path, newest: int) -> None:
+        self._index = SearchIndex(path, newest)
+
+    @property
+    def number(self) -> int:
+        return self._index.number
+
+    @property
+    def saved(self) -> int:
+        return self._index.number
+
+    def append(self, rows: Sequence[OutboxRow]) -> None:
+        self._index.add(rows)
+
+    def save(self) -> None:
+        """Each `add` is a transaction."""
+
+    def close(self) -> None:
+        self._index.close()
+
+
+def _openers(names: Sequence[str], alerts: Path, search: Path) -> dict[str, Opener]:
+    clock = SystemClock()
+    known: dict[str, Opener] = {
+        ALERTS_JSON: lambda newest: AlertFile(alerts / ALERTS_JSON, JSON_LINES, newest, clock),
+        ALERTS_LOG: lambda newest: AlertFile(alerts / ALERTS_LOG, text_blocks(), newest, clock),
+        SEARCH_DB: lambda newest: _Index(search, newest),
+    }
+    return {name: known[name] for name in names}
+
+
+def _from_outbox(outbox: Outbox, after: int, _newest: int) -> Iterator[Sequence[OutboxRow]]:
+    while rows := outbox.read(after):
+        yield rows
+        after = rows[-1].last
+
+
+async def _main(options: argparse.Namespace) -> int:
+    stopping, left = Stopping(), asyncio.Event()
+    alerts = Path(options.alerts)
+    mailboxes = {name: Mailbox(name) for name in options.outputs.split(",")}
+    running = set(mailboxes)
+
+    def stopped(name: str) -> None:
+        running.discard(name)
+        if not running:
+            left.set()
+
+    end_on_exit(tuple(mailboxes.values()), stopped)
+
+    def receive(message: Outboxed) -> None:
+        for mailbox in mailboxes.values():
+            if mailbox.depth == 0:
+                mailbox.tell(message)
+
+    channel = open_channel(
+        socket.socket(fileno=options.channel_fd), ToOutput, on_message=receive, on_close=stopping.stop
+    )
+    for name, opener in _openers(tuple(mailboxes), alerts, Path(options.search)).items():
+        outbox = Outbox(Path(options.ledger))
+        rows = (
+            partial(rows_after, outbox, alerts / ALERTS_JSON)
+            if name in INDEX_OUTPUTS
+            else partial(_from_outbox, outbox)
+        )
+        AlertWriter.start(mailboxes[name], opener, rows, channel.send)
+    pulse = asyncio.ensure_future(
+        tell_pulse(channel, lambda: tuple(node_of(mailbox, "alert writer") for mailbox in mailboxes.values()))
+    )
+    status = await stopping.wait()
+    pulse.cancel()
+    for mailbox in mailboxes.values():
+        mailbox.tell(Shutdown())
+    await left.wait()
+    return status
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run until main closes the channel."""
+    parser = argparse.ArgumentParser(prog="hids-outputs", description="Started by hids-manager; not for people.")
+    parser.add_argument("--channel-fd", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--outputs", required=True, help="which, with commas")
+    parser.add_argument("--ledger", required=True, help="path of ledger.db")
+    parser.add_argument("--alerts", required=True, help="folder of the alert files")
+    parser.add_argument("--search", required=True, help="path of search.db")
+    options = parser.parse_args(arguments)
+    die_with_parent(options.parent)
+    set_up_logging()
+    run(_main(options))
+
+
+if __name__ == "__main__":
+    main()
