@@ -1,14 +1,14 @@
 """What a caller may catch.
 
-    HidsError
-    ├── ConfigError            a file or flag that a person wrote is wrong
-    │   └── RulesetError       ... in a rule or decoder file; holds every problem found, not just the first
-    ├── ProtocolError
-    │   ├── LocalProtocolError   our own bug: we were about to send nonsense
-    │   └── RemoteProtocolError  the peer's fault: close the connection, count it
-    ├── JoinRefused            the manager will not give this agent a certificate
-    ├── ManagerUnreachable     nobody answers at that address
-    └── StoreError             a state file cannot be used as it is
+HidsError
+├── ConfigError            a file or flag that a person wrote is wrong
+│   └── RulesetError       ... in a rule or decoder file; holds every problem found, not just the first
+├── ProtocolError
+│   ├── LocalProtocolError   our own bug: we were about to send nonsense
+│   └── RemoteProtocolError  the peer's fault: close the connection, count it
+├── JoinRefused            the manager will not give this agent a certificate
+├── ManagerUnreachable     nobody answers at that address
+└── StoreError             a state file cannot be used as it is
 """
 
 from collections.abc import Sequence

@@ -236,7 +236,7 @@ class Agent(msgspec.Struct, frozen=True, array_like=True):
     ip: str
 
 
-class Job(msgspec.Struct, frozen=True, array_like=True, tag="job"):
+class Job(msgspec.Struct, frozen=True, tag="job"):
     """main -> worker: evaluate one batch."""
 
     source: SourceId
@@ -290,7 +290,7 @@ class OutcomeBody(msgspec.Struct, frozen=True, array_like=True):
     dropped: tuple[Dropped, ...] = ()
 
 
-class Outcome(msgspec.Struct, frozen=True, array_like=True, tag="outcome"):
+class Outcome(msgspec.Struct, frozen=True, tag="outcome"):
     """worker -> main -> lane. Main reads the head and leaves the body alone."""
 
     source: SourceId

@@ -200,7 +200,9 @@ class AgentSession(LoopActor):
         self._hello = hello
         self._due.cancel()
         if hello.version != PROTOCOL_VERSION:
-            self._refuse(f"the agent speaks protocol {hello.version}, this manager {PROTOCOL_VERSION}; upgrade the older one")
+            self._refuse(
+                f"the agent speaks protocol {hello.version}, this manager {PROTOCOL_VERSION}; upgrade the older one"
+            )
             return
         self._admit(self._wire.certificate, hello, self._wire.address)
 
@@ -232,7 +234,9 @@ class AgentSession(LoopActor):
         presence.epoch = hello.epoch
         presence.clock_offset_ms = now_ms - hello.clock_ms
         if abs(presence.clock_offset_ms) > OFFSET_ALERT_MS:
-            self._emit(Tell(agent, f"agent clock: {presence.clock_offset_ms / 1000:+.0f} s off the manager's"))
+            self._emit(
+                Tell(agent, f"agent clock: {presence.clock_offset_ms / 1000:+.0f} s off the manager's")
+            )
         if presence.told_silent:
             presence.told_silent = False
             self._emit(Tell(agent, "agent connected again"))

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from hids.actors.stage import Control, LoopActor, Mailbox
+from hids.actors.stage import Control, Expected, LoopActor, Mailbox
 from hids.messages import Pulse
 from hids.ports import Clock
 
@@ -22,7 +22,7 @@ ENDING_PATIENCE = 100
 """So many looks, then it is killed."""
 
 
-class ProcessDied(Exception):  # noqa: N818 - the reason is the text
+class ProcessDied(Expected):
     """A process ended that should not have."""
 
 

@@ -123,7 +123,10 @@ class CorrelationWindow(LoopActor):
             # A batch of an epoch that was given up comes again under a new number: it is counted, not evaluated.
             if self._knows(outcome.source, outcome.digest):
                 return Applied(
-                    source=outcome.source, agent=outcome.agent, progress=progress, counts={"known": outcome.count}
+                    source=outcome.source,
+                    agent=outcome.agent,
+                    progress=progress,
+                    counts={"known": outcome.count},
                 )
         body = _body_decoder.decode(outcome.body)
         tables = [self._table_of(name) for name in body.rulesets]
@@ -172,7 +175,9 @@ class CorrelationWindow(LoopActor):
             state=self._windows.take_touched(),
             fired=fired,
             facts=body.facts,
-            dead=tuple((outcome.epoch, outcome.first_seq + dropped.offset, dropped) for dropped in body.dropped),
+            dead=tuple(
+                (outcome.epoch, outcome.first_seq + dropped.offset, dropped) for dropped in body.dropped
+            ),
             counts={what: n for what, n in counts.items() if n},
         )
 
@@ -207,4 +212,3 @@ def _agent_line(text: str, at_ms: int) -> LogLine:
 
 def _derived(kind: str, agent: Agent) -> SourceId:
     return SourceId(f"derived/{kind}/{agent.id}")
-

@@ -41,9 +41,7 @@ class Recognition(msgspec.Struct, frozen=True):
 class Decoder(LoopActor):
     """Unpack a batch and recognise each line: header, program class, pattern answers."""
 
-    def __init__(
-        self, mailbox: Mailbox, plans: Sequence[Plan], mark: Mark, emit: Emit[Recognition]
-    ) -> None:
+    def __init__(self, mailbox: Mailbox, plans: Sequence[Plan], mark: Mark, emit: Emit[Recognition]) -> None:
         super().__init__(mailbox)
         self._plans = tuple(plans)
         self._mark = mark
@@ -80,6 +78,7 @@ class Decoder(LoopActor):
         self, plan: Plan, job: Job, lines: Sequence[LogLine], skip: set[int]
     ) -> tuple[Recognised | None, ...]:
         recognise, mark, careful = plan.recognise, self._mark, job.careful
+        host = job.agent.name.encode()
         result: list[Recognised | None] = []
         for offset, line in enumerate(lines):
             if careful or not offset & MARK_EVERY:
@@ -87,7 +86,7 @@ class Decoder(LoopActor):
             if is_fact(job, line):
                 result.append(None)  # for the lane's syscheck store, not for the rules
             else:
-                result.append(recognise(line) if offset not in skip else None)
+                result.append(recognise(line, host) if offset not in skip else None)
         return tuple(result)
 
 

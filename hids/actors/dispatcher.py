@@ -199,7 +199,10 @@ class Dispatcher(LoopActor):
             task.suspect = None
             task.job = msgspec.structs.replace(job, skip=(*job.skip, line))
             self.mailbox.tell(
-                Tell(job.agent, f"worker died: line {job.batch.first_seq + line} of epoch {job.batch.epoch} is set aside")
+                Tell(
+                    job.agent,
+                    f"worker died: line {job.batch.first_seq + line} of epoch {job.batch.epoch} is set aside",
+                )
             )
 
     # -- the lane

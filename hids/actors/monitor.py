@@ -52,9 +52,7 @@ class Monitor(LoopActor):
             presence.told_silent = True
             seen = datetime.datetime.fromtimestamp(presence.seen_ms / 1000, tz=datetime.UTC)
             log.warning("agent disconnected", agent=presence.agent.name)
-            self._emit(
-                Tell(presence.agent, f"agent disconnected: last seen {seen:%Y-%m-%dT%H:%M:%SZ}")
-            )
+            self._emit(Tell(presence.agent, f"agent disconnected: last seen {seen:%Y-%m-%dT%H:%M:%SZ}"))
         self._timer = self.loop.call_later(TICK_S, self.mailbox.tell, Tick())
 
     def closing(self) -> None:

@@ -75,7 +75,9 @@ class Renew(Control):
 class Reload(Control):
     """Load the rulesets anew. `done` is told the problems; none means that the new rules are in use."""
 
-    def __init__(self, launch: Callable[[], "NurseryLaunched"], done: Callable[[tuple[str, ...]], None]) -> None:
+    def __init__(
+        self, launch: Callable[[], "NurseryLaunched"], done: Callable[[tuple[str, ...]], None]
+    ) -> None:
         self.launch = launch
         self.done = done
 
@@ -199,7 +201,9 @@ class Nursery(LoopActor):
                 link.tell(Renew())
             reload.done(())
             self._let_old_go()
-        self._rulesets = ", ".join(f"{name} ({rules} rules, {hash_})" for name, hash_, _, rules in message.rulesets)
+        self._rulesets = ", ".join(
+            f"{name} ({rules} rules, {hash_})" for name, hash_, _, rules in message.rulesets
+        )
         log.info("rulesets loaded", rulesets=self._rulesets)
         self._ready(message)
         self._fork_waiting()

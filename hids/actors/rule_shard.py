@@ -105,7 +105,7 @@ class RuleShard(LoopActor):
                     residual=residuals.setdefault(verdict.residual, len(residuals)),
                     slots=verdict.slots,
                     tail=tail(verdict.event, line, job.agent, self._manager),
-                    text=line.text[:TEXT_BYTES],
+                    text=verdict.event.full_log[:TEXT_BYTES],
                 )
             )
         return events

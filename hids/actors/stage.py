@@ -37,6 +37,10 @@ class Idle(BaseException):  # noqa: N818 - leaves pykka's receive loop, which ca
     """Nothing to read at the moment; the loop actor returns to its event loop."""
 
 
+class Expected(Exception):  # noqa: N818 - base of reasons, not of errors
+    """Base of failures that are the world's and not a bug: told in one line, without a traceback."""
+
+
 class Control:
     """Base of messages that go first and are never refused: stop, ping, wake."""
 
@@ -277,6 +281,19 @@ class Stage(pykka.Actor):
         if isinstance(message, Shutdown):
             return self.on_shutdown()
         return super()._handle_receive(message)
+
+    def _handle_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Pykka logs a traceback for every failure; an expected one is the supervisor's to tell."""
+        if isinstance(exception_value, Expected):
+            pykka.ActorRegistry.unregister(self.actor_ref)  # noqa: TID251 - pykka's own upkeep
+            self.actor_stopped.set()
+        else:
+            super()._handle_failure(exception_type, exception_value, traceback)
 
     def _actor_loop_teardown(self) -> None:
         """Leave every message where it is (pykka would empty the inbox)."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
-from hids.actors.stage import Control, Exited, LoopActor, Mailbox, Shutdown, describe
+from hids.actors.stage import Control, Exited, Expected, LoopActor, Mailbox, Shutdown, describe
 from hids.errors import ConfigError
 from hids.ports import Clock
 
@@ -71,7 +71,7 @@ class Intensity(msgspec.Struct, frozen=True, kw_only=True):
     max_backoff_s: float = 5.0
 
 
-class GaveUp(Exception):  # noqa: N818 - ends the supervisor's life; its text is the reason
+class GaveUp(Expected):
     """Too many restarts."""
 
 
@@ -106,6 +106,7 @@ class _Child:
         self.running = False
         self.timer: asyncio.TimerHandle | None = None
         self.leaving = False
+        self.failures: deque[float] = deque()
 
 
 class Supervisor(LoopActor):
@@ -171,11 +172,12 @@ class Supervisor(LoopActor):
     def _start(self, child: _Child) -> None:
         node = child.spec.node
         child.timer = None
+        first = node.mailbox.life == 0
         try:
             child.spec.start(node.mailbox)
-        except ConfigError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the child's failure and is counted
+        except Exception as error:
+            if first and isinstance(error, ConfigError):
+                raise  # a person must act: whoever starts the tree says so and ends
             self._failed(child, describe(error))
         else:
             child.running = True
@@ -216,19 +218,26 @@ class Supervisor(LoopActor):
             self._forget(child)
             return
         node.restarts += 1
-        now = self._clock.monotonic_s()
-        self._failures.append(now)
-        while self._failures and self._failures[0] < now - self._intensity.within_s:
-            self._failures.popleft()
+        self._count(self._failures)
+        self._count(child.failures)
         if child.spec.significant or len(self._failures) > self._intensity.restarts:
             node.state = "failed"
             self._give_up(node, failure)
             return
-        delay = self._backoff(len(self._failures))
+        delay = self._backoff(len(child.failures))
         node.state = f"restarting in {delay:g} s" if delay else "restarting"
-        log.warning("child failed, restarting", child=node.name, reason=failure, restarts=node.restarts, in_s=delay)
+        log.warning(
+            "child failed, restarting", child=node.name, reason=failure, restarts=node.restarts, in_s=delay
+        )
         retry = _Retry(node.name, node.mailbox.life)
         child.timer = self.loop.call_later(delay, self.mailbox.tell, retry)
+
+    def _count(self, failures: deque[float]) -> None:
+        """Note a failure now, and forget those that are older than the intensity looks back."""
+        now = self._clock.monotonic_s()
+        failures.append(now)
+        while failures[0] < now - self._intensity.within_s:
+            failures.popleft()
 
     def _backoff(self, failures: int) -> float:
         if failures == 1:
@@ -302,5 +311,3 @@ class Supervisor(LoopActor):
             child.spec.node.mailbox.on_exit = None
             if child.running:
                 child.spec.node.mailbox.tell(Shutdown())
-
-

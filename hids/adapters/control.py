@@ -41,9 +41,7 @@ class ControlSocket:
         self._starting = asyncio.get_running_loop().create_task(self._start())
 
     async def _start(self) -> None:
-        self._server = await asyncio.start_unix_server(
-            self._serve, sock=self._sock, limit=MAX_REQUEST_BYTES
-        )
+        self._server = await asyncio.start_unix_server(self._serve, sock=self._sock, limit=MAX_REQUEST_BYTES)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -100,7 +98,9 @@ def ask(path: Path, command: str, **arguments: Any) -> Any:
             sock.sendall(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
             data = _read_line(sock)
         except PermissionError as error:
-            raise ManagerUnreachable(f"{path}: not permitted; use root or a member of the socket's group") from error
+            raise ManagerUnreachable(
+                f"{path}: not permitted; use root or a member of the socket's group"
+            ) from error
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise ManagerUnreachable(
                 f"no manager runs on {path}; start it with `hids-manager run`, or name its folder with --state"
@@ -136,7 +136,9 @@ def _bind(path: Path) -> socket.socket:
             path.unlink()
     else:
         sock.close()
-        raise ConfigError(f"{path}: another manager runs on this state folder; stop it or use another --state")
+        raise ConfigError(
+            f"{path}: another manager runs on this state folder; stop it or use another --state"
+        )
     try:
         sock.bind(str(path))
     except OSError as error:

@@ -8,7 +8,6 @@ Strangers talk to this port, so all is bounded: connections, bytes and time. No 
 """
 
 import asyncio
-import errno
 import socket
 import ssl
 from collections import Counter
@@ -22,7 +21,7 @@ from hids.adapters.identity import ALPN
 from hids.adapters.pki import Authority
 from hids.adapters.registry import Newcomer, Registry
 from hids.core.wire.frames import FrameReader, frame
-from hids.errors import ConfigError, HidsError, JoinRefused, RemoteProtocolError
+from hids.errors import HidsError, JoinRefused, RemoteProtocolError
 from hids.messages import (
     MAX_JOIN_BYTES,
     AgentId,
@@ -42,7 +41,6 @@ TIMEOUT_S = 10.0
 Answer = Callable[[ToJoin, str], Awaitable[FromJoin]]
 """Answers a question that came from this address."""
 
-_BACKLOG = 128
 _ACCEPT_PAUSE_S = 0.1
 """Wait after a failed accept: out of descriptors, most likely, and trying at once would only burn the CPU."""
 
@@ -109,22 +107,16 @@ class JoinListener:
         self.outcomes: Counter[str] = Counter()
         """Connections by how they ended: "answered", "full", "timeout", "protocol", "network", "failed"."""
 
-    async def start(self, host: str, port: int, context: ssl.SSLContext, answer: Answer) -> int:
-        """Listen, and return the port, which is chosen by the system when `port` is 0.
+    def start(self, listening: socket.socket, context: ssl.SSLContext, answer: Answer) -> None:
+        """Serve a socket that listens (hids.adapters.listening); it is closed by `stop`.
 
         Args:
-            host: an address of this machine; "" for all, IPv4 and IPv6.
-            port: 0 to 65535.
+            listening: non-blocking.
             context: from `Authority.joining_context`.
             answer: called once a connection at most.
-
-        Raises:
-            ConfigError: the port is in use, or the address is none of this machine.
         """
-        self._listening = _listen(host, port)
-        self._accepting = asyncio.create_task(self._accept(self._listening, context, answer))
-        bound: int = self._listening.getsockname()[1]
-        return bound
+        self._listening = listening
+        self._accepting = asyncio.get_running_loop().create_task(self._accept(listening, context, answer))
 
     async def stop(self) -> None:
         """Close the port and all connections."""
@@ -237,20 +229,6 @@ async def _question(peer: _Peer, tls: ssl.SSLObject) -> ToJoin:
         return _questions.decode(payload)
     except (msgspec.DecodeError, RecursionError) as error:
         raise RemoteProtocolError(f"expected a question of the joining protocol: {error}") from error
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    both = not host and socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if both or ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
-    except OSError as error:
-        what = f"joining port {host or '*'}:{port}: cannot listen: {error.strerror}"
-        if error.errno == errno.EADDRINUSE:
-            what += f"; see who has it with `ss -ltnp 'sport = :{port}'`, or choose another port"
-        raise ConfigError(what) from error
-    listening.settimeout(0)
-    return listening
 
 
 def _plain_ip(address: str) -> str:

@@ -60,48 +60,6 @@ def launch(module: str, arguments: Sequence[str], *, datagrams: bool = False) ->
     return Launched(popen, ours)
 
 
-def kill(self) -> None:
-        """SIGKILL; harmless when it has ended."""
-        with contextlib.suppress(ProcessLookupError):
-            self._popen.kill()
-
-
-def launch(module: str, arguments: Sequence[str], *, datagrams: bool = False) -> Launched:
-    """Run `python -m module arguments`, with one end of a socket pair as its channel.
-
-    Args:
-        module: a module of ours with a `main`.
-        arguments: its options, without the descriptor and the parent's pid, which are added.
-        datagrams: keep message boundaries (SOCK_SEQPACKET), for sockets that carry descriptors.
-    """
-    kind = socket.SOCK_SEQPACKET if datagrams else socket.SOCK_STREAM
-    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
-    option = "--control-fd" if datagrams else "--channel-fd"
-    try:
-        popen = subprocess.Popen(
-            [
-                *(sys.executable, "-m", module),
-                *(option, str(theirs.fileno()), "--parent", str(os.getpid())),
-                *arguments,
-            ],
-            stdin=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(),),
-        )
-    except BaseException:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
-    return Launched(popen, ours)
-
-
-def shared_page(folder: str) -> IO[bytes]:
-    """An unnamed file of one page, to be mapped by two processes."""
-    page = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - its owner closes it
-    page.truncate(os.sysconf("SC_PAGESIZE"))
-    return page
-
-
 def kill(pid: int) -> None:
     """SIGKILL a process that is not our own child; harmless when it has ended."""
     with contextlib.suppress(ProcessLookupError):

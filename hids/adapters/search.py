@@ -9,6 +9,7 @@ little); `alerts` what is filtered by, with one index that covers all of it in t
 `groups` the names behind ids and rules; `alerts_text` the words (FTS5, without a copy of the text).
 """
 
+import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -253,16 +254,14 @@ class Search:
         self._path = path
         self._block: tuple[int, list[bytes]] = (0, [])
         uri = f"{path.absolute().as_uri()}?mode=ro"
+        if not path.with_name(path.name + "-wal").exists() and not os.access(path.parent, os.W_OK):
+            uri += "&immutable=1"  # nobody writes, and the files that reading needs cannot be made
         try:
             self._db = sqlite3.connect(uri, uri=True, timeout=_BUSY_WAIT_S, isolation_level=None)
         except sqlite3.Error as error:
             raise self._failure(error) from error
         try:
-            version = self._ask("PRAGMA user_version")[0][0]
-            if version != VERSION:
-                raise StoreError(
-                    f"{path}: the search index is of version {version}, this program reads {VERSION}"
-                )
+            self._check_version()
         except StoreError:
             self._db.close()
             raise
@@ -289,6 +288,13 @@ class Search:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def _check_version(self) -> None:
+        version = self._ask("PRAGMA user_version")[0][0]
+        if version != VERSION:
+            raise StoreError(
+                f"{self._path}: the search index is of version {version}, this program reads {VERSION}"
+            )
 
     def _ask(self, sql: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         try:

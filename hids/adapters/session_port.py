@@ -5,7 +5,6 @@ memory is taken; while the session's mailbox is filling up, nothing more is read
 """
 
 import asyncio
-import errno
 import socket
 import ssl
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import msgspec
 import structlog
 
 from hids.core.wire.frames import FrameReader, frame
-from hids.errors import ConfigError, RemoteProtocolError
+from hids.errors import RemoteProtocolError
 from hids.messages import ToManager
 
 log = structlog.get_logger()
@@ -115,32 +114,6 @@ class Connection(asyncio.Protocol):
         if self._closed is not None:
             closed, self._closed = self._closed, None
             closed(reason)
-
-
-def listen(host: str, port: int, what: str) -> socket.socket:
-    """Bind a TCP port; "" is every address, port 0 any free one.
-
-    Raises:
-        ConfigError: in use, not permitted, or no address of this machine.
-    """
-    everywhere = host in ("", "::", "0.0.0.0")  # noqa: S104 - agents come from anywhere; TLS says who may
-    dual = everywhere and host != "0.0.0.0" and socket.has_dualstack_ipv6()  # noqa: S104
-    try:
-        sock = socket.create_server(
-            ("" if everywhere else host, port),
-            family=socket.AF_INET6 if dual or ":" in host else socket.AF_INET,
-            backlog=BACKLOG,
-            dualstack_ipv6=dual,
-        )
-    except OSError as error:
-        advice = {
-            errno.EADDRINUSE: f"another program has it: see `ss -ltnp 'sport = :{port}'`",
-            errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE",
-            errno.EADDRNOTAVAIL: "this machine has no such address",
-        }.get(error.errno or 0, error.strerror or "unknown")
-        raise ConfigError(f"[listen] {what}: cannot listen on {host or '*'}:{port}: {advice}") from error
-    sock.setblocking(False)
-    return sock
 
 
 class SessionPort:

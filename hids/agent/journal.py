@@ -35,6 +35,10 @@ FIRST_PAUSE_S = 0.5
 MAX_PAUSE_S = 60.0
 HEALTHY_S = 60.0
 """A journalctl that ran this long failed for a reason of its own: the pauses start over."""
+FAREWELL_S = 2.0
+_GROUPS = "add the agent's user to the group systemd-journal (or adm)"
+_WORD = frozenset(range(0x21, 0x100)) - frozenset(b":[]\x7f")
+"""Bytes that a header field may have."""
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -57,6 +61,7 @@ class JournalReader(Collector):
         self._cursor = b""
         self._first_time = True
         self._trouble = ""
+        self._limited = False
         self._process: asyncio.subprocess.Process | None = None
 
     def closing(self) -> None:
@@ -87,7 +92,7 @@ class JournalReader(Collector):
             pause_s = min(pause_s * 2, MAX_PAUSE_S)
 
     def _arguments(self) -> list[str]:
-        arguments = ["--output=export", "--follow", "--quiet"]
+        arguments = ["--output=export", "--follow"]
         if self._cursor:
             return [*arguments, "--no-tail", f"--after-cursor={self._cursor.decode('ascii', 'replace')}"]
         if self._first_time and self._config.from_ == "end":
@@ -107,17 +112,27 @@ class JournalReader(Collector):
         self._process = process
         assert process.stdout is not None  # noqa: S101 - piped above
         assert process.stderr is not None  # noqa: S101
-        complaint = asyncio.create_task(_last_words(process.stderr))
+        complaint = asyncio.create_task(self._listen(process.stderr))
         try:
             await self._read(process.stdout)
-        except RemoteProtocolError as error:
-            return str(error)
+            async with asyncio.timeout(FAREWELL_S):
+                return await complaint or f"journalctl ended with status {await process.wait()}"
+        except (RemoteProtocolError, TimeoutError) as error:
+            return str(error) or "journalctl closed its output, but did not end"
         finally:
+            complaint.cancel()
             if process.returncode is None:
                 process.kill()
-            complaint.cancel()
-        words = await complaint if complaint.done() and not complaint.cancelled() else ""
-        return _in_words(words) or f"journalctl ended with status {await process.wait()}"
+
+    async def _listen(self, stderr: asyncio.StreamReader) -> str:
+        """Hear what journalctl complains about; returns its last complaint, in words for a person."""
+        words = b""
+        while data := await stderr.read(4096):
+            words = (words + data)[-4096:]
+            if b"not seeing messages" in words and not self._limited:
+                self._limited = True
+                log.warning("the journal can be read in part only", to_do=_GROUPS)
+        return _in_words(words.decode("utf-8", "replace").strip())
 
     async def _read(self, stdout: asyncio.StreamReader) -> None:
         reader = ExportReader()
@@ -185,20 +200,13 @@ def _number(digits: bytes, default: int) -> int:
 
 def _word(value: bytes) -> bytes:
     """A header field as one word: whoever writes to the journal chooses its identifier, and must not forge a header."""
-    return bytes(byte if 0x20 < byte not in b":[]" else 0x5F for byte in value[:128])
-
-
-async def _last_words(stderr: asyncio.StreamReader) -> str:
-    words = b""
-    while data := await stderr.read(4096):
-        words = (words + data)[-4096:]
-    return words.decode("utf-8", "replace").strip()
+    return bytes(byte if byte in _WORD else 0x5F for byte in value[:128])
 
 
 def _in_words(complaint: str) -> str:
-    last = complaint.splitlines()[-1] if complaint else ""
-    if "permission" in complaint.lower() or "not seeing messages" in complaint.lower():
-        return "no access to the system's journal; add the agent's user to the group systemd-journal (or adm)"
-    if "no journal files" in complaint.lower():
-        return "there is no journal on this machine, or no access; the groups systemd-journal and adm may read it"
-    return last[:200]
+    lower = complaint.lower()
+    if "permission" in lower or "not seeing messages" in lower:
+        return f"no access to the system's journal; {_GROUPS}"
+    if "no journal files" in lower:
+        return f"there is no journal on this machine, or no access; {_GROUPS}"
+    return complaint.splitlines()[-1][:200] if complaint else ""

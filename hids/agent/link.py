@@ -138,10 +138,10 @@ class Link(TaskActor):
             try:
                 await self._session()
             except _Lost as lost:
-                self._report(str(lost))
+                self._away(str(lost))
                 await self._rest(lost.pause_s)
             except (OSError, StoreError, RemoteProtocolError, TimeoutError, asyncio.IncompleteReadError) as error:
-                self._report(_in_words(error))
+                self._away(_in_words(error))
                 await self._rest(None)
             finally:
                 self._state.connected = False
@@ -153,7 +153,7 @@ class Link(TaskActor):
         if not self._stopping:
             await asyncio.sleep(pause_s)
 
-    def _report(self, problem: str) -> None:
+    def _away(self, problem: str) -> None:
         self._state.problem = problem
         if problem != self._said:
             self._said = problem

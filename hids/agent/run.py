@@ -12,7 +12,6 @@ SIGUSR1          print every thread's stack to stderr.
 
 import asyncio
 import faulthandler
-import fcntl
 import os
 import signal
 import sys
@@ -26,12 +25,13 @@ import structlog
 from hids import __version__
 from hids.actors.stage import Exited, Mailbox, MailboxFull, Shutdown
 from hids.actors.supervisor import ChildSpec, Node, StartChild, StopChild, Supervisor
-from hids.adapters.files import private_folder, write_atomically
+from hids.adapters.files import write_atomically
 from hids.adapters.identity import Identity
 from hids.agent.collector import IN_FLIGHT, SourceState
 from hids.agent.config import MAX_SOURCES, AgentConfig, SourceConfig, SyscheckConfig, load
 from hids.agent.journal import JournalReader
 from hids.agent.link import Link, LinkState, os_name
+from hids.agent.lock import lock
 from hids.agent.machine import machine_id
 from hids.agent.paths import Excluded
 from hids.agent.spooler import AGENT_LOCATION, Desk, Spooler, agent_line
@@ -45,7 +45,6 @@ log = structlog.get_logger()
 
 STATUS_S = 2.0
 STATUS_FILE = "status.json"
-_LOCK_FILE = "lock"
 _SPOOL_BOUND = IN_FLIGHT * (MAX_SOURCES + 1) + 64
 """Room for all that collectors may have under way, and for the agent's own lines: nobody on the loop may wait."""
 _STOP_S = 3.0
@@ -53,6 +52,9 @@ _STOP_S = 3.0
 
 class NotJoined(ConfigError):
     """This agent has no identity yet."""
+
+    exit_status = 3
+    """Of `hids-agent run`, so that scripts can tell."""
 
 
 class Agent:
@@ -256,26 +258,6 @@ class Agent:
             write_atomically(self._folder / STATUS_FILE, msgspec.json.encode({**status, "at_ms": self._clock.now_ms()}))
         except StoreError as error:
             log.warning("status not written", reason=str(error))
-
-
-def lock(folder: Path) -> int:
-    """Hold the state folder for this process; returns the descriptor that holds it.
-
-    Raises:
-        StoreError: another agent runs with it, or the folder cannot be used.
-    """
-    private_folder(folder)
-    path = folder / _LOCK_FILE
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot open: {error.strerror}; run the agent as the folder's owner") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise StoreError(f"{folder}: another hids-agent runs with this state folder; stop it or name another one") from error
-    return descriptor
 
 
 def run(config_path: Path, folder: Path, clock: Clock) -> int:

@@ -96,7 +96,7 @@ class Spool:
         return self._numbers
 
     @property
-    def bytes(self) -> int:
+    def packed_bytes(self) -> int:
         """Packed bytes of all batches."""
         return self._bytes
 

@@ -167,12 +167,12 @@ class Spooler(ThreadActor):
 
     def _is_full(self) -> bool:
         share = RESUME_BELOW if self._desk.stopped == "spool full" else 1.0
-        full = self._spool.bytes >= self._desk.max_bytes * share
+        full = self._spool.packed_bytes >= self._desk.max_bytes * share
         if full and self._desk.stopped != "spool full":
             self._desk.stopped = "spool full"
             log.error(
                 "reading stopped: the spool is full",
-                bytes=self._spool.bytes,
+                bytes=self._spool.packed_bytes,
                 max_bytes=self._desk.max_bytes,
                 to_do="see why the manager does not answer, or raise max_bytes in [spool]",
             )
@@ -207,7 +207,7 @@ class Spooler(ThreadActor):
     def _publish(self) -> None:
         self._desk.next = self._spool.numbers.next
         self._desk.lines = self._spool.numbers.lines
-        self._desk.bytes = self._spool.bytes
+        self._desk.bytes = self._spool.packed_bytes
 
     # -- answering
 

@@ -1,1 +1,1 @@
-"""Command lines, one file a noun."""
+"""The command lines: hids-manager, hids-agent, hidsctl."""

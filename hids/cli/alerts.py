@@ -58,16 +58,19 @@ def alerts(
             help="From this time on: 10m, 2h, 3d, or 2026-11-24T03:21 (local unless it has a zone)."
         ),
     ] = None,
-    until: Annotated[str | None, typer.Option(help="Up to this time; same forms.")] = None,
-    level: Annotated[int, typer.Option(min=0, max=16, help="This level or higher.")] = 0,
-    agent: Annotated[str | None, typer.Option(help="Of this agent: id or name.")] = None,
-    rule: Annotated[int | None, typer.Option(min=0, max=2**31, help="Of this rule id.")] = None,
-    group: Annotated[str | None, typer.Option(help="Of a rule in this group.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to this time; same forms.")] = None,
+    level: Annotated[int, typer.Option(metavar="0-16", min=0, max=16, help="This level or higher.")] = 0,
+    agent: Annotated[str | None, typer.Option(metavar="AGENT", help="Of this agent: id or name.")] = None,
+    rule: Annotated[int | None, typer.Option(metavar="ID", min=0, max=2**31, help="Of this rule id.")] = None,
+    group: Annotated[str | None, typer.Option(metavar="GROUP", help="Of a rule in this group.")] = None,
     text: Annotated[
         str | None,
-        typer.Option(help='With all these words; "words in quotes" stand together, a word* is a beginning.'),
+        typer.Option(
+            metavar="WORDS",
+            help='With all these words; "words in quotes" stand together, a word* is a beginning.',
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="The newest so many.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1_000_000, help="The newest so many.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new ones as they come.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Alert lines as in alerts.json.")] = False,
 ) -> None:

@@ -1,9 +1,9 @@
-"""The XML of rule and decoder files, which is not quite XML.
+r"""The XML of rule and decoder files, which is not quite XML.
 
-The reader is ours because the files that exist are not well-formed: several roots in one file, `\\<` for a `<` in
-text, no entities at all, comments from any `<!` to `!>` or `-->`. It keeps the line of everything, so that a
-message can point at it. What is wrong is added to `problems`; a file whose structure is broken gives what stood
-before the break.
+The reader is ours because the files that exist are not well-formed: several roots in one file, `\<` for a
+`<` in text, no entities at all, comments from any `<!` to `!>` or `-->`. It keeps the line of everything, so
+that a message can point at it. What is wrong is added to `problems`; a file whose structure is broken gives
+what stood before the break.
 """
 
 import re
@@ -47,7 +47,7 @@ class Element(msgspec.Struct, frozen=True):
     """In lower case."""
     attributes: tuple[Attribute, ...]
     text: bytes
-    """Without comments; `\\<` as written. Of an element with children: what stands after the last one."""
+    r"""Without comments; `\<` as written. Of an element with children: what stands after the last one."""
     children: tuple["Element", ...]
 
     def get(self, name: str) -> str | None:
@@ -77,8 +77,11 @@ class _Open:
         self.children: list[Element] = []
 
 
-def read(file: str, text: bytes, problems: list[Problem]) -> tuple[Element, ...]:
-    """All top-level elements of a file, in order."""
+def read(file: str, text: bytes, problems: list[Problem], *, strict: bool) -> tuple[Element, ...]:
+    """All top-level elements of a file, in order.
+
+    Unless `strict`, text between elements is dropped: OSSEC's files have comments that end too early.
+    """
     if len(text) > MAX_FILE_BYTES:
         problems.append(
             Problem(
@@ -86,7 +89,7 @@ def read(file: str, text: bytes, problems: list[Problem]) -> tuple[Element, ...]
             )
         )
         return ()
-    reader = _Reader(file, text, problems)
+    reader = _Reader(file, text, problems, strict=strict)
     try:
         reader.run()
     except _Broken as broken:
@@ -95,7 +98,8 @@ def read(file: str, text: bytes, problems: list[Problem]) -> tuple[Element, ...]
 
 
 class _Reader:
-    def __init__(self, file: str, text: bytes, problems: list[Problem]) -> None:
+    def __init__(self, file: str, text: bytes, problems: list[Problem], *, strict: bool) -> None:
+        self._strict = strict
         self._file = file
         self._text = text
         self._problems = problems
@@ -131,7 +135,7 @@ class _Reader:
         if start == end:
             return
         piece = self._text[start:end]
-        if len(self._open) == 1 and piece.strip():
+        if self._strict and len(self._open) == 1 and piece.strip():
             raise _Broken(
                 start + len(piece) - len(piece.lstrip()),
                 f"text outside of any element: {_shown(piece)}; in texts write < as \\<",
@@ -153,7 +157,7 @@ class _Reader:
         if end is None:
             raise _Broken(
                 position,
-                f'in <{name}>: expected name="value" or >, got {_shown(self._text[position : position + 20])}',
+                f'in <{name}>: expected name="value" or >, got {_shown(self._text[position:])}',
             )
         self._open.append(_Open(name, self.line_at(at), attributes))
         if end.group(1):
@@ -203,10 +207,10 @@ class _Reader:
 
 
 def _shown(text: bytes) -> str:
-    return repr(text.strip()[:20].decode("utf-8", "replace"))
+    return repr(text[:40].strip()[:20].decode("utf-8", "replace"))
 
 
-# ---- variables --------------------------------------------------------------------------------------------------
+# ---- variables -------------------------------------------------------------------------------------------
 
 OSSEC_VARIABLE = re.compile(rb"\$([^$.|, ]+)")
 """A name goes on to `$ . | ,`, a space or the end."""
@@ -219,7 +223,8 @@ def expand(
 ) -> Iterator[Element]:
     """The elements without `<var name="X">value</var>`, and with every later `$X` replaced.
 
-    Without any `<var>` in front of it a text keeps its dollars, so patterns need no escape in files that use none.
+    Without any `<var>` in front of it a text keeps its dollars, so patterns need no escape in files that use
+    none.
     """
     values: dict[bytes, bytes] = {}
     for element in elements:

@@ -34,6 +34,12 @@ def die_with_parent(parent: int) -> None:
         os._exit(EX_SOFTWARE)
 
 
+def leave_signals_to_main() -> None:
+    """Ctrl-C and service managers signal the whole group; in here the end comes as EOF, after the work is done."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def set_up_logging() -> None:
     """One line a fact on stderr: JSON unless a person looks at it. Standard logging (pykka's) goes the same way."""
     people = sys.stderr.isatty()

@@ -24,7 +24,16 @@ from hids.adapters.clock import SystemClock
 from hids.adapters.ledger import Ledger as LedgerFile
 from hids.errors import StoreError
 from hids.messages import Agent, AgentId, Cursors, LaneReady, RuleTable, ToLane
-from hids.workers.inside import Stopping, die_with_parent, end_on_exit, node_of, run, set_up_logging, tell_pulse
+from hids.workers.inside import (
+    Stopping,
+    die_with_parent,
+    end_on_exit,
+    leave_signals_to_main,
+    node_of,
+    run,
+    set_up_logging,
+    tell_pulse,
+)
 
 LANE_BOUND = 100_000
 """Messages; never reached, since main's credit bounds the bytes that are under way."""
@@ -126,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--window-bytes", type=int, default=256 * 1024 * 1024)
     parser.add_argument("--outbox-bytes", type=int, default=2 * 1024 * 1024 * 1024)
     options = parser.parse_args(arguments)
+    leave_signals_to_main()
     die_with_parent(options.parent)
     set_up_logging()
     try:

@@ -33,7 +33,7 @@ from hids.messages import (
     WorkerForked,
 )
 from hids.workers import worker
-from hids.workers.inside import die_with_parent, run, set_up_logging
+from hids.workers.inside import die_with_parent, leave_signals_to_main, run, set_up_logging
 
 EX_CONFIG = 78
 """Exit status when the rulesets are refused (sysexits.h)."""
@@ -58,6 +58,7 @@ class Folder(msgspec.Struct, frozen=True):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Load, say so, and serve until main closes the socket."""
     options = _parser().parse_args(arguments)
+    leave_signals_to_main()
     die_with_parent(options.parent)
     set_up_logging()
     control = socket.socket(fileno=options.control_fd)
@@ -146,7 +147,9 @@ def _send(control: socket.socket, message: FromNursery) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="hids-nursery", description="Started by hids-manager; not for people.")
+    parser = argparse.ArgumentParser(
+        prog="hids-nursery", description="Started by hids-manager; not for people."
+    )
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--tables", required=True, help="folder for the rule tables that the lane reads")

@@ -1,6 +1,6 @@
 """The outputs' process: one actor a destination.
 
-    main --Outboxed--> [alert writer ...] --Cursors--> main
+main --Outboxed--> [alert writer ...] --Cursors--> main
 """
 
 import argparse
@@ -19,7 +19,16 @@ from hids.adapters.outbox import Outbox, OutboxRow
 from hids.adapters.outputs.file import JSON_LINES, AlertFile, text_blocks
 from hids.adapters.search import SearchIndex
 from hids.messages import Outboxed, ToOutput
-from hids.workers.inside import Stopping, die_with_parent, end_on_exit, node_of, run, set_up_logging, tell_pulse
+from hids.workers.inside import (
+    Stopping,
+    die_with_parent,
+    end_on_exit,
+    leave_signals_to_main,
+    node_of,
+    run,
+    set_up_logging,
+    tell_pulse,
+)
 
 ALERTS_JSON = "alerts.json"
 ALERTS_LOG = "alerts.log"
@@ -114,7 +123,9 @@ async def _main(options: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run until main closes the channel."""
-    parser = argparse.ArgumentParser(prog="hids-outputs", description="Started by hids-manager; not for people.")
+    parser = argparse.ArgumentParser(
+        prog="hids-outputs", description="Started by hids-manager; not for people."
+    )
     parser.add_argument("--channel-fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--outputs", required=True, help="which, with commas")
@@ -122,6 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--alerts", required=True, help="folder of the alert files")
     parser.add_argument("--search", required=True, help="path of search.db")
     options = parser.parse_args(arguments)
+    leave_signals_to_main()
     die_with_parent(options.parent)
     set_up_logging()
     run(_main(options))

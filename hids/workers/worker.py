@@ -18,6 +18,7 @@ from hids.core.rules.plan import Plan
 from hids.messages import Job, Outcome
 from hids.workers.inside import Stopping, end_on_exit, node_of, tell_pulse
 
+
 async def main(channel_fd: int, progress_fd: int, number: int, plans: Sequence[Plan], manager: str) -> int:
     """Work until main closes the channel. Returns the exit status."""
     import asyncio  # noqa: PLC0415 - the nursery, which imports this module, has no use for it

@@ -3,9 +3,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import structlog
 
 from hids.adapters.archive import rows_after
 from hids.adapters.outbox import Outbox
+from hids.adapters.search import Query, Search, SearchIndex
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def outbox_from_7(tmp_path: Path, fill_outbox: Callable[..., None], make_lines: 
 
 @pytest.mark.usefixtures("outbox_from_7")
 def test_outbox_alone_where_it_reaches_back(
-    read: Callable[[int, int], list[bytes]],make_lines: Callable[..., bytes]
+    read: Callable[[int, int], list[bytes]], make_lines: Callable[..., bytes]
 ):
     assert read(6, 10) == [make_lines(7, 2), make_lines(9, 2)]
     assert read(9, 10) == [make_lines(10)]
@@ -43,7 +45,7 @@ def test_outbox_alone_where_it_reaches_back(
 
 @pytest.mark.usefixtures("outbox_from_7")
 def test_file_gives_what_the_outbox_no_longer_has(
-    read: Callable[[int, int], list[bytes]],make_lines: Callable[..., bytes]
+    read: Callable[[int, int], list[bytes]], make_lines: Callable[..., bytes]
 ):
     assert read(0, 10) == [make_lines(1, 6), make_lines(7, 2), make_lines(9, 2)]
     assert read(4, 10) == [make_lines(5, 2), make_lines(7, 2), make_lines(9, 2)]
@@ -57,7 +59,8 @@ def test_empty_outbox(read: Callable[[int, int], list[bytes]], make_lines: Calla
 
 @pytest.mark.usefixtures("outbox_from_7")
 def test_no_file(
-    read: Callable[[int, int], list[bytes]],alerts_json: Path,
+    read: Callable[[int, int], list[bytes]],
+    alerts_json: Path,
     make_lines: Callable[..., bytes],
 ):
     alerts_json.unlink()
@@ -80,9 +83,27 @@ def test_other_lines_repeats_and_torn_ones_are_passed_over(
 
 def test_pieces_are_bounded(
     read: Callable[[int, int], list[bytes]],
-    alerts_json: Path,
     make_lines: Callable[..., bytes],
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr("hids.adapters.archive._ROW_LINES", 3)
     assert read(0, 8) == [make_lines(1, 3), make_lines(4, 3), make_lines(7, 2)]
+
+
+def test_damaged_index_is_filled_anew(
+    tmp_path: Path,
+    alerts_json: Path,
+    fill_outbox: Callable[..., None],
+    make_lines: Callable[..., bytes],
+):
+    """Alerts 1 to 6 are only in the file, 7 and 8 in both, 9 only in the outbox."""
+    fill_outbox(tmp_path / "ledger.db", [make_lines(7, 3)], 7)
+    (tmp_path / "search.db").write_bytes(b"nonsense" * 1000)
+    with structlog.testing.capture_logs():
+        index = SearchIndex(tmp_path / "search.db", newest=9)
+    with closing(index), closing(Outbox(tmp_path / "ledger.db")) as outbox:
+        for rows in rows_after(outbox, alerts_json, index.number, newest=9):
+            index.add(rows)
+    with closing(Search(tmp_path / "search.db")) as search:
+        found = search.find(Query(text="sshd", newest_first=False))
+        assert b"".join(line + b"\n" for _, line in found) == make_lines(1, 9)

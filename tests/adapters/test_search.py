@@ -3,6 +3,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -48,7 +49,7 @@ def row(make_lines: Callable[..., bytes]):
 @pytest.fixture
 def find(index: SearchIndex, stack: ExitStack):
     """Numbers that a query finds, in its order; oldest first where it does not say."""
-    search = stack.enter_context(closing(Search(index.path)))
+    search = stack.enter_context(closing(Search(index._path)))
 
     def find(**query: object) -> list[int]:
         return [number for number, _ in search.find(Query(**{"newest_first": False} | query))]
@@ -87,6 +88,7 @@ def test_order_is_that_of_event_time(
     assert find() == [2, 1, 3]
     assert find(after_number=1) == [2, 3]
     assert find(after_number=1, newest_first=True) == [3, 2]
+    assert find(upto_number=2) == [2, 1]
 
 
 def test_time_includes_both_ends(
@@ -368,6 +370,37 @@ def test_closed_index_can_be_read(index: SearchIndex, path: Path, row: Callable[
     index.close()
     with closing(Search(path)) as search:
         assert len(list(search.find(Query()))) == 1
+
+
+READER = """
+import os, sys
+from pathlib import Path
+from hids.adapters.search import Query, Search
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+print(len(list(Search(Path(sys.argv[1])).find(Query()))))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_reader_that_may_not_write_the_folder(row: Callable[..., OutboxRow], *, running: bool):
+    """Read-only members of the group; reading a write-ahead log usually takes files of one's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "search.db")
+        index = SearchIndex(path, ALL)
+        index.add([row(1)])
+        if not running:
+            index.close()
+        path.parent.chmod(0o555)
+        shown = subprocess.run(
+            [sys.executable, "-c", READER, str(path)], check=True, capture_output=True, text=True
+        )
+        path.parent.chmod(0o755)
+        index.close()
+    assert shown.stdout == "1\n"
 
 
 def test_reader_keeps_no_transaction_open(index: SearchIndex, path: Path, row: Callable[..., OutboxRow]):

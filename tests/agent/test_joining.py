@@ -15,6 +15,7 @@ import pytest
 from hids.adapters.clock import SystemClock
 from hids.adapters.identity import Identity, client_context, fingerprint, make_csr, new_key
 from hids.adapters.joining import JoinDesk, JoinListener
+from hids.adapters.listening import listen
 from hids.adapters.pki import Authority
 from hids.adapters.registry import Registry
 from hids.agent.joining import Manager, join
@@ -45,7 +46,9 @@ class Office:
         self._desk = JoinDesk(self.authority, self.registry, session_port=4711)
         listener = JoinListener()
         try:
-            port = await listener.start("127.0.0.1", 0, self.context, self._answer)
+            listening = listen("127.0.0.1", 0, "join")
+            port = listening.getsockname()[1]
+            listener.start(listening, self.context, self._answer)
             self.address = Manager("127.0.0.1", port)
             self._started.set()
             await self._over.wait()

@@ -204,6 +204,7 @@ class AlertFile:
         """Open the file, and find what it holds of the alerts up to `newest`."""
         fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
         if self._fd >= 0:
+            os.fdatasync(self._fd)  # the cursor will soon speak for what is in there
             os.close(self._fd)
         self._fd = fd
         if not self._continues(fd):
@@ -267,7 +268,8 @@ class AlertFile:
             self._open(newest=self._at.number)
 
     def _append(self, row: OutboxRow) -> None:
-        if (gap := row.first - self._at.number - 1) > 0:
+        gap = row.first - self._at.number - 1
+        if gap > 0 and self._at.number:  # a new file begins with what there still is
             self.missed += gap
             log.error(
                 "alerts are gone from the outbox", file=str(self._path), first=self._at.number + 1, alerts=gap

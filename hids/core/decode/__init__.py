@@ -1,0 +1,1 @@
+"""Line -> event: header, decoder tree, fields. No I/O."""

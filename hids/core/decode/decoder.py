@@ -1,7 +1,7 @@
 """Decoders as data: what a decoder asks of a log and which fields it cuts out.
 
-Decoders stand in two levels. A top-level one is chosen by program name and prematch; its children are tried for the
-event that chose it, and the chosen child, with the chain behind it, cuts out the fields.
+Decoders stand in two levels. A top-level one is chosen by program name and prematch; its children are tried
+for the event that chose it, and the chosen child, with the chain behind it, cuts out the fields.
 """
 
 from typing import Literal

@@ -1,7 +1,7 @@
 """An event: a line with its header, its decoder and, once somebody asks, its fields.
 
-`select` picks the decoders, asking one yes/no question at a time; who answers decides whether each is looked up or
-worked out. `Event` does the working out, lazily: most lines are done before their fields are needed.
+`select` picks the decoders, asking one yes/no question at a time; who answers decides whether each is looked
+up or worked out. `Event` does the working out, lazily: most lines are done before their fields are needed.
 """
 
 from collections.abc import Callable
@@ -88,7 +88,7 @@ def _below(root: Decoder, ask: Callable[[DecoderTest], bool]) -> Selection:
 
 
 def _chain(siblings: tuple[Decoder, ...], start: int) -> tuple[Decoder, ...]:
-    """A chain goes on to the next sibling, whatever its name, and ends behind the first that is not chained."""
+    """A chain goes on to the next sibling, whatever its name, up to the first that is not chained."""
     end = start
     while siblings[end].chained:
         end += 1
@@ -122,7 +122,7 @@ class Event:
         self._fields: dict[str, bytes] | None = None
         self._dynamic: dict[str, bytes] = {}
 
-    # ---- header -------------------------------------------------------------------------------------------------
+    # ---- header ------------------------------------------------------------------------------------------
 
     @property
     def program(self) -> bytes | None:
@@ -154,7 +154,7 @@ class Event:
         """Where the line was read."""
         return self.line.location
 
-    # ---- decoder ------------------------------------------------------------------------------------------------
+    # ---- decoder -----------------------------------------------------------------------------------------
 
     @property
     def decoder(self) -> Decoder | None:
@@ -266,7 +266,8 @@ class _Taken:
     def dynamic(self) -> dict[str, bytes]:
         """The fields by the names that `<field>` may use.
 
-        OSSEC looks a name up in the order list of the last decoder only, so of a chain it finds the last member's.
+        OSSEC looks a name up in the order list of the last decoder only, so of a chain it finds the last
+        member's.
         """
         if not self._ossec:
             return self.fields
@@ -277,8 +278,10 @@ class _Taken:
         }
 
 
-_FIREWALL_ACTIONS = {b"d": b"DROP", b"r": b"DROP", b"b": b"DROP", b"c": b"CLOSED", b"t": b"CLOSED"} | {
-    letter: b"ALLOW" for letter in (b"a", b"p", b"o")
+_FIREWALL_ACTIONS = {
+    **dict.fromkeys((b"d", b"r", b"b"), b"DROP"),
+    **dict.fromkeys((b"c", b"t"), b"CLOSED"),
+    **dict.fromkeys((b"a", b"p", b"o"), b"ALLOW"),
 }
 
 

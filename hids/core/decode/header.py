@@ -2,9 +2,9 @@
 
     "Dec 29 10:00:01 web1 sshd[12]: text" -> timestamp, hostname, program, log
 
-The table of forms is OSSEC's, in its order, and for dialect `ossec` every quirk is kept. Dialect `hids` reads more
-dates (any fraction, zone `Z`), needs no space after `program:`, and keeps control bytes. The date is never
-interpreted here: the reader of the line has set its event time.
+The table of forms is OSSEC's, in its order, and for dialect `ossec` every quirk is kept. Dialect `hids`
+reads more dates (any fraction, zone `Z`), needs no space after `program:`, and keeps control bytes. The date
+is never interpreted here: the reader of the line has set its event time.
 """
 
 import re
@@ -32,7 +32,7 @@ class Header(NamedTuple):
 
 
 def read_header(line: LogLine, dialect: Dialect) -> Header:
-    """Take a line apart. A line that is no log has the program `hids:<kind>`, which no log can claim to be."""
+    """Take a line apart. A line that is no log has program `hids:<kind>`, which no log can claim to be."""
     text = line.text[:MAX_LINE_BYTES]
     if line.kind != "log":
         return Header(None, None, b"hids:" + line.kind.encode(), text, text)
@@ -60,56 +60,38 @@ def _read(text: bytes, style: _Style) -> Header:
         timestamp, hostname, program = common.groups()
         return Header(timestamp, hostname, program, text[common.end() :], text)
     cut = style.dates(text)
-    if cut is not None:
-        return _host_and_program(text, cut, style)
-    for form, end in _OTHER_FORMS:
-        if form.match(text):
-            return Header(
-                text[: style.xferlog_cut if end is None else end].strip(b" []"),
-                None,
-                None,
-                _rest(text, form, style),
-                text,
-            )
-    if _ASL.match(text):
-        return _asl(text)
-    if _SQUID.match(text):
-        return Header(text[:14], None, None, text[14:].lstrip(b" "), text)
-    return Header(None, None, None, text, text)
+    return _other_form(text, style) if cut is None else _host_and_program(text, cut, style)
 
 
-# ---- dates ------------------------------------------------------------------------------------------------------
+# ---- dates -----------------------------------------------------------------------------------------------
 
-_SYSLOG = re.compile(rb"(?s)...[ ]..[ ]..:..:..[ ].")
-_COMMA_MILLISECONDS = re.compile(rb"(?s)....-..-..[ ]..:..:..,....")
-_ISO = re.compile(rb"(?s)....-..-..T..:..:.....:..[ ].{7}")
+_OSSEC_DATES = (
+    (re.compile(rb"(?s)...[ ]..[ ]..:..:..[ ]."), 16),  # Dec 29 10:00:01
+    (re.compile(rb"(?s)....-..-..[ ]..:..:..,...."), 23),  # 2015-04-16 21:51:02,805
+    (re.compile(rb"(?s)....-..-..T..:..:.....:..[ ].{7}"), 26),  # 2007-06-14T15:48:55-04:00
+    (re.compile(rb"(?s)[0-9]...[ ]...[ ]..[ ]..:..:..[ ]"), 21),  # 2015 Dec 29 10:00:01
+    (re.compile(rb"(?s)[0-9]...:..:..-..:..:..."), 20),  # 2019:11:06-00:08:03
+)
+"""Form and where OSSEC cuts, in its order. None of them can be an ISO date with a fraction."""
 _ISO_FRACTION = re.compile(rb"(?s)....-..-..T..:..:..[.,].{4}(?=.{9})[^:]{0,5}:")
-_YEAR_FIRST = re.compile(rb"(?s)[0-9]...[ ]...[ ]..[ ]..:..:..[ ]")
-_COLONS = re.compile(rb"(?s)[0-9]...:..:..-..:..:..[ ]?")
+"""2009-05-22T09:36:46.214994-07:00, up to the zone's colon; at least 33 bytes in all."""
 
 
 def _ossec_date(text: bytes) -> int | None:
     """End of the date by OSSEC's byte tests: mostly the place of the separators, little else."""
     # "Mär": the tests run one byte on, while the cut counts from the line's start.
     tested = text[1:] if text[1:3] == b"\xc3\xa4" else text
-    if _SYSLOG.match(tested):
-        return 16
-    if _COMMA_MILLISECONDS.match(tested):
-        return 23
-    if _ISO.match(tested):
-        return 26
-    if fraction := _ISO_FRACTION.match(tested):
-        return fraction.end() + 2
-    if _YEAR_FIRST.match(tested):
-        return 21
-    if _COLONS.match(tested) and len(tested) >= 20:  # noqa: PLR2004 - OSSEC's least length of this form
-        return 20
-    return None
+    for form, cut in _OSSEC_DATES:
+        if form.match(tested):
+            return cut
+    fraction = _ISO_FRACTION.match(tested)
+    return None if fraction is None else fraction.end() + len("00")
 
 
 _DATE = re.compile(
     rb"(?:[0-9]{4} )?(?:[A-Za-z]{3}|M\xc3\xa4r) [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}(?= )"
-    rb"|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})(?= )"
+    rb"|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}"
+    rb"(?:[.,][0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})(?= )"
     rb"|[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}"
     rb"(?:,[0-9]{3}|\.[0-9]{1,9}(?:Z|[+-][0-9]{2}:?[0-9]{2}))(?= )"
     rb"|[0-9]{4}:[0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2}:[0-9]{2}(?= )"
@@ -122,7 +104,7 @@ def _date(text: bytes) -> int | None:
     return None if match is None or match.end() + 1 >= len(text) else match.end()
 
 
-# ---- host and program -------------------------------------------------------------------------------------------
+# ---- host and program ------------------------------------------------------------------------------------
 
 _NAMES = re.compile(_NAME + rb"*")
 _PID = re.compile(rb"\[[0-9]+")
@@ -180,29 +162,32 @@ def _end_of_name(text: bytes, start: int) -> int:
 
 _STRICT_AFTER = re.compile(rb"(?:\[[0-9]+\])?: ")
 
-# ---- forms without host and program -----------------------------------------------------------------------------
+# ---- forms without host and program ----------------------------------------------------------------------
 
 _XFERLOG = re.compile(rb"(?s)...[ ]...[ ]..[ ]..:..:..[ ]....[ ].[ ].")
-_OTHER_FORMS: tuple[tuple[re.Pattern[bytes], int | None], ...] = (
-    (_XFERLOG, None),
-    (re.compile(rb"(?s)../..-..:..:..\.......[ ].."), 23),  # snort
-    (re.compile(rb"(?s)../..[/]....-..:..:..\.......[ ]"), 28),  # suricata
-    (re.compile(rb"(?s)\[...[ ]...[ ]..[ ]..:..:..[ ]....\]."), 27),  # apache error log
-)
+_SNORT = re.compile(rb"(?s)../..-..:..:..\.......[ ]..")
+_SURICATA = re.compile(rb"(?s)../../....-..:..:..\.......[ ]")
+_APACHE_ERROR = re.compile(rb"(?s)\[...[ ]...[ ]..[ ]..:..:..[ ]....\].")
 _ASL = re.compile(rb"(?s)\[T...[ ]....\...\...[ ]..:..:.{5}")
 _SQUID = re.compile(rb"(?s)1[0-9]{3}......\...[0-9][ ](?:......[ ]|.......[ ])(?=.)")
 
 
-def _rest(text: bytes, form: re.Pattern[bytes], style: _Style) -> bytes:
-    cut = next(end for known, end in _OTHER_FORMS if known is form)
-    return text[style.xferlog_cut if cut is None else cut :]
+def _other_form(text: bytes, style: _Style) -> Header:
+    for form, cut in ((_XFERLOG, style.xferlog_cut), (_SNORT, 23), (_SURICATA, 28), (_APACHE_ERROR, 27)):
+        if form.match(text):
+            return Header(text[:cut].strip(b" []"), None, None, text[cut:], text)
+    if _ASL.match(text):
+        return _asl(text)
+    if _SQUID.match(text):
+        return Header(text[:14], None, None, text[14:].lstrip(b" "), text)
+    return Header(None, None, None, text, text)
 
 
 _ASL_CUT = 25
 
 
 def _asl(text: bytes) -> Header:
-    """macOS: `[Time ...] [Sender prog] [Message text] [Host h]`; only the first Message counts, against forgery."""
+    """macOS: `[Time ...] [Sender prog] [Message text] [Host h]`; only the first Message counts."""
     hostname = program = message = None
     end_of_sender = len(text)
     for entry in re.finditer(rb"\[(Sender|Message|Host) ([^\]]*)\]", text[_ASL_CUT:]):
@@ -218,7 +203,7 @@ def _asl(text: bytes) -> Header:
     return Header(None, hostname, program, log, text)
 
 
-# ---- the two styles ---------------------------------------------------------------------------------------------
+# ---- the two styles --------------------------------------------------------------------------------------
 
 
 def _common(date: bytes, colon: bytes) -> re.Pattern[bytes]:

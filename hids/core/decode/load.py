@@ -36,7 +36,7 @@ _OFFSETS: dict[str, Offset] = {
 
 
 def load_decoders(elements: Iterable[Element], dialect: Dialect, problems: list[Problem]) -> DecoderTree:
-    """Build the tree in load order; a child hangs under every decoder of its parent's name that stands before it."""
+    """Build the tree in load order; a child hangs under every decoder of its parent's name before it."""
     roots: list[_Root] = []
     count = 0
     for element in elements:
@@ -101,7 +101,7 @@ class _Draft:
         place = f"decoder {self.name}: " if self.name else ""
         self._problems.append(Problem(self.element.file, line or self.element.line, place + text))
 
-    # ---- reading ------------------------------------------------------------------------------------------------
+    # ---- reading -----------------------------------------------------------------------------------------
 
     def _read(self, child: Element) -> None:
         kind = self._kind(child.name)
@@ -174,7 +174,7 @@ class _Draft:
             self._problem(f"<order> may have {MAX_ORDER} names, it has {len(names)}")
         self._order = tuple(field_name(name, self._dialect) for name in names)
 
-    # ---- checking -----------------------------------------------------------------------------------------------
+    # ---- checking ----------------------------------------------------------------------------------------
 
     def check(self, parents: list[_Root]) -> None:
         """What the elements must be to each other, and to the decoders before."""
@@ -188,7 +188,8 @@ class _Draft:
             self._problem("needs a <parent>, a <program_name> or a <prematch>")
         if self.parent is not None and not parents:
             self._problem(
-                f"parent {self.parent!r} is not a top-level decoder loaded before this one; children of children do not exist"
+                f"parent {self.parent!r} is not a top-level decoder loaded before this one; "
+                "children of children do not exist"
             )
         if bool(has & {"regex", "pcre2"}) != ("order" in has):
             self._problem("<regex> and <order> go together; add the missing one")
@@ -205,7 +206,7 @@ class _Draft:
 
     def _check_regex_offset(self, parents: list[_Root]) -> None:
         offset = self._offsets.get("regex")
-        if offset == "prematch" and "prematch" not in self._patterns:
+        if offset == "prematch" and self.parent is not None and "prematch" not in self._patterns:
             self._problem('offset="after_prematch" needs a <prematch>')
         earlier = parents and all(any(c.name == self.name for c in p.children) for p in parents)
         if offset == "regex" and not earlier:
@@ -240,7 +241,7 @@ class _Draft:
 
 
 def unescaped(text: bytes, dialect: Dialect) -> bytes:
-    r"""A pattern's text: in ours `\<` was only needed for the XML, in OSSEC's files it is part of the pattern."""
+    r"""A pattern's text. `\<` is part of it in OSSEC's files; in ours it is how XML lets one write `<`."""
     return text.replace(b"\\<", b"<") if dialect == "hids" else text
 
 

@@ -1,0 +1,1 @@
+"""Patterns: three languages compiled to one type. No I/O."""

@@ -1,7 +1,7 @@
 """OSSEC's own two pattern languages, rewritten as PCRE2 as OSSEC 4 does it.
 
-`os_match`: alternatives of literal text, `^` and `$`. `os_regex`: a small regular expression language with its own
-classes. Both ignore case and, where they become PCRE2, see the text as UTF-8.
+`os_match`: alternatives of literal text, `^` and `$`. `os_regex`: a small regular expression language with
+its own classes. Both ignore case and, where they become PCRE2, see the text as UTF-8.
 """
 
 import re
@@ -88,7 +88,7 @@ def _escape(pattern: bytes, at: int) -> bytes:
         return _literal(letter)
     shown = (b"\\" + letter).decode("utf-8", "replace")
     raise ValueError(
-        f"{shown} is not an os_regex escape; allowed are \\d \\D \\w \\W \\s \\S \\p \\t \\. \\$ \\( \\) \\\\ \\| \\<"
+        f"{shown} is no os_regex escape; known: \\d \\D \\w \\W \\s \\S \\p \\t \\. \\$ \\( \\) \\\\ \\| \\<"
     )
 
 

@@ -1,7 +1,8 @@
 """One compiled pattern, whatever language it was written in.
 
 `re` on bytes does the work wherever it reads the pattern as PCRE2 does; the `pcre2` library, with a limit on
-backtracking, does the rest. OSSEC's patterns fold case as UTF-8, so a text beyond ASCII is matched as `str` there.
+backtracking, does the rest. OSSEC's patterns fold case as UTF-8, so a text beyond ASCII is matched as `str`
+there.
 """
 
 import re
@@ -17,6 +18,10 @@ Language = Literal["os_match", "os_regex", "pcre2", "pcre2-caseless"]
 
 MATCH_LIMIT = 100_000
 """Steps that `pcre2` may take on one text; some 20 ms. PCRE2's own default is ten million."""
+
+
+TELLING_BYTES = 3
+"""Literal bytes that make a pattern rare enough. A guess: two digits stand in every other line."""
 
 
 class PatternError(ConfigError):
@@ -43,7 +48,18 @@ _Search = Callable[[bytes], _Found | None]
 class Pattern:
     """A pattern that is ready to run. Equal when language and text are."""
 
-    __slots__ = ("_compact", "_search", "captures", "key", "loose", "matches", "scan", "scan_is_exact", "utf")
+    __slots__ = (
+        "_compact",
+        "_search",
+        "captures",
+        "key",
+        "loose",
+        "matches",
+        "scan",
+        "scan_is_exact",
+        "telling",
+        "utf",
+    )
 
     def __init__(self, language: Language, text: bytes) -> None:
         """Compile. Raises PatternError."""
@@ -52,7 +68,7 @@ class Pattern:
         caseless = language != "pcre2"
         forms = translate(pattern, caseless=caseless)
         self.utf = utf
-        """On text beyond ASCII a scanner's answer is worth nothing: it folds bytes, the pattern folds letters."""
+        """Beyond ASCII a scanner's answer is worth nothing: it folds bytes, the pattern folds letters."""
         self.captures = captures
         """False where the language refuses it as a decoder's regex."""
         readable = pattern.isascii() or not self.utf
@@ -61,6 +77,8 @@ class Pattern:
         self.loose: bytes | None = forms.loose if readable else None
         """The same for when this pattern is applied to a slice of what is scanned."""
         self.scan_is_exact: bool = forms.exact and readable
+        self.telling: bool = readable and forms.literal >= TELLING_BYTES
+        """Most texts do not match `loose`, so that it is worth scanning for."""
         self._compact = caseless
         in_bytes = _compile(pattern, forms, caseless=caseless)
         self._search: _Search = _utf_search(pattern, forms, in_bytes) if self.utf else in_bytes
@@ -122,7 +140,7 @@ def _compile_re(forms: Forms, *, caseless: bool) -> _Search | None:
 
 def _compile_pcre2(pattern: bytes, *, caseless: bool) -> _Search:
     # Optional: most rulesets get along without it.
-    import pcre2  # noqa: PLC0415
+    import pcre2  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
 
     library: Any = pcre2
     limited = b"(*LIMIT_MATCH=%d)" % MATCH_LIMIT + pattern

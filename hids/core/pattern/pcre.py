@@ -1,12 +1,13 @@
-"""A PCRE2 pattern, read once and written for the engines that shall run it.
+r"""A PCRE2 pattern, read once and written for the engines that shall run it.
 
-PCRE2 defines what a pattern means. Python's `re` extracts, RE2 and Hyperscan scan for many patterns at once; each
-reads some constructs otherwise (`$`, `\\s`, `\\Z`, `[[:alpha:]]`). So the pattern is taken apart and every piece is
-written in words that all of them read alike. What cannot be written so is left to the `pcre2` library.
+PCRE2 defines what a pattern means. Python's `re` extracts, RE2 and Hyperscan scan for many patterns at once;
+each reads some constructs otherwise (`$`, `\s`, `\Z`, `[[:alpha:]]`). So the pattern is taken apart and
+every piece is written in words that all of them read alike. What cannot be written so is left to the
+`pcre2` library.
 
-For the sets a pattern may be *weakened*: an expression that matches whenever the pattern does, and sometimes more.
-A set's "no" then still is a no. `loose` is weakened further, by all anchors and word boundaries, so that its "no"
-also holds for any slice of the text.
+For the sets a pattern may be *weakened*: an expression that matches whenever the pattern does, and sometimes
+more. A set's "no" then still is a no. `loose` is weakened further, by all anchors and word boundaries, so
+that its "no" also holds for any slice of the text.
 """
 
 import re
@@ -27,6 +28,8 @@ class Forms(msgspec.Struct, frozen=True):
     loose: bytes | None
     exact: bool
     """`scan` matches exactly the texts that the pattern matches."""
+    literal: int = 0
+    """Length of the longest literal text in it: with a few bytes, most lines do not match even `loose`."""
 
 
 UNKNOWN = Forms(python=None, risky=False, scan=None, loose=None, exact=False)
@@ -37,6 +40,7 @@ def _bytes(*parts: bytes | range) -> frozenset[int]:
     return frozenset(b for part in parts for b in part)
 
 
+_ASCII_END = 0x80
 _DIGIT = _bytes(b"0123456789")
 _UPPER = _bytes(range(0x41, 0x5B))
 _LOWER = _bytes(range(0x61, 0x7B))
@@ -125,6 +129,8 @@ class _Translator:
         self._hidden = 0
         self._end_moves = False
         self._closed: _Group | None = None
+        self._run = self._longest = 0
+        self._asserted = False
         self._groups = [_Group(dotall=False)]
         self._python: list[bytes] = []
         self._scan: list[tuple[bytes, bytes]] = []
@@ -151,13 +157,16 @@ class _Translator:
             scan=fold + scan if scans else None,
             loose=fold + loose if scans else None,
             exact=self._exact and not self._end_moves and scans,
+            literal=self._longest,
         )
 
-    # ---- output -------------------------------------------------------------------------------------------------
+    # ---- output ------------------------------------------------------------------------------------------
 
     def _emit(self, python: bytes, scan: bytes | None = None, loose: bytes | None = None) -> None:
         self._python.append(python)
         self._closed = None
+        self._asserted = loose == b""
+        self._run = 0
         if not self._hidden:
             scan = python if scan is None else scan
             self._scan.append((scan, scan if loose is None else loose))
@@ -166,7 +175,7 @@ class _Translator:
         text = _ranges(sorted(members), negated=negated)
         self._emit(text)
 
-    # ---- reading ------------------------------------------------------------------------------------------------
+    # ---- reading -----------------------------------------------------------------------------------------
 
     def _step(self) -> None:
         byte = self._pattern[self._at : self._at + 1]
@@ -199,14 +208,19 @@ class _Translator:
             self._literal(byte[0])
 
     def _literal(self, value: int) -> None:
-        high = value >= 0x80  # noqa: PLR2004 - beyond ASCII
+        high = value >= _ASCII_END
         self._high = self._high or high
         shown = bytes([value])
         plain = shown.isalnum() or shown in b" /:,;'\"=<>@%!~_"
         hexed = b"\\x%02x" % value
+        run = self._run + 1
         self._emit(
-            shown if plain or high else b"\\" + shown if value > 0x20 else hexed, shown if plain else hexed
+            shown if plain or high else b"\\" + shown if value > ord(" ") else hexed,
+            shown if plain else hexed,
         )
+        if not self._hidden:
+            self._run = run
+            self._longest = max(self._longest, run)
 
     def _end(self, python: bytes) -> None:
         r"""`$` or `\Z`: the end, or before a newline that ends the text."""
@@ -215,7 +229,7 @@ class _Translator:
         self._check_end()
 
     def _check_end(self) -> None:
-        """After `$` only an end of a group, an alternative or the pattern may come, else it is weakened away."""
+        """Unless a group, an alternative or the pattern ends behind it, `$` is weakened away."""
         following = self._pattern[self._at : self._at + 1]
         if following not in {b"", b"|", b")"}:
             self._end_moves = True
@@ -242,8 +256,10 @@ class _Translator:
             self._emit(b"\\Z", b"\\z", b"")
         elif letter == b"Z":
             self._end(b"(?=\\n?\\Z)")
-        elif letter in (b"b", b"B"):
-            self._emit(b"\\" + letter, loose=b"")
+        elif letter == b"b":
+            self._emit(b"\\b", loose=b"")
+        elif letter == b"B":
+            self._emit(b"(?!\\b)", b"\\B", b"")  # re's own \B is never in an empty text
         elif letter and not letter.isalnum():
             self._literal(letter[0])
         else:
@@ -255,6 +271,8 @@ class _Translator:
             if self._pattern[self._at : self._at + 2] == b"{,":
                 raise _Unknown  # PCRE2 10.43 reads `{,3}` as a quantifier, older ones as text
             return False
+        if self._asserted:
+            raise _Unknown  # PCRE2 repeats some assertions and refuses others
         self._at = match.end()
         count, kind = match.groups()
         closed = self._closed
@@ -268,7 +286,7 @@ class _Translator:
         self._emit(match.group(0), count if kind == b"+" else match.group(0))
         return True
 
-    # ---- groups -------------------------------------------------------------------------------------------------
+    # ---- groups ------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
         if self._pattern.startswith(b"(?#", self._at):
@@ -310,13 +328,14 @@ class _Translator:
         self._hidden -= group.hidden
         self._emit(b")")
         self._closed = group
+        self._asserted = group.hidden
         outer = self._groups[-1]
         outer.repeats = outer.repeats or group.repeats
         if group.ends and not group.hidden:
             outer.ends = True
             self._check_end()
 
-    # ---- classes ------------------------------------------------------------------------------------------------
+    # ---- classes -----------------------------------------------------------------------------------------
 
     def _class(self) -> None:
         self._at += 1
@@ -330,7 +349,7 @@ class _Translator:
         self._at += 1
         if not members:
             raise _Unknown
-        self._high = self._high or any(b >= 0x80 for b in members) and not members >= _HIGH  # noqa: PLR2004
+        self._high = self._high or (any(b >= _ASCII_END for b in members) and not members >= _HIGH)
         self._emit_class(members, negated=negated)
 
     def _item(self, members: set[int]) -> None:

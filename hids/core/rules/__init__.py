@@ -1,0 +1,1 @@
+"""Event -> rule: load, walk, and the plan that makes the walk fast. No I/O."""

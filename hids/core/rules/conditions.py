@@ -1,7 +1,7 @@
 """What a rule asks of an event, one condition at a time.
 
-Conditions are values: equal ones are one question, which is asked once an event. A condition on a field that the
-event lacks does not hold, negated or not.
+Conditions are values: equal ones are one question, which is asked once an event. A condition on a field that
+the event lacks does not hold, negated or not.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Category(NamedTuple):
     type: str
 
     def holds(self, event: Event) -> bool:
-        """Ask the event's decoder; of firewall events only those that say who, whom and what reach the rules."""
+        """Ask the decoder; of firewall events only those that say who, whom and what reach the rules."""
         if event.decoder_type != self.type:
             return False
         return self.type != "firewall" or event.fields.keys() >= {"action", "srcip", "dstip", "protocol"}
@@ -103,7 +103,7 @@ Network = IPv4Network | IPv6Network
 
 
 class AddressIn(NamedTuple):
-    """`<srcip>`, `<dstip>`: the first listed network that holds the address decides; `!` in front negates an entry."""
+    """`<srcip>`, `<dstip>`: the first network that holds the address decides; `!` negates an entry."""
 
     name: str
     entries: tuple[tuple[bool, Network | None], ...]
@@ -149,15 +149,13 @@ def field(event: Event, names: Sequence[str]) -> bytes | None:
     return None
 
 
-def fields_of(condition: Condition) -> tuple[str, ...]:
+def fields_of(condition: object) -> tuple[str, ...]:
     """Fields of which one must be there for the condition to hold; empty when it asks for none."""
-    match condition:
-        case FieldMatches(names=names):
-            return names
-        case FieldEquals(name=name) | DynamicMatches(name=name) | AddressIn(name=name):
-            return (name,)
-        case _:
-            return ()
+    if isinstance(condition, FieldMatches):
+        return condition.names
+    if isinstance(condition, FieldEquals | DynamicMatches | AddressIn):
+        return (condition.name,)
+    return ()
 
 
 def network(text: str) -> tuple[bool, Network | None]:

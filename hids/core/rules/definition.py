@@ -86,7 +86,16 @@ _ORDER = (
 )
 """The language's order of conditions."""
 
-_TEXTS = ("category", "if_sid", "if_group", "if_level", "if_matched_sid", "if_matched_group", "decoded_as")
+_TEXTS = (
+    "category",
+    "if_sid",
+    "if_group",
+    "if_level",
+    "if_matched_sid",
+    "if_matched_group",
+    "decoded_as",
+    "description",
+)
 _REPEATABLE = ("group", "options", "srcip", "dstip", "field", "info")
 _SAME: dict[Dialect, dict[str, str]] = {
     "ossec": {
@@ -145,6 +154,15 @@ class Definition:
         self._options: set[str] = set()
         self._key: set[str] = set()
         self._mitre: list[str] = []
+        self._readers: dict[str, Callable[[Element], None]] = {
+            "srcip": self._read_network,
+            "dstip": self._read_network,
+            "field": self._read_field,
+            "options": self._read_options,
+            "group": self._read_group,
+        }
+        if dialect == "hids":
+            self._readers["mitre"] = self._read_mitre
         self.id = 0
         self.id = self._number("id", _DIGITS.id, *(IDS if dialect == "hids" else (0, 999_999)), needed=True)
         self.level = self._number(
@@ -167,7 +185,7 @@ class Definition:
         place = f"rule {self.id}: " if self.id else ""
         self._problems.append(Problem(self._element.file, line or self._element.line, place + text))
 
-    # ---- attributes ---------------------------------------------------------------------------------------------
+    # ---- attributes --------------------------------------------------------------------------------------
 
     def _check_attributes(self) -> None:
         for attribute in self._element.attributes:
@@ -192,31 +210,27 @@ class Definition:
             return 0
         return value
 
-    # ---- elements -----------------------------------------------------------------------------------------------
+    # ---- elements ----------------------------------------------------------------------------------------
 
     def _read(self, child: Element) -> None:
         if self._dialect == "hids" and child.name in self._texts and child.name not in _REPEATABLE:
             self.problem(f"<{child.name}> is given twice; keep one", line=child.line)
         self._check_child_attributes(child)
-        if child.name in _LATER:
-            self.problem(f"<{child.name}> is not supported in this version", line=child.line)
+        reader = self._readers.get(child.name)
+        if reader is not None:
+            reader(child)
         elif child.name in _SAME[self._dialect]:
             self._key.add(_SAME[self._dialect][child.name])
-        elif child.name in self._networks:
-            self._read_network(child)
-        elif child.name == "field":
-            self._read_field(child)
-        elif child.name == "options":
-            self._read_options(child)
-        elif child.name == "group":
-            comma = b"," if self._dialect == "hids" and self._group_text[-1:] not in (b"", b",") else b""
-            self._group_text += comma + child.text
-        elif child.name == "mitre" and self._dialect == "hids":
-            self._read_mitre(child)
-        elif child.name in _TEXTS or child.name == "description" or self._language(child.name) is not None:
+        elif child.name in _TEXTS or self._language(child.name) is not None:
             self._texts[child.name] = self._texts.get(child.name, b"") + child.text
+        elif child.name in _LATER:
+            self.problem(f"<{child.name}> is not supported in this version", line=child.line)
         elif child.name not in ("info", "cve"):
             self.problem(f"unknown element <{child.name}>", line=child.line)
+
+    def _read_group(self, child: Element) -> None:
+        comma = b"," if self._dialect == "hids" and self._group_text[-1:] not in (b"", b",") else b""
+        self._group_text += comma + child.text
 
     def _check_child_attributes(self, child: Element) -> None:
         for attribute in child.attributes:
@@ -289,7 +303,7 @@ class Definition:
             else:
                 self.problem("<mitre> holds <id>s like T1110 or T1110.001", line=technique.line)
 
-    # ---- the rule -----------------------------------------------------------------------------------------------
+    # ---- the rule ----------------------------------------------------------------------------------------
 
     def rule(self, index: int) -> Rule:
         """The finished rule; wrong parts are missing from it."""

@@ -1,7 +1,8 @@
 """Rule and decoder files -> `Ruleset`. Strict: what is not understood is a problem with file and line.
 
-All problems of all files are collected and raised together. Files are read in the order given; a rule may refer only
-to rules loaded before it, as in OSSEC, except that in our dialect a composite over a group hears of all its rules.
+All problems of all files are collected and raised together. Files are read in the order given; a rule may
+refer only to rules loaded before it, as in OSSEC, except that in our dialect a composite over a group hears
+of all its rules.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from hids.core.dialect import Dialect, dialect
 from hids.core.markup import OSSEC_VARIABLE, VARIABLE, Element, expand, read
 from hids.core.pattern.pattern import Pattern
 from hids.core.rules.definition import Definition
-from hids.core.rules.rule import Rule, Ruleset, SourceFile
+from hids.core.rules.rule import Rule, Ruleset, SourceFile, Window
 from hids.errors import Problem, RulesetError
 
 FORMAT = 1
@@ -58,7 +59,7 @@ def load(name: str, dialect_name: str, files: Sequence[SourceFile]) -> Ruleset:
 def _elements(files: Sequence[SourceFile], speaks: Dialect, problems: list[Problem]) -> Iterable[Element]:
     variable = OSSEC_VARIABLE if speaks == "ossec" else VARIABLE
     for file in files:
-        yield from expand(read(file.path, file.text, problems), variable, problems)
+        yield from expand(read(file.path, file.text, problems, strict=speaks == "hids"), variable, problems)
 
 
 def _hash(name: str, speaks: Dialect, files: Sequence[SourceFile]) -> str:
@@ -131,30 +132,36 @@ class _Loader:
         for parent in parents or ():
             self._children.setdefault(parent, []).append(rule)
 
-    # ---- parents ------------------------------------------------------------------------------------------------
+    # ---- parents -----------------------------------------------------------------------------------------
 
     def _parents(self, definition: Definition, rule: Rule) -> list[int] | None:
         """Indexes of the rules that this one hangs under; the first of its parent elements decides."""
-        window = rule.window
         if definition.if_sid:
             return self._by_ids(definition, "if_sid", definition.if_sid)
         if definition.if_level is not None:
+            level = definition.if_level
             return self._found(
-                definition,
-                [r for r in self.rules if r.rank >= 100 * definition.if_level],
-                f"if_level {definition.if_level}",
+                definition, [r for r in self.rules if r.rank >= 100 * level], f"if_level {level}"
             )
         if definition.if_group is not None:
             return self._found(
                 definition, self._in_group(definition.if_group), f"if_group {definition.if_group!r}"
             )
-        if window is not None and window.sid is not None:
-            return self._by_ids(definition, "if_matched_sid", (window.sid,))
-        if window is not None and window.group is not None:
-            return self._group_parents(definition, rule, window.group)
+        if rule.window is not None:
+            return self._window_parents(definition, rule, rule.window)
         if self._dialect == "hids" or definition.id in _TEMPLATES:
             return None
         return self._template(definition)
+
+    def _window_parents(self, definition: Definition, rule: Rule, window: Window) -> list[int]:
+        """A composite hangs under what it counts."""
+        if window.sid is not None:
+            return self._by_ids(definition, "if_matched_sid", (window.sid,))
+        name = window.group or ""
+        if self._dialect == "ossec":
+            return self._found(definition, self._in_group(name), f"if_matched_group {name!r}")
+        self._later_groups.append((rule, name))
+        return []
 
     def _by_ids(self, definition: Definition, element: str, ids: Sequence[int]) -> list[int]:
         for rule_id in ids:
@@ -172,18 +179,12 @@ class _Loader:
     def _in_group(self, name: str) -> list[Rule]:
         return [rule for rule in self.rules if in_group(rule, name, self._dialect)]
 
-    def _group_parents(self, definition: Definition, rule: Rule, name: str) -> list[int]:
-        if self._dialect == "ossec":
-            return self._found(definition, self._in_group(name), f"if_matched_group {name!r}")
-        self._later_groups.append((rule, name))
-        return []
-
     def _template(self, definition: Definition) -> list[int]:
         for rule in self.rules:
             if rule.id in _TEMPLATES and rule.category == definition.category:
                 return [rule.index]
         definition.problem(
-            f"category {definition.category!r} has no rule of its own; load OSSEC's rules_config.xml before this file"
+            f"category {definition.category!r} has no rule of its own; load rules_config.xml before this file"
         )
         return []
 
@@ -204,7 +205,7 @@ class _Loader:
         below = self._children.get(top.index, [])
         return any(child is rule or self._stands_below(child, rule) for child in below)
 
-    # ---- the finished tree --------------------------------------------------------------------------------------
+    # ---- the finished tree -------------------------------------------------------------------------------
 
     def tree(self) -> tuple[tuple[Rule, ...], tuple[tuple[Rule, ...], ...]]:
         """The top-level rules and the children of each rule, in the order in which they are tried."""
@@ -224,7 +225,7 @@ def in_group(rule: Rule, name: str, speaks: Dialect) -> bool:
 
 
 def _feeds(rules: Sequence[Rule], speaks: Dialect) -> tuple[tuple[int, ...], ...]:
-    """Composites whose windows each rule's events enter. Level 0 feeds nothing, and no composite feeds itself."""
+    """Composites whose windows each rule's events enter. Level 0 feeds nothing, no composite feeds itself."""
     composites = [rule for rule in rules if rule.window is not None and rule.level > 0]
     return tuple(
         tuple(c.index for c in composites if c is not rule and _counts(c, rule, speaks)) if rule.level else ()

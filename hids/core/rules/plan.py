@@ -1,24 +1,25 @@
 """The plan: a ruleset made ready for a line that matters to nobody, which is what most lines are.
 
     line -> header -> program class -> one scan for all its patterns -> ids
-         -> (class, ids): decoders, remembered -> (class, decoders, relevant ids): rules, remembered -> verdict
+         -> (class, ids): decoders, remembered
+         -> (class, decoders, relevant ids): rules, remembered -> verdict
 
 Nothing is decided here that `walk` does not decide: the plan remembers what walks with the same knowledge did
-(`trie`), and asks the line itself only what class, scan and decoders leave open. All caches are bounded; a line for
-which the scan cannot speak is walked naively.
+(`trie`), and asks the line itself only what class, scan and decoders leave open. All caches are bounded; a
+line for which the scan cannot speak is walked naively.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from hids.core.decode.event import Event, Selection, decode, select
-from hids.core.decode.header import Header, read_header
+from hids.core.decode.header import read_header
 from hids.core.rules.reach import (
     ProgramClass,
     Signature,
     possible_for,
     program_patterns,
-    text_patterns,
+    scanned_patterns,
 )
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.table import rule_table
@@ -104,7 +105,7 @@ class Plan:
         self.table: RuleTable = rule_table(ruleset)
         self.counts = Counts(ruleset.decoders.count, len(ruleset.rules))
         self._program_patterns = program_patterns(ruleset)
-        self._ascii_only = any(pattern.utf for pattern in text_patterns(ruleset))
+        self._ascii_only = any(pattern.utf for pattern in scanned_patterns(ruleset))
         self._programs: dict[bytes | None, _Class | None] = {}
         self._classes: dict[Signature, _Class] = {}
         self._outcomes: dict[Residual, _Outcome] = {}
@@ -137,7 +138,7 @@ class Plan:
             return None
         return Verdict(outcome.residual, slot_values(self.table.slots, event), event)
 
-    # ---- what is not remembered yet -----------------------------------------------------------------------------
+    # ---- what is not remembered yet ----------------------------------------------------------------------
 
     def _class_of(self, program: bytes | None) -> _Class | None:
         try:

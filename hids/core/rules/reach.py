@@ -1,21 +1,38 @@
 """Program classes: what the program name alone says about a line.
 
 Two program names that the same `<program_name>` patterns match are one class. For a class it is known which
-decoders and rules can be reached at all, so only their patterns are scanned for; and given the scan's answer and
-the decoders chosen, most conditions are known without looking at the line.
+decoders and rules can be reached at all, so only their patterns are scanned for; and given the scan's answer
+and the decoders chosen, most conditions are known without looking at the line.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from hids.core.decode.decoder import Decoder
 from hids.core.decode.event import Prematch, ProgramIs, Selection
 from hids.core.pattern.pattern import Pattern
-from hids.core.rules.conditions import Category, DecodedAs, LogMatches, ProgramName, fields_of
+from hids.core.rules.conditions import (
+    Category,
+    DecodedAs,
+    DynamicMatches,
+    FieldMatches,
+    LogMatches,
+    ProgramName,
+    fields_of,
+)
 from hids.core.rules.rule import Rule, Ruleset
 from hids.core.rules.scan import build
 
 Signature = tuple[bool, frozenset[Pattern]]
 """Whether there is a program name, and which patterns match it."""
+
+
+class Scanned(NamedTuple):
+    """A pattern to scan for."""
+
+    pattern: Pattern
+    sliced: bool
+    """It is applied to a part of the log, so the scan can only say no."""
 
 
 class Possible:
@@ -72,25 +89,11 @@ class ProgramClass:
             for root in (tree.with_program if has_program else tree.without_program)
             if root.program is None or root.program in self._matching
         )
-        self._positions: dict[bytes, int] = {}
-        for pattern, sliced in self._patterns():
-            expression = pattern.loose if sliced else pattern.scan
-            if expression is not None:
-                self._positions.setdefault(expression, len(self._positions))
-        scanner = build(tuple(self._positions), "re2" if has_program else "hyperscan")
+        scanned = [*_scanned_by_decoders(self.roots), *_scanned_by_rules(self._reachable(self._possible()))]
+        expressions = tuple(dict.fromkeys(e for e in map(_expression, scanned) if e is not None))
+        scanner = build(expressions, "re2" if has_program else "hyperscan")
         self.scan = scanner.scan
-        self._known = scanner.known
-
-    def _patterns(self) -> Iterator[tuple[Pattern, bool]]:
-        """Every pattern on the log that may be asked, and whether it is on a slice of it."""
-        for root in self.roots:
-            for decoder in (root, *root.children):
-                if decoder.prematch is not None:
-                    yield decoder.prematch, _is_sliced(decoder, root)
-        for rule in self._reachable(self._possible()):
-            for condition in rule.conditions:
-                if isinstance(condition, LogMatches):
-                    yield condition.pattern, False
+        self._ids = {expressions[position]: scan_id for position, scan_id in scanner.ids.items()}
 
     def _possible(self) -> Possible:
         decoders = [decoder for root in self.roots for decoder in (root, *root.children)]
@@ -113,50 +116,83 @@ class ProgramClass:
         return list(found.values())
 
     def relevant(self, selection: Selection | None) -> frozenset[int]:
-        """Positions in the scan that the rules can ask for once these decoders are chosen."""
-        return frozenset(
-            self._positions[condition.pattern.scan]
-            for rule in self._reachable(possible_for(selection))
-            for condition in rule.conditions
-            if isinstance(condition, LogMatches) and condition.pattern.scan is not None
-        )
+        """Ids of the scan that the rules can ask for once these decoders are chosen."""
+        asked = map(_expression, _scanned_by_rules(self._reachable(possible_for(selection))))
+        return frozenset(self._ids[expression] for expression in asked if expression in self._ids)
 
-    # ---- what is known ------------------------------------------------------------------------------------------
+    # ---- what is known -----------------------------------------------------------------------------------
 
     def knows_decoder(self, question: object, ids: frozenset[int]) -> bool | None:
         """The answer to a decoder's question that follows from class and scan."""
         if isinstance(question, ProgramIs):
             return True  # the class has no other roots
         if isinstance(question, Prematch) and question.decoder.prematch is not None:
-            return self._scanned(
-                question.decoder.prematch, ids, sliced=_is_sliced(question.decoder, question.root)
-            )
+            return self._answer(_scanned_prematch(question.decoder.prematch, question), ids)
         return None
 
     def knows_condition(self, question: object, ids: frozenset[int], possible: Possible) -> bool | None:
         """The answer to a rule's condition that follows from class, scan and decoders."""
-        if isinstance(question, LogMatches):
-            return self._scanned(question.pattern, ids, sliced=False)
-        return self._knows(question, possible)
+        scanned = _scanned_condition(question)
+        known = None if scanned is None else self._answer(scanned, ids)
+        return self._knows(question, possible) if known is None else known
 
     def _knows(self, question: object, possible: Possible) -> bool | None:
         if isinstance(question, ProgramName):
             return question.pattern in self._matching
         return possible.knows(question)
 
-    def _scanned(self, pattern: Pattern, ids: frozenset[int], *, sliced: bool) -> bool | None:
+    def _answer(self, scanned: Scanned, ids: frozenset[int]) -> bool | None:
         """A "no" of the scan is a no; its "yes" counts for an exact pattern on the whole log."""
-        expression = pattern.loose if sliced else pattern.scan
-        position = None if expression is None else self._positions.get(expression)
-        if position is None or position not in self._known:
+        expression = _expression(scanned)
+        scan_id = None if expression is None else self._ids.get(expression)
+        if scan_id is None:
             return None
-        if position not in ids:
+        if scan_id not in ids:
             return False
-        return True if pattern.scan_is_exact and not sliced else None
+        return True if scanned.pattern.scan_is_exact and not scanned.sliced else None
 
 
-def _is_sliced(decoder: Decoder, root: Decoder) -> bool:
-    return decoder.prematch_offset == "parent" and root.prematch is not None
+# ---- what is scanned for --------------------------------------------------------------------------------
+
+
+def _expression(scanned: Scanned) -> bytes | None:
+    return scanned.pattern.loose if scanned.sliced else scanned.pattern.scan
+
+
+def _scanned_prematch(pattern: Pattern, question: Prematch) -> Scanned:
+    behind = question.decoder.prematch_offset == "parent" and question.root.prematch is not None
+    return Scanned(pattern, sliced=behind)
+
+
+def _scanned_condition(condition: object) -> Scanned | None:
+    """Fields are slices of the log, so a pattern that is nowhere in the log is in no field."""
+    if isinstance(condition, LogMatches):
+        return Scanned(condition.pattern, sliced=False)
+    if isinstance(condition, FieldMatches | DynamicMatches) and condition.pattern.telling:
+        return Scanned(condition.pattern, sliced=True)
+    return None
+
+
+def _scanned_by_decoders(roots: Iterable[Decoder]) -> Iterator[Scanned]:
+    for root in roots:
+        for decoder in (root, *root.children):
+            if decoder.prematch is not None:
+                yield _scanned_prematch(decoder.prematch, Prematch(decoder, root))
+
+
+def _scanned_by_rules(rules: Iterable[Rule]) -> Iterator[Scanned]:
+    for rule in rules:
+        for condition in rule.conditions:
+            scanned = _scanned_condition(condition)
+            if scanned is not None:
+                yield scanned
+
+
+def scanned_patterns(ruleset: Ruleset) -> Iterator[Pattern]:
+    """Every pattern that takes part in a scan."""
+    roots = (*ruleset.decoders.with_program, *ruleset.decoders.without_program)
+    for scanned in (*_scanned_by_decoders(roots), *_scanned_by_rules(ruleset.rules)):
+        yield scanned.pattern
 
 
 def program_patterns(ruleset: Ruleset) -> frozenset[Pattern]:
@@ -168,15 +204,3 @@ def program_patterns(ruleset: Ruleset) -> frozenset[Pattern]:
         for condition in rule.conditions
         if isinstance(condition, ProgramName)
     ) | frozenset(root.program for root in roots if root.program is not None)
-
-
-def text_patterns(ruleset: Ruleset) -> Iterator[Pattern]:
-    """Every pattern that is asked of logs and takes part in scans."""
-    for root in (*ruleset.decoders.with_program, *ruleset.decoders.without_program):
-        for decoder in (root, *root.children):
-            if decoder.prematch is not None:
-                yield decoder.prematch
-    for rule in ruleset.rules:
-        for condition in rule.conditions:
-            if isinstance(condition, LogMatches):
-                yield condition.pattern

@@ -1,6 +1,6 @@
 """An event as the members of an alert that follow its rule, in Wazuh 4's order and form."""
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -77,11 +77,11 @@ def _nest(data: dict[str, Any], name: str, value: str) -> None:
     *outer, last = name.split(".")
     place = data
     for part in outer:
-        inner = place.setdefault(part, {})
+        inner: object = place.setdefault(part, {})
         if not isinstance(inner, dict):
             data[name] = value
             return
-        place = inner  # pyright: ignore[reportUnknownVariableType]
+        place = cast("dict[str, Any]", inner)
     if isinstance(place.get(last), dict):
         data[name] = value
     else:

@@ -1,8 +1,8 @@
 """Many patterns, one pass over a text: which of them match?
 
-RE2 builds in microseconds and is fast on the few hundred patterns of one program; Hyperscan takes seconds for a
-thousand patterns but cannot be slowed down by hostile text, which matters where all programless patterns meet. Each
-stands in for the other, and plain `re` for both.
+RE2 builds in microseconds and is fast on the few hundred patterns of one program; Hyperscan takes seconds
+for a thousand patterns but cannot be slowed down by hostile text, which matters where all programless
+patterns meet. Each stands in for the other, and plain `re` for both.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from hids.core.pattern.pattern import Pattern
 
 Scan = Callable[[bytes], tuple[int, ...]]
-"""Text -> positions of the expressions that match, ascending."""
+"""Text -> ids of the expressions that match, each once; the order says nothing."""
 
 RE2_MEMORY = 16 * 1024 * 1024
 """Bytes for one set's automaton. At 8 MB some sets fell out of their cache on every line."""
@@ -23,15 +23,15 @@ class Scanner(NamedTuple):
     """A set of expressions, ready."""
 
     scan: Scan
-    known: frozenset[int]
-    """Positions of the expressions that the engine took; of the others it says nothing."""
+    ids: dict[int, int]
+    """Position of an expression -> its id. Of an expression without one the scan says nothing."""
     engine: str
 
 
 def build(expressions: Sequence[bytes], prefer: Engine) -> Scanner:
     """Compile a set with the engine preferred, or the next that is installed and can."""
     if not expressions:
-        return Scanner(lambda _text: (), frozenset(), "none")
+        return Scanner(_nothing, {}, "none")
     makers: list[Callable[[Sequence[bytes]], Scanner | None]] = [_re2, _hyperscan]
     if prefer == "hyperscan":
         makers.reverse()
@@ -42,9 +42,13 @@ def build(expressions: Sequence[bytes], prefer: Engine) -> Scanner:
     return _plain(expressions)
 
 
+def _nothing(_text: bytes) -> tuple[int, ...]:
+    return ()
+
+
 def _re2(expressions: Sequence[bytes]) -> Scanner | None:
     try:
-        import re2  # noqa: PLC0415 - an agent needs no engine
+        import re2  # noqa: PLC0415 - an agent has no engine  # pyright: ignore[reportMissingTypeStubs]
     except ImportError:
         return None
     library: Any = re2
@@ -53,35 +57,32 @@ def _re2(expressions: Sequence[bytes]) -> Scanner | None:
     options.encoding = library.Options.Encoding.LATIN1
     options.log_errors = False
     compiled = library.Set.SearchSet(options)
-    taken: list[int] = []
+    ids: dict[int, int] = {}
     for position, expression in enumerate(expressions):
         try:
-            compiled.Add(expression)
+            ids[position] = compiled.Add(expression)
         except library.error:
             continue
-        taken.append(position)
     # RE2 reports "out of memory" as "nothing matches". This one matches everything, so its absence tells.
     sentinel: int = compiled.Add(b"")
     compiled.Compile()
     match: Callable[[bytes], list[int] | None] = compiled.Match
-    fallback: list[Scanner] = []
+    fallback: list[Scan] = []
 
     def scan(text: bytes) -> tuple[int, ...]:
         found = match(text)
-        if not found or max(found) != sentinel:
-            if not fallback:
-                fallback.append(_plain([expressions[position] for position in taken]))
-            return tuple(taken[i] for i in fallback[0].scan(text))
-        if len(found) == 1:
-            return ()
-        return tuple(sorted(taken[i] for i in found if i != sentinel))
+        if found is not None and sentinel in found:
+            return tuple(found)
+        if not fallback:
+            fallback.append(_plain([expressions[position] for position in ids]).scan)
+        return fallback[0](text)
 
-    return Scanner(scan, frozenset(taken), "re2")
+    return Scanner(scan, ids, "re2")
 
 
 def _hyperscan(expressions: Sequence[bytes]) -> Scanner | None:
     try:
-        import hyperscan  # noqa: PLC0415 - an agent needs no engine
+        import hyperscan  # noqa: PLC0415 - an agent has no engine
     except ImportError:
         return None
     library: Any = hyperscan
@@ -122,9 +123,9 @@ def _hyperscan(expressions: Sequence[bytes]) -> Scanner | None:
     def scan(text: bytes) -> tuple[int, ...]:
         hits.clear()
         run(text, match_event_handler=note)
-        return tuple(sorted(hits)) if len(hits) > 1 else tuple(hits)
+        return tuple(hits)
 
-    return Scanner(scan, frozenset(taken), "hyperscan")
+    return Scanner(scan, {position: position for position in taken}, "hyperscan")
 
 
 def _plain(expressions: Sequence[bytes]) -> Scanner:
@@ -134,4 +135,4 @@ def _plain(expressions: Sequence[bytes]) -> Scanner:
     def scan(text: bytes) -> tuple[int, ...]:
         return tuple(i for i, pattern in enumerate(patterns) if pattern is None or pattern.matches(text))
 
-    return Scanner(scan, frozenset(range(len(patterns))), "re")
+    return Scanner(scan, {i: i for i in range(len(patterns))}, "re")

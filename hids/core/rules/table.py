@@ -1,7 +1,7 @@
 """`Ruleset` -> `RuleTable`: what the lane needs to know of the rules."""
 
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -74,13 +74,13 @@ def _identity(ruleset: Ruleset, rule: Rule) -> str:
     return hashlib.sha256(_json.encode(content)).hexdigest()[:16]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """A condition in words that encode the same in every process."""
     if isinstance(value, Pattern):
         return [value.key[0], value.key[1].hex()]
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, tuple):
-        name = type(value).__name__ if hasattr(value, "_fields") else ""
-        return [name, *(_plain(item) for item in value)]  # pyright: ignore[reportUnknownVariableType]
+        items = cast("tuple[object, ...]", value)
+        return [type(items).__name__, *map(_plain, items)]
     return str(value)

@@ -1,8 +1,9 @@
 """Remembered walks: which questions were asked, what the answers were, and where that led.
 
-A walk is a function of the answers it gets. What is known beforehand needs no asking; the rest, in the order asked,
-is a path in a tree of questions, and its end is remembered. The next walk with the same knowledge follows the tree
-and asks only those questions; where it leaves the known paths the walk is done in full, and the tree grows by it.
+A walk is a function of the answers it gets. What is known beforehand needs no asking; the rest, in the order
+asked, is a path in a tree of questions, and its end is remembered. The next walk with the same knowledge
+follows the tree and asks only those questions; where it leaves the known paths the walk is done in full, and
+the tree grows by it.
 """
 
 from collections.abc import Callable
@@ -26,56 +27,71 @@ class Question(Protocol[Asked_contra]):
     def __hash__(self) -> int: ...
 
 
-class _Branch(Generic[Asked]):
-    __slots__ = ("ends", "holds", "question")
+class _Branch(Generic[Asked, End]):
+    __slots__ = ("holds", "no", "yes")
 
     def __init__(self, question: Question[Asked]) -> None:
-        self.question = question
         self.holds: Callable[[Asked], bool] = question.holds
-        self.ends: list[object] = [None, None]
-        """What follows a no and a yes: a branch, an end, or None for a path not taken yet."""
+        self.no: _Branch[Asked, End] | _End[End] | None = None
+        """None: a path not taken yet."""
+        self.yes: _Branch[Asked, End] | _End[End] | None = None
+
+    def following(self, *, answer: bool) -> "_Branch[Asked, End] | _End[End] | None":
+        return self.yes if answer else self.no
+
+    def put(self, node: "_Branch[Asked, End] | _End[End]", *, answer: bool) -> None:
+        if answer:
+            self.yes = node
+        else:
+            self.no = node
+
+
+class _End(Generic[End]):
+    __slots__ = ("value",)
+
+    def __init__(self, value: End) -> None:
+        self.value = value
 
 
 class Trie(Generic[Asked, End]):
-    """The remembered walks of one state of knowledge. An end is never None and no branch."""
+    """The remembered walks of one state of knowledge."""
 
-    __slots__ = ("_size", "root")
+    __slots__ = ("_root", "_size")
 
     def __init__(self) -> None:
-        self.root: object = None
+        self._root: _Branch[Asked, End] | _End[End] | None = None
         self._size = 0
 
     def find(self, event: Asked) -> End | None:
         """The end of the walk for `event`, None when it leaves the known paths."""
-        node = self.root
-        while node.__class__ is _Branch:
-            node = node.ends[node.holds(event)]  # type: ignore[attr-defined]  # pyright: ignore
-        return node  # type: ignore[return-value]  # pyright: ignore
+        node = self._root
+        while isinstance(node, _Branch):
+            node = node.yes if node.holds(event) else node.no
+        return None if node is None else node.value
 
     def grow(self, trail: "Trail[Asked]", end: End) -> End:
-        """Remember a walk."""
-        if self._size + len(trail.asked) > MAX_QUESTIONS:
+        """Remember a walk and where it ended."""
+        self._size += len(trail.asked)
+        if self._size > MAX_QUESTIONS:
             return end
-        node: object = None
+        last: _Branch[Asked, End] | None = None
         side = False
         for question, answer in trail.asked:
-            following = self._next(node, side)
-            if not isinstance(following, _Branch):
-                following = _Branch[Asked](question)
-                self._put(node, following, side=side)
-                self._size += 1
-            node, side = following, answer
-        self._put(node, end, side=side)
+            node = self._root if last is None else last.following(answer=side)
+            if not isinstance(node, _Branch):
+                node = _Branch[Asked, End](question)
+                self._put(last, node, answer=side)
+            last, side = node, answer
+        self._put(last, _End(end), answer=side)
         return end
 
-    def _next(self, node: object, side: bool) -> object:  # noqa: FBT001 - an answer is data
-        return node.ends[side] if isinstance(node, _Branch) else self.root
-
-    def _put(self, node: object, following: object, *, side: bool) -> None:
-        if isinstance(node, _Branch):
-            node.ends[side] = following
+    def _put(
+        self, last: _Branch[Asked, End] | None, node: _Branch[Asked, End] | _End[End], *, answer: bool
+    ) -> None:
+        if last is None:
+            self._root = node
         else:
-            self.root = following
+            last.put(node, answer=answer)
 
 
 class Trail(Generic[Asked]):

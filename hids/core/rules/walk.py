@@ -1,14 +1,16 @@
 """The walk through the rules: which rule is an event's, told without knowing the past.
 
-Rules form a tree. Siblings are tried in order; the first whose conditions hold takes the event, and its children
-may take it from there. Composites need the past, which the walk does not have: it notes an Ask and follows both
-answers. So the result is a `Residual`, a small graph that the lane runs (hids.messages.ResidualNode).
+Rules form a tree. Siblings are tried in order; the first whose conditions hold takes the event, and its
+children may take it from there. Composites need the past, which the walk does not have: it notes an Ask and
+follows both answers. So the result is a `Residual`, a small graph that the lane runs
+(hids.messages.ResidualNode).
 
-`judge` is the naive form, which looks at everything itself; the plan uses the same walk with a faster `ask`, and is
-tested against this one.
+`judge` is the naive form, which looks at everything itself; the plan uses the same walk with a faster `ask`,
+and is tested against this one.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from hids.core.decode.event import Event, decode
@@ -54,7 +56,7 @@ class _Walk:
             rule = rules[position]
             if not all(map(self._ask, rule.conditions)):
                 continue
-            following = _once(lambda at=position: self.siblings(rules, at + 1, parent, otherwise))
+            following = _once(partial(self.siblings, rules, position + 1, parent, otherwise))
             if rule.window is None:
                 return self._inside(rule, parent, following)
             node = len(self.nodes)

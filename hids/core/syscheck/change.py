@@ -45,9 +45,7 @@ def compare(before: FileFact | None, now: FileFact) -> Change | None:
         return _told("deleted", before, before, ()) if before is not None else None
     if before is None:
         return _told("added", None, now, ()) if now.seen != "baseline" else None
-    changed = tuple(
-        name for field, name in _ATTRIBUTES if getattr(before, field) != getattr(now, field)
-    )
+    changed = tuple(name for field, name in _ATTRIBUTES if getattr(before, field) != getattr(now, field))
     if set(changed) <= _QUIET_ALONE:
         return None
     return _told("modified", before, now, changed)
@@ -125,7 +123,9 @@ def _time(fact: FileFact) -> str:
         moment = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
     except (OverflowError, ValueError, OSError):
         return str(fact.mtime_ns)
-    return moment.replace(microsecond=nanoseconds // 1000).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return (
+        moment.replace(microsecond=nanoseconds // 1000).isoformat(timespec="seconds").replace("+00:00", "Z")
+    )
 
 
 def rights(fact: FileFact) -> str:
@@ -142,4 +142,6 @@ def rights(fact: FileFact) -> str:
 
 def _one_line(text: str) -> str:
     """A path as it may stand in a line: control characters are escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in text)
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in text
+    )

@@ -14,7 +14,8 @@ SLACK_MS = 3_600_000
 _MONTHS = {
     name: number
     for number, name in enumerate(
-        (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"), start=1
+        (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"),
+        start=1,
     )
 }
 _HEAD_BYTES = 512
@@ -123,4 +124,8 @@ def _offset(text: bytes) -> dt.tzinfo:
 
 
 _Reader = Callable[[re.Match[bytes], dt.tzinfo | None, int], dt.datetime | None]
-_FORMS: tuple[tuple[re.Pattern[bytes], _Reader], ...] = ((_SYSLOG, _syslog), (_ISO, _iso), (_SECONDS, _seconds))
+_FORMS: tuple[tuple[re.Pattern[bytes], _Reader], ...] = (
+    (_SYSLOG, _syslog),
+    (_ISO, _iso),
+    (_SECONDS, _seconds),
+)

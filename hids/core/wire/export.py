@@ -84,7 +84,9 @@ class ExportReader:
 
     def _binary(self, name: bytes, start: int) -> bool:
         if len(name) > _MAX_NAME:
-            raise RemoteProtocolError(f"a journal field's name has {len(name)} bytes; is this the export format?")
+            raise RemoteProtocolError(
+                f"a journal field's name has {len(name)} bytes; is this the export format?"
+            )
         if len(self._buffer) < start + _LENGTH.size:
             return False
         (length,) = _LENGTH.unpack_from(self._buffer, start)

@@ -283,6 +283,25 @@ def test_cut_in_place_while_it_runs(
     assert path.read_bytes() == make_lines(4)
 
 
+def test_cut_within_a_record_while_it_runs(
+    path: Path, clock: Clock, row: Callable[..., OutboxRow], make_lines: Callable[..., bytes]
+):
+    with closing(reopen(path, clock)) as file:
+        file.append([row(1, 3)])
+        os.truncate(path, path.stat().st_size - 5)
+        file.append([row(4)])
+    assert path.read_bytes() == make_lines(1, 3)[:-5] + b"\n" + make_lines(4)
+
+
+def test_new_file_begins_with_what_there_still_is(
+    path: Path, clock: Clock, row: Callable[..., OutboxRow], make_lines: Callable[..., bytes]
+):
+    with closing(reopen(path, clock)) as file, structlog.testing.capture_logs() as logs:
+        file.append([row(5000)])
+        assert (file.missed, logs) == (0, [])
+    assert path.read_bytes() == make_lines(5000)
+
+
 def test_cut_in_place_while_it_was_stopped(
     path: Path, clock: Clock, row: Callable[..., OutboxRow], make_lines: Callable[..., bytes]
 ):

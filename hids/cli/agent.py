@@ -1,0 +1,193 @@
+"""`hids-agent`: join a manager, run, show status."""
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from hids import __version__
+from hids.errors import ConfigError, HidsError, StoreError
+
+FAILED, USAGE = 1, 2
+"""Exit statuses: it did not work; the command line or agent.toml is wrong. 3 is NotJoined's: join first."""
+
+JOINING_PORT = 1515
+_MAX_STATUS_BYTES = 16 * 1024 * 1024
+
+app = typer.Typer(
+    help="The agent of hids: reads this host's logs and files, and reports to a manager.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def default_state() -> Path:
+    """Where the agent keeps what it must not lose."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/hids-agent")
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "hids-agent"
+
+
+def default_config() -> Path:
+    """Where agent.toml is."""
+    if os.geteuid() == 0:
+        return Path("/etc/hids/agent.toml")
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / "hids" / "agent.toml"
+
+
+State = Annotated[
+    Path, typer.Option("--state", help="The agent's state folder.", default_factory=default_state)
+]
+Config = Annotated[Path, typer.Option("--config", help="agent.toml.", default_factory=default_config)]
+
+
+@app.command(
+    epilog="Example: hids-agent join manager.example.org --token 3kF... --ca-pin sha256:5d0c... "
+    "(`hidsctl agent token` on the manager prints the whole line)"
+)
+def join(
+    manager: Annotated[str, typer.Argument(metavar="HOST[:PORT]", help="The manager's joining port (1515).")],
+    state: State,
+    token: Annotated[str, typer.Option(help="The one-time token of `hidsctl agent token`.")],
+    ca_pin: Annotated[str, typer.Option(help="sha256:... of the manager's CA, from the same line.")],
+    name: Annotated[
+        str, typer.Option(help="What the manager calls this agent. Default: the host's name.")
+    ] = "",
+) -> None:
+    """Get a certificate from a manager; do this once."""
+    with _errors():
+        from hids.agent.config import address_of  # noqa: PLC0415 - `status` needs none of these
+        from hids.agent.joining import Manager  # noqa: PLC0415
+        from hids.agent.joining import join as join_manager  # noqa: PLC0415
+        from hids.agent.link import os_name  # noqa: PLC0415
+        from hids.agent.machine import machine_id  # noqa: PLC0415
+
+        host, port = address_of(manager if _has_port(manager) else f"{manager}:{JOINING_PORT}")
+        identity = join_manager(
+            Manager(host, port),
+            token=token,
+            pin=ca_pin,
+            name=name or socket.gethostname(),
+            machine_id=machine_id(state),
+            folder=state,
+            software=f"hids {__version__}",
+            os=os_name(),
+        )
+        typer.echo(
+            f"joined {identity.manager} as agent {identity.agent_id}; now start it: hids-agent run --state {state}"
+        )
+
+
+@app.command(epilog="Example: hids-agent run --config /etc/hids/agent.toml --state /var/lib/hids-agent")
+def run(config: Config, state: State) -> None:
+    """Read, watch and report until stopped (SIGTERM, Ctrl-C). SIGHUP reads agent.toml again."""
+    with _errors():
+        from hids.adapters.clock import SystemClock  # noqa: PLC0415
+        from hids.adapters.logs import configure  # noqa: PLC0415
+        from hids.agent.run import run as run_agent  # noqa: PLC0415
+
+        configure()
+        status = run_agent(config, state, SystemClock())
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A thread that hangs in a dead file system must not keep the process: all that counts is on disk.
+        os._exit(status)
+
+
+@app.command(epilog="Example: hids-agent status --json | jq .link.connected")
+def status(
+    state: State,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Show whether the agent runs, what it reads and what waits. Ends with 0 when it is connected, else 1."""
+    with _errors():
+        shown = _read_status(state)
+        if as_json:
+            typer.echo(msgspec.json.format(msgspec.json.encode(shown)))
+        else:
+            typer.echo("\n".join(_lines(shown)))
+        if not (shown["running"] and shown["link"]["connected"]):
+            raise typer.Exit(FAILED)
+
+
+def main() -> None:
+    """Entry point of the command `hids-agent`."""
+    app()
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """One line on stderr instead of a traceback for what a person can act on."""
+    try:
+        yield
+    except HidsError as error:
+        typer.echo(f"hids-agent: {error}", err=True)
+        status = USAGE if isinstance(error, ConfigError) else FAILED
+        raise typer.Exit(getattr(error, "exit_status", status)) from None
+
+
+def _has_port(manager: str) -> bool:
+    return ":" in manager.rpartition("]")[2]
+
+
+def _read_status(state: Path) -> dict[str, Any]:
+    path = state / "status.json"
+    try:
+        with path.open("rb") as file:
+            shown: dict[str, Any] = msgspec.json.decode(file.read(_MAX_STATUS_BYTES))
+    except FileNotFoundError:
+        raise StoreError(
+            f"{path}: not there; no agent has run with this state folder, see hids-agent run"
+        ) from None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot read: {error.strerror}; ask as the agent's user") from error
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"{path}: damaged ({error}); a running agent writes it anew within 2 s") from error
+    if shown["running"] and not _is_locked(state):
+        shown["running"] = shown["link"]["connected"] = False  # it was killed and could not say so
+    return shown
+
+
+def _is_locked(state: Path) -> bool:
+    from hids.agent.lock import is_locked  # noqa: PLC0415
+
+    return is_locked(state)
+
+
+def _lines(shown: dict[str, Any]) -> Iterator[str]:
+    link, spool = shown["link"], shown["spool"]
+    yield f"agent      {'running, pid ' + str(shown['pid']) if shown['running'] else 'not running'}"
+    if link["connected"]:
+        yield f"manager    connected to {link['manager']} as {link['agent_id']} ({link['agent_name']})"
+    else:
+        yield f"manager    not connected to {link['manager'] or 'any'}: {link['problem'] or 'not tried yet'}"
+    yield f"spool      {spool['lines']} lines wait, {spool['bytes']} of {spool['max_bytes']} bytes"
+    if spool["stopped"]:
+        yield f"           reading stopped: {spool['stopped']}"
+    for source in shown["sources"]:
+        yield f"{source['name']}  {source['state']}, {source['lines']} lines read"
+        for path, (offset, behind) in source["files"].items():
+            yield f"           {path} at byte {offset}" + (f", {behind} behind" if behind else "")
+    yield from _tree(shown["tree"], "")
+
+
+def _tree(node: dict[str, Any], indent: str) -> Iterator[str]:
+    restarts = f", {node['restarts']} restarts, last: {node['last_failure']}" if node["restarts"] else ""
+    yield f"{indent}{node['name']}: {node['state']}, {node['handled']} handled, {node['depth']} wait{restarts}"
+    for child in node["children"]:
+        yield from _tree(child, indent + "  ")
+
+
+if __name__ == "__main__":
+    main()

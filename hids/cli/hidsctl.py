@@ -1,0 +1,64 @@
+"""`hidsctl`: look at the manager, its agents and its alerts, and steer them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import hids
+from hids.adapters.paths import ManagerPaths
+from hids.cli import agents, rules
+from hids.cli.alerts import alerts
+from hids.cli.logtest import logtest
+from hids.cli.settings import Settings
+from hids.cli.status import status
+
+app = typer.Typer(
+    name="hidsctl",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(status)
+app.command()(alerts)
+app.command()(logtest)
+app.add_typer(agents.app, name="agent")
+app.add_typer(rules.app, name="rules")
+
+
+@app.callback()
+def _settings(
+    ctx: typer.Context,
+    *,
+    state: Annotated[
+        Path | None, typer.Option("--state", help="The manager's folder, if it runs with --state.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+) -> None:
+    """Look at a hids manager, its agents and its alerts, and steer them.
+
+    \b
+    Examples:
+      hidsctl status
+      hidsctl alerts -f --level 7
+      hidsctl agent token
+      hidsctl --state /srv/hids --json agent list
+
+    Exit status: 0 done, 1 refused or nothing found, 2 wrong usage, 3 no manager answers.
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    ctx.obj = Settings(ManagerPaths.of(state), json=json)
+
+
+@app.command("version")
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"hids {hids.__version__}")
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

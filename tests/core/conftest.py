@@ -1,0 +1,26 @@
+"""Data beside the project that some tests compare with. Where it is not there, they are skipped and say so."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def design() -> Any:
+    """Cases of the rule language, each with the real engines' answers."""
+    folder = os.environ.get("HIDS_DESIGN")
+    if not folder:
+        pytest.skip("HIDS_DESIGN is not set to the folder that holds rule-language-cases.json")
+    return json.loads((Path(folder) / "rule-language-cases.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Path:
+    """OSSEC's own rules and test expectations."""
+    folder = os.environ.get("HIDS_CONFORMANCE")
+    if not folder:
+        pytest.skip("HIDS_CONFORMANCE is not set to the folder of the conformance data")
+    return Path(folder) / "ossec"

@@ -1,0 +1,78 @@
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hids.core.pattern.pattern import Language, Match, Pattern, PatternError
+
+LANGUAGES: list[Language] = ["os_match", "os_regex", "pcre2", "pcre2-caseless"]
+
+
+def test_ours_minds_case_and_keeps_the_place_of_unset_groups() -> None:
+    pattern = Pattern("pcre2", rb"^(A)?(b)(c)?")
+    assert pattern.search(b"bx") == Match((None, b"b", None), 1)
+    assert pattern.search(b"Bx") is None
+
+
+def test_ossecs_ignores_case_and_closes_gaps() -> None:
+    assert Pattern("pcre2-caseless", rb"^(a)|^(\d+)").search(b"12") == Match((b"12",), 2)
+    assert Pattern("os_regex", rb"^a=(\d+)|^b=(\w+)").search(b"B=x y") == Match((b"x",), 3)
+
+
+def test_os_patterns_fold_letters_beyond_ascii() -> None:
+    pattern = Pattern("os_match", "qÉ.".encode())
+    assert pattern.matches("xqé.".encode())
+    assert pattern.scan is None
+    assert not Pattern("os_match", "^qÉ".encode()).matches("qé".encode())
+
+
+def test_offsets_are_bytes_even_where_letters_are_not() -> None:
+    assert Pattern("os_regex", rb"(\w+):").search("éé ab: x".encode()) == Match((b"ab",), 8)
+
+
+def test_invalid_utf8_is_text_like_any_other() -> None:
+    assert Pattern("os_regex", rb"a(\.)b").search(b"xa\xffb") == Match((b"\xff",), 4)
+
+
+@pytest.mark.parametrize("text", [b"(", b"a{2,1}", b"[z-a]", b"*"])
+def test_what_pcre2_refuses_is_refused_with_its_words(text: bytes) -> None:
+    with pytest.raises(PatternError, match="compilation failed at position"):
+        Pattern("pcre2", text)
+
+
+def test_an_empty_pattern_is_refused() -> None:
+    with pytest.raises(PatternError, match="must not be empty"):
+        Pattern("pcre2", b"")
+
+
+def test_exponential_patterns_give_up_instead_of_hanging() -> None:
+    assert Pattern("pcre2", rb"^(\w+\s?)*$").search(b"aaaaaaaa " * 200 + b"!") is None
+
+
+def test_without_the_library_re_does_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pcre2", None)
+    assert Pattern("pcre2", rb"(a+)+b").search(b"aab") == Match((b"aa",), 3)
+    with pytest.raises(PatternError, match="pip install pcre2"):
+        Pattern("pcre2", rb"a\Kb")
+
+
+def test_equal_patterns_are_one() -> None:
+    assert len({Pattern("pcre2", b"a"), Pattern("pcre2", b"a"), Pattern("os_match", b"a")}) == 2
+    assert repr(Pattern("pcre2", b"a")) == "Pattern(pcre2, b'a')"
+
+
+def test_literals_make_a_pattern_telling() -> None:
+    assert Pattern("pcre2", rb"union\s+select").telling
+    assert not Pattern("pcre2", rb"^4\d\d$").telling
+
+
+@given(st.sampled_from(LANGUAGES), st.binary(max_size=12), st.binary(max_size=20))
+def test_any_pattern_works_or_is_refused(language: Language, text: bytes, log: bytes) -> None:
+    try:
+        pattern = Pattern(language, text)
+    except PatternError:
+        return
+    found = pattern.search(log)
+    assert bool(pattern.matches(log)) == (found is not None)
+    assert found is None or 0 <= found.end <= len(log)
