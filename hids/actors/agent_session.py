@@ -121,7 +121,7 @@ class AgentSession(LoopActor):
         self._presence: Presence | None = None
         self._source = SourceId("")
         self._welcomed = False
-        self._next = 0
+        self._next: int = 0
         self._chain = GENESIS
         self._out: deque[tuple[int, int]] = deque()
         """(last sequence, bytes) of each batch that is not committed."""
@@ -132,9 +132,7 @@ class AgentSession(LoopActor):
         wire.attach(self._deliver, lambda reason: mailbox.tell(Closed(reason)))
         self._due = self.loop.call_later(HELLO_S, mailbox.tell, HelloDue())
 
-    def on_receive(
-        self, message: Hello | Batch | Heartbeat | Bye | Closed | Admitted | Wake | HelloDue
-    ) -> None:
+    def on_receive(self, message: Hello | Batch | Heartbeat | Bye | Closed | Admitted | Wake | HelloDue) -> None:
         """One message of the agent, or a wake-up."""
         match message:
             case Hello():
@@ -234,9 +232,7 @@ class AgentSession(LoopActor):
         presence.epoch = hello.epoch
         presence.clock_offset_ms = now_ms - hello.clock_ms
         if abs(presence.clock_offset_ms) > OFFSET_ALERT_MS:
-            self._emit(
-                Tell(agent, f"agent clock: {presence.clock_offset_ms / 1000:+.0f} s off the manager's")
-            )
+            self._emit(Tell(agent, f"agent clock: {presence.clock_offset_ms / 1000:+.0f} s off the manager's"))
         if presence.told_silent:
             presence.told_silent = False
             self._emit(Tell(agent, "agent connected again"))
@@ -268,9 +264,7 @@ class AgentSession(LoopActor):
                 )
             case Missing(first, last, chain):
                 log.error("lines lost", agent=agent.name, epoch=hello.epoch, first=first, last=last)
-                self._emit(
-                    Hole(self._source, agent, hello.epoch, first, last, chain, "the agent no longer has them")
-                )
+                self._emit(Hole(self._source, agent, hello.epoch, first, last, chain, "the agent no longer has them"))
             case Fork(reason, after):
                 self._fork(reason, after)
 

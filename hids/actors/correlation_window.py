@@ -116,9 +116,7 @@ class CorrelationWindow(LoopActor):
         )
 
     def _apply(self, outcome: Outcome) -> Applied:
-        progress = Progress(
-            epoch=outcome.epoch, seq=outcome.first_seq + outcome.count - 1, chain=outcome.chain
-        )
+        progress = Progress(epoch=outcome.epoch, seq=outcome.first_seq + outcome.count - 1, chain=outcome.chain)
         if outcome.first_seq == 1 or outcome.epoch > 1:
             # A batch of an epoch that was given up comes again under a new number: it is counted, not evaluated.
             if self._knows(outcome.source, outcome.digest):
@@ -137,9 +135,7 @@ class CorrelationWindow(LoopActor):
         now_ms = self._clock.now_ms()
         for event in body.events:
             table = tables[event.ruleset]
-            decision = self._correlator.decide(
-                table, body.residuals[event.residual], event, outcome.agent.id, now_ms
-            )
+            decision = self._correlator.decide(table, body.residuals[event.residual], event, outcome.agent.id, now_ms)
             counts["late"] += decision.late
             if decision.rule == NO_RULE:
                 continue
@@ -175,9 +171,7 @@ class CorrelationWindow(LoopActor):
             state=self._windows.take_touched(),
             fired=fired,
             facts=body.facts,
-            dead=tuple(
-                (outcome.epoch, outcome.first_seq + dropped.offset, dropped) for dropped in body.dropped
-            ),
+            dead=tuple((outcome.epoch, outcome.first_seq + dropped.offset, dropped) for dropped in body.dropped),
             counts={what: n for what, n in counts.items() if n},
         )
 

@@ -110,9 +110,7 @@ class Dispatcher(LoopActor):
         self._noticed = 0
         self._poison = 0
 
-    def on_receive(
-        self, message: Job | Hole | Tell | Outcome | LaneReady | Committed | WorkerUp | WorkerLost
-    ) -> None:
+    def on_receive(self, message: Job | Hole | Tell | Outcome | LaneReady | Committed | WorkerUp | WorkerLost) -> None:
         """Keep, assign, forward or forget."""
         match message:
             case Job():

@@ -11,7 +11,7 @@ A bug    or a failed write ends the lane's process. Nothing is rolled back in me
 """
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 
 from hids.actors.stage import Control, LoopActor, Mailbox
@@ -131,8 +131,8 @@ class Ledger(LoopActor):
         if applied.hole is not None:
             group.holes.append(applied.hole)
         group.dead.extend((applied.source, epoch, seq, dropped) for epoch, seq, dropped in applied.dead)
-        totals = Counter({(applied.source, what): n for what, n in applied.counts.items()})
-        group.counts = dict(Counter(group.counts) + totals)
+        for what, n in applied.counts.items():
+            group.counts[applied.source, what] = group.counts.get((applied.source, what), 0) + n
         for kind, line in applied.lines:
             self._lines[kind, applied.agent].append(line)
             self._size += len(line.text) + len(line.facts)

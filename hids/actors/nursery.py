@@ -75,9 +75,7 @@ class Renew(Control):
 class Reload(Control):
     """Load the rulesets anew. `done` is told the problems; none means that the new rules are in use."""
 
-    def __init__(
-        self, launch: Callable[[], "NurseryLaunched"], done: Callable[[tuple[str, ...]], None]
-    ) -> None:
+    def __init__(self, launch: Callable[[], "NurseryLaunched"], done: Callable[[tuple[str, ...]], None]) -> None:
         self.launch = launch
         self.done = done
 
@@ -88,10 +86,13 @@ class _Said(Control):
         self.message = message
 
 
-class NurseryLaunched(Launched):
+class NurseryLaunched(Launched, Protocol):
     """A nursery process with its socket."""
 
-    sock: socket.socket
+    @property
+    def sock(self) -> socket.socket:
+        """Our end, which keeps message boundaries."""
+        ...
 
 
 class _Process:
@@ -201,9 +202,7 @@ class Nursery(LoopActor):
                 link.tell(Renew())
             reload.done(())
             self._let_old_go()
-        self._rulesets = ", ".join(
-            f"{name} ({rules} rules, {hash_})" for name, hash_, _, rules in message.rulesets
-        )
+        self._rulesets = ", ".join(f"{name} ({rules} rules, {hash_})" for name, hash_, _, rules in message.rulesets)
         log.info("rulesets loaded", rulesets=self._rulesets)
         self._ready(message)
         self._fork_waiting()

@@ -309,7 +309,7 @@ class LoopActor(Stage):
 
     @staticmethod
     def _create_actor_inbox() -> Any:
-        return deque()  # replaced by the lease before anyone can send
+        return None  # replaced by the lease before anyone can send
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:

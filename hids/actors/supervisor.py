@@ -226,9 +226,7 @@ class Supervisor(LoopActor):
             return
         delay = self._backoff(len(child.failures))
         node.state = f"restarting in {delay:g} s" if delay else "restarting"
-        log.warning(
-            "child failed, restarting", child=node.name, reason=failure, restarts=node.restarts, in_s=delay
-        )
+        log.warning("child failed, restarting", child=node.name, reason=failure, restarts=node.restarts, in_s=delay)
         retry = _Retry(node.name, node.mailbox.life)
         child.timer = self.loop.call_later(delay, self.mailbox.tell, retry)
 
@@ -242,7 +240,7 @@ class Supervisor(LoopActor):
     def _backoff(self, failures: int) -> float:
         if failures == 1:
             return self._intensity.first_backoff_s
-        return min(self._intensity.next_backoff_s * 2 ** (failures - 2), self._intensity.max_backoff_s)
+        return min(self._intensity.next_backoff_s * 2.0 ** (failures - 2), self._intensity.max_backoff_s)
 
     def _give_up(self, node: Node, failure: str) -> None:
         self._failing = GaveUp(

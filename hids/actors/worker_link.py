@@ -129,9 +129,11 @@ class WorkerLink(LoopActor):
     def _hire(self) -> _Worker:
         ours, theirs = socket.socketpair()
         page = self._new_page()
-        worker = _Worker(
-            self._connect(ours, lambda said: self._got(worker, said), lambda: self._closed(worker)), page
-        )
+
+        def got(message: Any) -> None:
+            self._got(worker, message)
+
+        worker = _Worker(self._connect(ours, got, lambda: self._closed(worker)), page)
         self._nursery.tell(ForkRequest(self._number, theirs, page, self.mailbox))
         self._dispatcher.tell(WorkerUp(self._number, self._send))
         return worker

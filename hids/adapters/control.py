@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 
 from hids.errors import ConfigError, HidsError, ManagerUnreachable
@@ -24,6 +25,12 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 REQUEST_S = 10.0
 ANSWER_S = 30.0
 _CREDENTIALS = struct.Struct("3i")
+
+
+class _Request(msgspec.Struct, frozen=True):
+    command: str
+    arguments: dict[str, Any] = {}
+
 
 Handler = Callable[[str, dict[str, Any], str], Awaitable[Any]]
 """(command, arguments, who asks) -> what to answer; raises HidsError with words for a person."""
@@ -61,14 +68,11 @@ class ControlSocket:
 
     async def _answer(self, line: bytes, who: str) -> dict[str, Any]:
         try:
-            request = json.loads(line)
-            command, arguments = request["command"], request.get("arguments", {})
-            if not isinstance(command, str) or not isinstance(arguments, dict):
-                raise TypeError
-        except (ValueError, KeyError, TypeError, RecursionError):
+            request = msgspec.json.decode(line, type=_Request)
+        except (msgspec.MsgspecError, RecursionError):
             return {"error": 'expected one line {"command": ..., "arguments": {...}}'}
         try:
-            return {"answer": await self._handler(command, arguments, who)}
+            return {"answer": await self._handler(request.command, request.arguments, who)}
         except HidsError as error:
             return {"error": str(error)}
 

@@ -8,7 +8,7 @@ plain `execute` in an explicit BEGIN IMMEDIATE.
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import msgspec
@@ -78,9 +78,7 @@ class Ledger:
     def _create(self) -> None:
         tables = Database(self._db)
         with tables.atomic():
-            tables.table("progress").create(
-                {"source": str, "epoch": int, "seq": int, "chain": bytes}, pk="source"
-            )
+            tables.table("progress").create({"source": str, "epoch": int, "seq": int, "chain": bytes}, pk="source")
             tables.table("outbox").create({"first": int, "count": int, "data": bytes}, pk="first")
             tables.table("state").create(
                 {"rule": str, "key": bytes, "data": bytes, "newest_ms": int}, pk=("rule", "key")
@@ -171,16 +169,12 @@ class Ledger:
 
     def knows(self, source: str, digest: bytes) -> bool:
         """Whether a batch with these bytes is among the last that were applied for the source."""
-        row = self._db.execute(
-            "SELECT 1 FROM digest WHERE source=? AND digest=?", (source, digest)
-        ).fetchone()
+        row = self._db.execute("SELECT 1 FROM digest WHERE source=? AND digest=?", (source, digest)).fetchone()
         return row is not None
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Totals by (source, what)."""
-        return {
-            (source, what): n for source, what, n in self._db.execute("SELECT source, what, n FROM counts")
-        }
+        return {(source, what): n for source, what, n in self._db.execute("SELECT source, what, n FROM counts")}
 
     # -- writing
 
@@ -203,9 +197,7 @@ class Ledger:
             db.execute("INSERT INTO outbox VALUES (?,?,?)", (first_alert, len(group.alerts), data))
         if group.cursors:
             low = min(group.cursors.values())
-            db.execute(
-                "INSERT OR REPLACE INTO meta VALUES ('next_alert', '', ?)", (first_alert + len(group.alerts),)
-            )
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('next_alert', '', ?)", (first_alert + len(group.alerts),))
             db.execute("DELETE FROM outbox WHERE first + count - 1 <= ?", (low,))
 
     def _write_state(self, db: sqlite3.Connection, group: Group) -> None:
@@ -233,19 +225,15 @@ class Ledger:
                 "INSERT OR IGNORE INTO hole VALUES (?,?,?,?,?)",
                 (hole.source, hole.epoch, hole.first, hole.last, hole.reason),
             )
-        for source, epoch, seq, dropped in group.dead:
+        for where, epoch, seq, dropped in group.dead:
             db.execute(
                 "INSERT OR IGNORE INTO dead VALUES (?,?,?,?,?)",
-                (source, epoch, seq, dropped.reason, dropped.line),
+                (where, epoch, seq, dropped.reason, dropped.line),
             )
         for source, now in group.progress.items():
-            db.execute(
-                "INSERT OR REPLACE INTO progress VALUES (?,?,?,?)", (source, now.epoch, now.seq, now.chain)
-            )
+            db.execute("INSERT OR REPLACE INTO progress VALUES (?,?,?,?)", (source, now.epoch, now.seq, now.chain))
             if source.startswith("derived/"):
-                db.execute(
-                    "DELETE FROM derived WHERE source=? AND first_seq + count - 1 <= ?", (source, now.seq)
-                )
+                db.execute("DELETE FROM derived WHERE source=? AND first_seq + count - 1 <= ?", (source, now.seq))
         self._write_digests(db, group.digests)
         for (source, what), n in group.counts.items():
             db.execute(
@@ -265,9 +253,7 @@ class Ledger:
     def expire(self, before_ms: int, limit: int = 2000) -> int:
         """Forget windows whose newest event is older than `before_ms`; returns how many went."""
         with self._transaction() as db:
-            rows = db.execute(
-                "SELECT rule, key FROM state WHERE newest_ms < ? LIMIT ?", (before_ms, limit)
-            ).fetchall()
+            rows = db.execute("SELECT rule, key FROM state WHERE newest_ms < ? LIMIT ?", (before_ms, limit)).fetchall()
             db.executemany("DELETE FROM state WHERE rule=? AND key=?", rows)
         self._stored.difference_update(_short(*row) for row in rows)
         return len(rows)
@@ -298,7 +284,7 @@ class Ledger:
         return first, last
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Generator[sqlite3.Connection]:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield self._db

@@ -14,7 +14,12 @@ class Launched:
 
     def __init__(self, popen: "subprocess.Popen[bytes]", sock: socket.socket) -> None:
         self._popen = popen
-        self.sock = sock
+        self._sock = sock
+
+    @property
+    def sock(self) -> socket.socket:
+        """Our end of its socket."""
+        return self._sock
 
     @property
     def pid(self) -> int:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hids.core.rules.load import SourceFile
+from hids.core.rules.rule import SourceFile
 from hids.errors import ConfigError
 
 MAX_FILE_BYTES = 16 * 1024 * 1024

@@ -249,7 +249,8 @@ class Search:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.exists():
+        self._inode = _inode(path)  # before the file is opened: a change in between must show
+        if not self._inode:
             raise StoreError(f"{path}: there is no search index yet; it is made when the manager first runs")
         self._path = path
         self._block: tuple[int, list[bytes]] = (0, [])
@@ -279,11 +280,14 @@ class Search:
         number: int = self._ask("SELECT number FROM cursor")[0][0]
         return number
 
-    def version(self) -> tuple[int, int]:
-        """Changes when the file was written by someone else, or replaced by another one."""
-        with suppress(FileNotFoundError):
-            return self._path.stat().st_ino, self._ask("PRAGMA data_version")[0][0]
-        return 0, 0
+    def data_version(self) -> int:
+        """A number that changes when the index was written."""
+        version: int = self._ask("PRAGMA data_version")[0][0]
+        return version
+
+    def replaced(self) -> bool:
+        """Whether the index was put aside: another file will take its place, if it has not yet."""
+        return _inode(self._path) != self._inode
 
     def close(self) -> None:
         """Close the file."""
@@ -324,6 +328,14 @@ class Search:
             return unpack(data).split(b"\n")
         except ValueError as error:
             raise StoreError(f"{self._path}: the search index is damaged: a block {error}") from error
+
+
+def _inode(path: Path) -> int:
+    """0 when there is no such file."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def _tune(db: Database) -> None:

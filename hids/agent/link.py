@@ -286,16 +286,19 @@ class _Session:
         await self._greet()
         reading = asyncio.create_task(self._read())
         try:
-            while not (self._link.stopping and self._all_done()):
+            while True:
                 self._link.stir.clear()
                 await self._obey()
                 if self._failure is not None:
                     raise self._failure
+                if self._link.stopping and await self._all_done():
+                    break
                 if not await self._send_one():
                     await self._wait()
                 self._check_alive()
             await self._send(Bye())
-            await self._drain()
+            self._writer.close()
+            await self._writer.wait_closed()
         finally:
             reading.cancel()
 
@@ -436,8 +439,11 @@ class _Session:
         if self._out and now - self._progress_s > silence_s:
             raise _Lost(f"the manager has committed nothing for {silence_s:g} s")
 
-    def _all_done(self) -> bool:
-        return not self._out and not self._fetched and not self._link.has_more(self._next)
+    async def _all_done(self) -> bool:
+        """Tell whether all that was read is committed; asking the spooler lets it store what it still has."""
+        if self._out or self._fetched:
+            return False
+        return (await self._link.ask_numbers()).next <= self._next
 
 
 def os_name() -> str:

@@ -52,16 +52,15 @@ def token(
     settings: Settings = ctx.obj
     answer = settings.ask("token", valid_s=_seconds(valid), uses=uses, note=note)
     address = host or socket.getfqdn()
-    command = f"hids-agent join {shlex.quote(address)}:{answer['join_port']} --token {answer['token']} --ca-pin {answer['pin']}"
+    place = f"{shlex.quote(address)}:{answer['join_port']}"
+    command = f"hids-agent join {place} --token {answer['token']} --ca-pin {answer['pin']}"
     answer |= {"host": address, "command": command}
 
     def human(_: Any) -> None:
         expires = datetime.datetime.fromtimestamp(answer["expires_ms"] / 1000).astimezone()
         typer.echo(command)
         many = "once" if answer["uses"] == 1 else f"{answer['uses']} times"
-        typer.echo(
-            f"# on the machine that is to join; usable {many} until {expires:%Y-%m-%d %H:%M %Z}", err=True
-        )
+        typer.echo(f"# on the machine that is to join; usable {many} until {expires:%Y-%m-%d %H:%M %Z}", err=True)
 
     settings.show(answer, human, json=json)
 

@@ -119,23 +119,21 @@ def _print(path: Path, query: Query, *, follow: bool, show: _Show) -> bool:
     lines = [line for _, line in search.find(msgspec.structs.replace(query, upto_number=seen))]
     for line in reversed(lines):
         show(line)
-    search.close()
     found = bool(lines)
-    if follow:
-        try:
-            for line in _new(path, query, seen):
-                found = True
-                show(line)
-        except KeyboardInterrupt:  # how one leaves it
-            pass
+    if not follow:
+        search.close()
+        return found
+    with suppress(KeyboardInterrupt):  # how one leaves it
+        for line in _new(search, path, query, seen):
+            found = True
+            show(line)
     return found
 
 
-def _new(path: Path, query: Query, seen: int) -> Iterator[bytes]:
+def _new(search: Search, path: Path, query: Query, seen: int) -> Iterator[bytes]:
     """Alerts above number `seen`, as they come in; never ends. An index that is replaced is opened again."""
-    search = Search(path)
     while True:
-        version = search.version()
+        version = search.data_version()
         news = msgspec.structs.replace(query, after_number=seen, newest_first=False, limit=_FOLLOW_BATCH)
         count = 0
         for count, (seen, line) in enumerate(search.find(news), 1):  # noqa: B007, PLR1704 - where to go on
@@ -143,9 +141,9 @@ def _new(path: Path, query: Query, seen: int) -> Iterator[bytes]:
         sys.stdout.flush()
         if count == _FOLLOW_BATCH:
             continue
-        while (now := search.version()) == version:
+        while search.data_version() == version and not search.replaced():
             time.sleep(POLL_S)
-        if now[0] != version[0]:
+        if search.replaced():
             search.close()
             search = _open_again(path)
 

@@ -79,9 +79,7 @@ def _add(table: Table, node: dict[str, Any], lead: str, below: str) -> None:
         str(facts.get("rss_mib", "")),
         Text(
             ", ".join(
-                f"{key} {plain(str(value))}"
-                for key, value in facts.items()
-                if key not in _SHOWN_APART and value != ""
+                f"{key} {plain(str(value))}" for key, value in facts.items() if key not in _SHOWN_APART and value != ""
             )
         ),
     )

@@ -48,9 +48,7 @@ class Answers:
             case "reload":
                 return await self.reload()
             case _:
-                raise HidsError(
-                    f"this manager does not know the command {command!r}; is hidsctl newer than it?"
-                )
+                raise HidsError(f"this manager does not know the command {command!r}; is hidsctl newer than it?")
 
     # -- status
 

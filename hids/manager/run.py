@@ -95,7 +95,7 @@ async def _main(config_path: Path | None, config: Config, paths: ManagerPaths) -
         async with asyncio.timeout(STOP_S):
             await stopped.wait()
     except TimeoutError:
-        log.error("not everything stopped in time; nothing is lost, agents send again", after_s=STOP_S)
+        log.warning("not everything stopped in time; nothing is lost, agents send again", after_s=STOP_S)
         sys.stderr.flush()
         os._exit(status or EX_SOFTWARE)
     finally:

@@ -26,6 +26,7 @@ import socket
 import ssl
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,6 @@ from hids.adapters.pki import Authority
 from hids.adapters.process import Launched, ended, kill, launch
 from hids.adapters.registry import Registry
 from hids.adapters.session_port import Connection, SessionPort
-from hids.errors import ConfigError
 from hids.manager.config import Config, address_of
 from hids.messages import (
     AgentId,
@@ -86,9 +86,7 @@ PULSE_LIMIT_S = 15.0
 class Topology:
     """Builds main's tree. One a run."""
 
-    def __init__(
-        self, config: Config, paths: ManagerPaths, refused: Callable[[tuple[str, ...]], None]
-    ) -> None:
+    def __init__(self, config: Config, paths: ManagerPaths, refused: Callable[[tuple[str, ...]], None]) -> None:
         """Lay out the tree; `start` starts it.
 
         Args:
@@ -141,21 +139,15 @@ class Topology:
             self.root.mailbox,
             self.root,
             (
-                self._process(
-                    self.outputs, "alert files", "hids.workers.outputs", self._output(ALERT_OUTPUTS)
-                ),
-                self._process(
-                    self.index, "search index", "hids.workers.outputs", self._output(INDEX_OUTPUTS)
-                ),
+                self._process(self.outputs, "alert files", "hids.workers.outputs", self._output(ALERT_OUTPUTS)),
+                self._process(self.index, "search index", "hids.workers.outputs", self._output(INDEX_OUTPUTS)),
                 self._supervisor(self.engine, self._engine()),
                 self._child(Mailbox("join_port"), "joining", self._join_port),
                 self._child(Mailbox("monitor"), "monitor", self._monitor),
                 self._child(
                     Mailbox("control"),
                     "control socket",
-                    lambda mailbox: Control.start(
-                        mailbox, lambda handler: ControlSocket(self.paths.control, handler), answer
-                    ),
+                    lambda mailbox: Control.start(mailbox, partial(ControlSocket, self.paths.control), answer),
                 ),
             ),
             self.clock,
@@ -167,10 +159,7 @@ class Topology:
             self._process(self.lane, "lane", "hids.workers.lane", self._lane_options()),
             self._child(self.nursery, "nursery", self._nursery, shutdown_s=1.0),
             ChildSpec(node=Node(self.dispatcher, "dispatcher"), start=self._dispatcher, significant=True),
-            *(
-                self._child(mailbox, "worker", self._worker(number))
-                for number, mailbox in enumerate(self.workers, 1)
-            ),
+            *(self._child(mailbox, "worker", self._worker(number)) for number, mailbox in enumerate(self.workers, 1)),
             self._child(self.registrar, "registrar", self._registrar),
             self._supervisor(self.sessions, ()),
             self._child(self.session_port, "listener", self._session_port),
@@ -199,7 +188,7 @@ class Topology:
             return ChildProcess.start(
                 mailbox,
                 lambda: launch(module, options),
-                lambda launched, got, closed: _connect(launched, receives, got, closed),
+                partial(_connect, receives),
                 (self.dispatcher if mailbox is self.lane else self.lane).tell,
                 ended,
                 self.clock,
@@ -211,9 +200,7 @@ class Topology:
     # -- lives
 
     def _dispatcher(self, mailbox: Mailbox) -> object:
-        return Dispatcher.start(
-            mailbox, self.progress, self.lane, (self.outputs, self.index), self.clock, self.boot
-        )
+        return Dispatcher.start(mailbox, self.progress, self.lane, (self.outputs, self.index), self.clock, self.boot)
 
     def _nursery(self, mailbox: Mailbox) -> object:
         def ready(said: NurseryReady) -> None:
@@ -253,14 +240,10 @@ class Topology:
 
     def _session_port(self, mailbox: Mailbox) -> object:
         context = self._authority.server_context(self.config.manager.names)
-        return SessionListener.start(
-            mailbox, lambda accept: self._open_sessions(context, accept), self._begin
-        )
+        return SessionListener.start(mailbox, partial(self._open_sessions, context), self._begin)
 
-    def _open_sessions(self, context: ssl.SSLContext, accept: Callable[[Connection], None]) -> SessionPort:
-        return SessionPort(
-            self._socket("agents", (self._agents_address[0], self.agents_port)), context, accept
-        )
+    def _open_sessions(self, context: ssl.SSLContext, accept: Callable[[Wire], None]) -> SessionPort:
+        return SessionPort(self._socket("agents", (self._agents_address[0], self.agents_port)), context, accept)
 
     def _begin(self, wire: Wire) -> None:
         """A connection: make it a session."""

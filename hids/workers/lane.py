@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,7 +23,7 @@ from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.ledger import Ledger as LedgerFile
 from hids.errors import StoreError
-from hids.messages import Agent, AgentId, Cursors, LaneReady, RuleTable, ToLane
+from hids.messages import Agent, AgentId, Cursors, FileFact, LaneReady, RuleTable, ToLane
 from hids.workers.inside import (
     Stopping,
     die_with_parent,
@@ -50,17 +50,16 @@ async def _main(options: argparse.Namespace) -> int:
     stopping, committed_all = Stopping(), asyncio.Event()
     clock = SystemClock()
     store = LedgerFile(Path(options.ledger))
-    windows, files, commits = (
-        Mailbox(name, LANE_BOUND) for name in ("correlation_window", "syscheck_store", "ledger")
-    )
+    windows, files, commits = (Mailbox(name, LANE_BOUND) for name in ("correlation_window", "syscheck_store", "ledger"))
     end_on_exit((windows, files, commits), stopped=lambda _name: committed_all.set())
 
     def receive(message: ToLane) -> None:
         (commits if isinstance(message, Cursors) else windows).tell(message)
 
-    channel = open_channel(
-        socket.socket(fileno=options.channel_fd), ToLane, on_message=receive, on_close=stopping.stop
-    )
+    def baselined(baselines: Mapping[tuple[str, str], FileFact | None]) -> None:
+        files.tell(Baselined(baselines))
+
+    channel = open_channel(socket.socket(fileno=options.channel_fd), ToLane, on_message=receive, on_close=stopping.stop)
     tables = _Tables(Path(options.tables))
     next_alert, progress = store.next_alert(), store.progress()
     channel.send(LaneReady(progress=progress, derived=store.derived(), outbox_next=next_alert))
@@ -74,7 +73,7 @@ async def _main(options: argparse.Namespace) -> int:
         tuple(options.outputs.split(",")),
         clock,
         channel.send,
-        lambda baselines: files.tell(Baselined(baselines)),
+        baselined,
         outbox_bytes=options.outbox_bytes,
     )
     SyscheckStore.start(files, store.baseline, commits.tell)

@@ -73,12 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _send(control, NurseryRefused(problems=tuple(text[:1000] for text in texts)))
         sys.exit(EX_CONFIG)
     for plan in plans:
-        write_atomically(
-            Path(options.tables) / f"{plan.hash}.msgpack", msgspec.msgpack.encode(plan.table), mode=0o600
-        )
+        write_atomically(Path(options.tables) / f"{plan.hash}.msgpack", msgspec.msgpack.encode(plan.table), mode=0o600)
     gc.collect()
     gc.freeze()
-    _send(control, NurseryReady(rulesets=tuple((plan.name, plan.hash, *plan.counts) for plan in plans)))
+    _send(
+        control,
+        NurseryReady(rulesets=tuple((plan.name, plan.hash, plan.counts.decoders, plan.counts.rules) for plan in plans)),
+    )
     _serve(control, plans, options.manager)
 
 
@@ -147,9 +148,7 @@ def _send(control: socket.socket, message: FromNursery) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="hids-nursery", description="Started by hids-manager; not for people."
-    )
+    parser = argparse.ArgumentParser(prog="hids-nursery", description="Started by hids-manager; not for people.")
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--tables", required=True, help="folder for the rule tables that the lane reads")

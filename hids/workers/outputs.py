@@ -123,9 +123,7 @@ async def _main(options: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run until main closes the channel."""
-    parser = argparse.ArgumentParser(
-        prog="hids-outputs", description="Started by hids-manager; not for people."
-    )
+    parser = argparse.ArgumentParser(prog="hids-outputs", description="Started by hids-manager; not for people.")
     parser.add_argument("--channel-fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--outputs", required=True, help="which, with commas")

@@ -28,9 +28,7 @@ async def main(channel_fd: int, progress_fd: int, number: int, plans: Sequence[P
     decoding = Mailbox("decoder", 4)
     judging = Mailbox("rule_shard", 4)
     end_on_exit((decoding, judging))
-    channel = open_channel(
-        socket.socket(fileno=channel_fd), Job, on_message=decoding.tell, on_close=stopping.stop
-    )
+    channel = open_channel(socket.socket(fileno=channel_fd), Job, on_message=decoding.tell, on_close=stopping.stop)
 
     def judge(recognition: Recognition) -> None:
         judging.tell(recognition)

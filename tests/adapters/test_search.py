@@ -426,18 +426,15 @@ def test_alert_that_is_deleted_while_it_is_read(
         assert len(list(found)) == 127
 
 
-def test_version_tells_of_changes_and_replacement(
-    index: SearchIndex, path: Path, row: Callable[..., OutboxRow]
-):
+def test_tells_of_changes_and_replacement(index: SearchIndex, path: Path, row: Callable[..., OutboxRow]):
     with closing(Search(path)) as search:
-        before = search.version()
-        assert search.version() == before
+        before = search.data_version()
+        assert search.data_version() == before
         index.add([row(1)])
-        after = search.version()
-        assert after[0] == before[0]
-        assert after != before
+        assert search.data_version() != before
+        assert not search.replaced()
         path.rename(path.with_suffix(".moved"))
-        assert search.version()[0] == 0
+        assert search.replaced()
 
 
 def test_plans_walk_an_order_instead_of_sorting(index: SearchIndex):

@@ -39,9 +39,7 @@ class Correlator:
     def __init__(self, windows: Windows) -> None:
         self._windows = windows
 
-    def decide(
-        self, table: RuleTable, residual: Residual, event: EventOut, agent: str, now_ms: int
-    ) -> Decision:
+    def decide(self, table: RuleTable, residual: Residual, event: EventOut, agent: str, now_ms: int) -> Decision:
         """Find the event's rule, and change the windows that it concerns.
 
         Args:

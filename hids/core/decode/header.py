@@ -15,6 +15,8 @@ from hids.core.dialect import Dialect
 from hids.messages import MAX_LINE_BYTES, LogLine
 
 _CONTROL = bytes(range(32)) + b"\x7f"
+_OURS = b"hids:"
+"""Starts the program names of lines that are no logs: a colon is no name byte."""
 _NAME = rb"[()\-./0-9@A-Z_a-z]"
 
 
@@ -35,7 +37,7 @@ def read_header(line: LogLine, dialect: Dialect) -> Header:
     """Take a line apart. A line that is no log has program `hids:<kind>`, which no log can claim to be."""
     text = line.text[:MAX_LINE_BYTES]
     if line.kind != "log":
-        return Header(None, None, b"hids:" + line.kind.encode(), text, text)
+        return Header(None, None, _OURS + line.kind.encode(), text, text)
     if dialect == "ossec":
         text = text.translate(None, _CONTROL)
         return _read(text, _OSSEC)
@@ -195,7 +197,7 @@ def _asl(text: bytes) -> Header:
         if name == b"Host":
             hostname = value
             break
-        if name == b"Sender" and program is None:
+        if name == b"Sender" and program is None and not value.startswith(_OURS):
             program, end_of_sender = value, _ASL_CUT + entry.end() - 1
         elif name == b"Message" and message is None:
             message = value

@@ -62,7 +62,7 @@ def _told(event: str, before: FileFact | None, now: FileFact, changed: tuple[str
     )
 
 
-def _detail(name: str, before: FileFact, now: FileFact) -> str:
+def _detail(name: str, before: FileFact, now: FileFact) -> str:  # noqa: PLR0911 - one line an attribute
     match name:
         case "size":
             return f"Size changed from '{before.size}' to '{now.size}'"
@@ -84,9 +84,7 @@ def _detail(name: str, before: FileFact, now: FileFact) -> str:
             return f"Type was '{before.kind}', now it is '{now.kind}'"
 
 
-def _object(
-    event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]
-) -> dict[str, object]:
+def _object(event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]) -> dict[str, object]:
     result: dict[str, object] = {"path": _one_line(now.path), "event": event, "mode": _seen(now)}
     result |= _side("after", now)
     if before is not None and event == "modified":
@@ -123,9 +121,7 @@ def _time(fact: FileFact) -> str:
         moment = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
     except (OverflowError, ValueError, OSError):
         return str(fact.mtime_ns)
-    return (
-        moment.replace(microsecond=nanoseconds // 1000).isoformat(timespec="seconds").replace("+00:00", "Z")
-    )
+    return moment.replace(microsecond=nanoseconds // 1000).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def rights(fact: FileFact) -> str:
@@ -142,6 +138,4 @@ def rights(fact: FileFact) -> str:
 
 def _one_line(text: str) -> str:
     """A path as it may stand in a line: control characters are escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in text
-    )
+    return "".join(char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in text)

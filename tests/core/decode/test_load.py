@@ -1,0 +1,144 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hids.core.decode.decoder import DecoderTree
+from hids.core.decode.load import load_decoders
+from hids.core.dialect import Dialect
+from hids.core.markup import read
+from hids.errors import Problem
+
+P = "<decoder name='p'><prematch>^x </prematch></decoder>\n"
+R = "<regex>a=(\\d)</regex><order>id</order>"
+
+
+def load(text: str, dialect: Dialect = "ossec") -> tuple[DecoderTree, list[str]]:
+    problems: list[Problem] = []
+    tree = load_decoders(read("d.xml", text.encode(), problems, strict=True), dialect, problems)
+    return tree, [str(problem) for problem in problems]
+
+
+def test_a_decoder_as_it_is_written() -> None:
+    tree, problems = load(
+        "<decoder name='q'><program_name>^app</program_name><prematch>^bad</prematch><type>ids</type>"
+        "<regex offset='after_prematch'>(\\S+) (\\S+)</regex><order>user, Foo</order></decoder>"
+    )
+    assert problems == []
+    (root,) = tree.with_program
+    assert tree.without_program == ()
+    assert (root.name, root.type, root.order, root.regex_offset) == ("q", "ids", ("dstuser", "Foo"), "prematch")
+    assert tree.roots(b"") == (root,)
+    assert tree.roots(None) == ()
+    assert tree.names == {"q"}
+
+
+def test_a_child_hangs_under_every_decoder_of_its_parents_name_before_it() -> None:
+    child = f"<decoder name='c'><parent>p</parent>{R}</decoder>"
+    tree, problems = load(P + P + child + P)
+    assert problems == []
+    assert [len(root.children) for root in tree.without_program] == [1, 1, 0]
+    assert tree.without_program[0].children[0].name == "p"
+    assert tree.count == 4
+
+
+def test_use_own_name() -> None:
+    tree, _ = load(P + f"<decoder name='c'><parent>p</parent><use_own_name>true</use_own_name>{R}</decoder>")
+    assert tree.without_program[0].children[0].identity == ("c", "syslog", "p")
+
+
+def test_a_chain_is_marked_on_all_but_its_last() -> None:
+    children = "".join(f"<decoder name='{name}'><parent>p</parent>{R}</decoder>" for name in "cdc")
+    tree, _ = load(P + children)
+    assert [child.chained for child in tree.without_program[0].children] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("<decoder><prematch>x</prematch></decoder>", 'expected <decoder name="...">, got no name'),
+        ("<decoder name='a' x='1'><prematch>x</prematch></decoder>", "unknown attribute x of <decoder>"),
+        ("<decoder name='a'/>", "needs a <parent>, a <program_name> or a <prematch>"),
+        ("<decoder name='a'><prematch>x</prematch><nope/></decoder>", "unknown element <nope>"),
+        ("<decoder name='a'><prematch>x</prematch><fts>name</fts></decoder>", "<fts> is not supported in this version"),
+        ("<decoder name='a'><prematch>x</prematch><accumulate/></decoder>", "<accumulate> is not supported"),
+        (
+            "<decoder name='a'><prematch>x</prematch><plugin_decoder>JSON</plugin_decoder></decoder>",
+            "<plugin_decoder> is not supported",
+        ),
+        ("<decoder name='a'><prematch>x</prematch><order>id</order></decoder>", "<regex> and <order> go together"),
+        ("<decoder name='a'><prematch>x</prematch><regex>(x)</regex></decoder>", "<regex> and <order> go together"),
+        ("<decoder name='a'><prematch>a\\+</prematch></decoder>", "<prematch>: \\+ is no os_regex escape"),
+        ("<decoder name='a'><prematch offset='after_regex'>x</prematch></decoder>", "offset of <prematch> must be"),
+        ("<decoder name='a'><prematch offset='after_parent'>x</prematch></decoder>", "needs a <parent>"),
+        ("<decoder name='a'><prematch type='pcre2'>x</prematch></decoder>", "unknown attribute type of <prematch>"),
+        ("<decoder name='a'><prematch>x</prematch><type>odd</type></decoder>", "type must be one of syslog,"),
+        (
+            "<decoder name='a'><prematch>x</prematch><regex offset='after_regex'>(x)</regex><order>id</order></decoder>",
+            "needs an earlier decoder of the same name and parent",
+        ),
+        (
+            P + "<decoder name='c'><parent>p</parent><regex offset='after_prematch'>(x)</regex><order>id</order></decoder>",
+            "needs a <prematch>",
+        ),
+        (
+            P + "<decoder name='c'><parent>p</parent><use_own_name>yes</use_own_name></decoder>",
+            "use_own_name must be true or false",
+        ),
+        ("<decoder name='c'><parent>p</parent></decoder>", "parent 'p' is not a top-level decoder loaded before"),
+        (
+            P + f"<decoder name='c'><parent>p</parent>{R}</decoder>"
+            f"<decoder name='c'><parent>p</parent><prematch>x</prematch>{R}</decoder>",
+            "only the first of several decoders of one name may have a <prematch>",
+        ),
+        (
+            P + "<decoder name='c'><parent>p</parent></decoder>" + f"<decoder name='c'><parent>p</parent>{R}</decoder>",
+            "each of several decoders of one name needs a <regex>",
+        ),
+        (
+            "<decoder name='a'><prematch>x</prematch><regex>^abc</regex><order>id</order></decoder>",
+            "captures nothing",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(text: str, problem: str) -> None:
+    problems = load(text)[1]
+    assert len(problems) == 1, problems
+    assert problem in problems[0]
+    assert problems[0].startswith("d.xml:")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("<decoder name='a'><prematch>(</prematch></decoder>", "<prematch>: pattern (: compilation failed"),
+        ("<decoder name='a'><prematch>x</prematch><type>ids</type></decoder>", "unknown element <type>"),
+        ("<decoder name='a'><prematch_pcre2>x</prematch_pcre2></decoder>", "unknown element <prematch_pcre2>"),
+        ("<decoder name='a'><prematch>x</prematch><prematch>y</prematch></decoder>", "<prematch> is given twice"),
+        (
+            "<decoder name='a'><prematch>x</prematch><regex>(x)</regex><order>id,,url</order></decoder>",
+            "<order> has an empty name",
+        ),
+    ],
+)
+def test_ours_is_stricter(text: str, problem: str) -> None:
+    problems = load(text, "hids")[1]
+    assert any(problem in p for p in problems), problems
+
+
+def test_ours_writes_an_angle_as_in_xml_and_keeps_patterns_as_pcre2() -> None:
+    tree, problems = load("<decoder name='a'><prematch>\\<b(?\\<n>c)</prematch></decoder>", "hids")
+    assert problems == []
+    (root,) = tree.without_program
+    assert root.prematch is not None
+    assert root.prematch.key == ("pcre2", b"<b(?<n>c)")
+
+
+WORDS = st.sampled_from(
+    "<decoder name='a'>|</decoder>|<parent>a</parent>|<prematch>x</prematch>|<regex>(x)</regex>|<order>id</order>"
+    "|<prematch offset='after_parent'>|</prematch>|<use_own_name>|<fts>|x".split("|")
+)
+
+
+@given(st.lists(WORDS, max_size=12), st.sampled_from(["ossec", "hids"]))
+def test_any_elements_give_a_tree_or_problems(words: list[str], dialect: Dialect) -> None:
+    load("".join(words), dialect)
