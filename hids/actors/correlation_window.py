@@ -37,6 +37,10 @@ from hids.ports import Clock, Emit
 _body_decoder = msgspec.msgpack.Decoder(OutcomeBody)
 
 
+APPLIED_KEPT = 4_096
+"""Digests of the last batches, for those whose group is not yet committed."""
+
+
 class Recalled(NamedTuple):
     """What the ledger remembers when the lane starts."""
 
@@ -72,6 +76,7 @@ class CorrelationWindow(LoopActor):
         self._correlator = Correlator(self._windows)
         self._table_of = table_of
         self._knows = knows
+        self._applied: dict[tuple[str, bytes], None] = {}
         self._clock = clock
         self._emit = emit
         self._log_level = log_level
@@ -117,15 +122,10 @@ class CorrelationWindow(LoopActor):
 
     def _apply(self, outcome: Outcome) -> Applied:
         progress = Progress(epoch=outcome.epoch, seq=outcome.first_seq + outcome.count - 1, chain=outcome.chain)
-        if outcome.first_seq == 1 or outcome.epoch > 1:
-            # A batch of an epoch that was given up comes again under a new number: it is counted, not evaluated.
-            if self._knows(outcome.source, outcome.digest):
-                return Applied(
-                    source=outcome.source,
-                    agent=outcome.agent,
-                    progress=progress,
-                    counts={"known": outcome.count},
-                )
+        if self._is_known(outcome):
+            return Applied(
+                source=outcome.source, agent=outcome.agent, progress=progress, counts={"known": outcome.count}
+            )
         body = _body_decoder.decode(outcome.body)
         tables = [self._table_of(name) for name in body.rulesets]
         alerts: list[bytes] = []
@@ -174,6 +174,15 @@ class CorrelationWindow(LoopActor):
             dead=tuple((outcome.epoch, outcome.first_seq + dropped.offset, dropped) for dropped in body.dropped),
             counts={what: n for what, n in counts.items() if n},
         )
+
+    def _is_known(self, outcome: Outcome) -> bool:
+        """A batch of an epoch that was given up comes again under a new number: it is counted, not evaluated."""
+        mark = (outcome.source, outcome.digest)
+        known = outcome.epoch > 1 and (mark in self._applied or self._knows(*mark))
+        self._applied[mark] = None
+        if len(self._applied) > APPLIED_KEPT:
+            del self._applied[next(iter(self._applied))]
+        return known
 
     def _is_told(self, row: RuleRow) -> bool:
         return row.level > 0 and row.log >= 0 and (row.log > 0 or row.level >= self._log_level)

@@ -1,0 +1,1 @@
+"""The daemon on a monitored host: reads, watches, spools and sends."""

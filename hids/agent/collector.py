@@ -105,6 +105,11 @@ class Collector(TaskActor):
         self._state.lines += len(lines)
         self._spool.tell(Append(source=self.mailbox.name, lines=lines, positions=positions))
 
+    @property
+    def is_all_stored(self) -> bool:
+        """Tell whether everything that was put is on disk."""
+        return self._in_flight == 0
+
     async def all_stored(self) -> None:
         """Wait until everything that was put is on disk."""
         while self._in_flight:

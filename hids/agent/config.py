@@ -11,22 +11,19 @@ from hids.errors import ConfigError
 
 MAX_SOURCES = 256
 MAX_CONFIG_BYTES = 1024 * 1024
+MAX_PORT = 65_535
 _GLOB = re.compile(r"[*?\[]")
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all sections: what people write is checked strictly."""
-
-
-class ManagerConfig(_Section):
-    """[manager]"""
+class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section `[manager]`."""
 
     address: str = ""
     """host:port of the session port; empty: as joining found it."""
 
 
-class SourceConfig(_Section):
-    """One [[source]]."""
+class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One `[[source]]`."""
 
     path: str
     """A file or glob, or "journald"."""
@@ -36,8 +33,8 @@ class SourceConfig(_Section):
     """Where to begin with what was there before the agent first saw this source."""
 
 
-class SyscheckConfig(_Section):
-    """[syscheck]"""
+class SyscheckConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section `[syscheck]`."""
 
     directories: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
@@ -48,13 +45,13 @@ class SyscheckConfig(_Section):
     """Larger files are watched, but not hashed."""
 
 
-class SpoolConfig(_Section):
-    """[spool]"""
+class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section `[spool]`."""
 
     max_bytes: int = 512 * 1024**2
 
 
-class AgentConfig(_Section):
+class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
     exclude: tuple[str, ...] = ()
@@ -104,7 +101,7 @@ def address_of(text: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         colon = ""  # an IPv6 address without brackets could end in anything
-    if not (host and colon and port.isdecimal() and port.isascii() and 0 < int(port) < 65_536):
+    if not (host and colon and port.isdecimal() and port.isascii() and 0 < int(port) <= MAX_PORT):
         raise ConfigError(f"expected HOST:PORT, got {text!r}; for IPv6 write [::1]:1514")
     return host, int(port)
 

@@ -81,9 +81,7 @@ def join(
     """
     for what, text in (("token", token), ("name", name)):
         if not text.isascii():
-            raise ConfigError(
-                f"the {what} {text!r} cannot be used: expected plain ASCII; was it copied whole?"
-            )
+            raise ConfigError(f"the {what} {text!r} cannot be used: expected plain ASCII; was it copied whole?")
     ca = _pinned_ca(manager, pin)
     key = new_key()
     request = JoinRequest(
@@ -123,9 +121,7 @@ def _pinned_ca(manager: Manager, pin: str) -> bytes:
     return ca.public_bytes(serialization.Encoding.PEM)
 
 
-def _checked_certificate(
-    manager: Manager, answer: JoinAnswer, key: EllipticCurvePrivateKey, ca: bytes
-) -> bytes:
+def _checked_certificate(manager: Manager, answer: JoinAnswer, key: EllipticCurvePrivateKey, ca: bytes) -> bytes:
     """See that the certificate (PEM) is for our key, from the pinned CA, with the id that was named."""
     try:
         certificate = x509.load_pem_x509_certificate(answer.certificate)
@@ -167,9 +163,7 @@ def _ask(manager: Manager, context: ssl.SSLContext, question: ToJoin) -> FromJoi
 
 def _connect(manager: Manager) -> socket.socket:
     if not 0 < manager.port <= MAX_PORT:
-        raise ConfigError(
-            f"manager {manager}: expected a port from 1 to {MAX_PORT}; joining is on 1515 by default"
-        )
+        raise ConfigError(f"manager {manager}: expected a port from 1 to {MAX_PORT}; joining is on 1515 by default")
     try:
         return socket.create_connection((manager.host, manager.port), timeout=manager.timeout_s)
     except socket.gaierror as error:
@@ -205,6 +199,4 @@ def _left(deadline: float) -> float:
 
 
 def _not_a_manager(manager: Manager, why: str) -> RemoteProtocolError:
-    return RemoteProtocolError(
-        f"{manager} does not speak as a hids manager's joining port (1515) should: {why}"
-    )
+    return RemoteProtocolError(f"{manager} does not speak as a hids manager's joining port (1515) should: {why}")

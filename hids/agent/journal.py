@@ -36,6 +36,7 @@ MAX_PAUSE_S = 60.0
 HEALTHY_S = 60.0
 """A journalctl that ran this long failed for a reason of its own: the pauses start over."""
 FAREWELL_S = 2.0
+_YEAR_9999_US = 253_370_764_800_000_000
 _GROUPS = "add the agent's user to the group systemd-journal (or adm)"
 _WORD = frozenset(range(0x21, 0x100)) - frozenset(b":[]\x7f")
 """Bytes that a header field may have."""
@@ -193,9 +194,9 @@ def to_line(entry: Entry, now_ms: int, zone: dt.tzinfo | None = None) -> LogLine
 
 
 def _number(digits: bytes, default: int) -> int:
-    """Microseconds since the epoch, within what a date can hold (the year 9999)."""
-    number = int(digits) if digits.isdigit() and len(digits) <= 18 else default
-    return number if number < 253_370_764_800_000_000 else default
+    """Microseconds since the epoch, within what a date can hold."""
+    number = int(digits) if digits.isdigit() and len(digits) <= len(str(_YEAR_9999_US)) else default
+    return number if number < _YEAR_9999_US else default
 
 
 def _word(value: bytes) -> bytes:

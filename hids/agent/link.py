@@ -67,7 +67,7 @@ class LinkState(msgspec.Struct):
     problem: str = ""
 
 
-class _Lost(HidsError):
+class _Lost(HidsError):  # noqa: N818 - a state of the connection
     """The session is over; try again."""
 
     def __init__(self, reason: str, pause_s: float | None = None) -> None:
@@ -97,10 +97,7 @@ class Link(TaskActor):
         address: str = "",
         timing: Timing | None = None,
     ) -> None:
-        """Args:
-        folder: where the identity is.
-        address: host:port instead of the identity's.
-        """
+        """`folder` has the identity; `address`, if given, is used instead of its manager's."""
         super().__init__(mailbox)
         self._spool = spool
         self._desk = desk
@@ -455,7 +452,7 @@ def os_name() -> str:
     return f"{release.get('ID', 'linux')} {release.get('VERSION_ID', '')}".strip()
 
 
-def _in_words(error: BaseException) -> str:
+def _in_words(error: BaseException) -> str:  # noqa: PLR0911 - a table
     """A failed connection, and what to do about it."""
     match error:
         case ssl.SSLCertVerificationError():

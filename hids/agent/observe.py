@@ -113,6 +113,7 @@ class Observer:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         except OSError:
             return ""
+        digest = ""
         try:
             for _ in range(HASH_TRIES):
                 before = os.fstat(descriptor)
@@ -147,6 +148,14 @@ def subdirectories(directory: str) -> list[str]:
             return sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
     except OSError:
         return []
+
+
+def is_directory(path: str) -> bool:
+    """Tell whether a path is a directory itself, not a link to one."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def forget_names() -> None:

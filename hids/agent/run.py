@@ -50,7 +50,7 @@ _SPOOL_BOUND = IN_FLIGHT * (MAX_SOURCES + 1) + 64
 _STOP_S = 3.0
 
 
-class NotJoined(ConfigError):
+class NotJoined(ConfigError):  # noqa: N818 - a state
     """This agent has no identity yet."""
 
     exit_status = 3
@@ -61,10 +61,12 @@ class Agent:
     """One agent: its configuration, its state folder and its tree."""
 
     def __init__(self, config_path: Path, folder: Path, clock: Clock) -> None:
-        """Raises:
-        ConfigError: agent.toml is wrong.
-        NotJoined: no identity in `folder`.
-        StoreError: the folder or what is in it cannot be used.
+        """Read what is there before anything runs.
+
+        Raises:
+            ConfigError: agent.toml is wrong.
+            NotJoined: no identity in `folder`.
+            StoreError: the folder or what is in it cannot be used.
         """
         self._config_path = config_path
         self._config = load(config_path)
@@ -193,7 +195,7 @@ class Agent:
                 Append(source=AGENT_LOCATION, lines=(agent_line(text, self._clock.now_ms()),), positions={})
             )
         except MailboxFull:
-            log.error("the spool does not keep up, a line of the agent is lost", text=text)
+            log.error("the spool does not keep up, a line of the agent is lost", text=text)  # noqa: TRY400
 
     # -- signals
 
@@ -209,7 +211,7 @@ class Agent:
         try:
             new = load(self._config_path)
         except ConfigError as error:
-            log.error("configuration refused, the old one stays", reason=str(error))
+            log.warning("configuration refused, the old one stays", reason=str(error))
             return
         old, self._config = self._config, new
         self._desk.max_bytes = new.spool.max_bytes
@@ -219,7 +221,7 @@ class Agent:
             before = {}  # all readers hold the old list
         leaving = [name for name in self._nodes if name not in after or before.get(name) != after[name]]
         await self._dismiss(leaving)
-        started = [spec for spec in self._readers_named(new, after.keys() - self._nodes.keys())]
+        started = self._readers_named(new, after.keys() - self._nodes.keys())
         for spec in started:
             self._root.mailbox.tell(StartChild(spec))
         if new.manager != old.manager:
@@ -231,7 +233,7 @@ class Agent:
         nodes = [self._nodes.pop(name) for name in names]
         for name in names:
             self._root.mailbox.tell(StopChild(name))
-        while any(node in self._root.children for node in nodes):
+        while any(node in self._root.children for node in nodes):  # noqa: ASYNC110 - the supervisor has no event for it
             await asyncio.sleep(0.02)
         for name in names:
             self._sources.pop(name, None)

@@ -12,7 +12,7 @@ A damaged file is moved aside, never repaired: what it held would be a guess. Th
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Self
@@ -63,9 +63,7 @@ class Spool:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        row = db.execute(
-            "SELECT epoch, previous_epoch, oldest, oldest_chain, next, chain FROM numbers"
-        ).fetchone()
+        row = db.execute("SELECT epoch, previous_epoch, oldest, oldest_chain, next, chain FROM numbers").fetchone()
         self._numbers = Numbers(*row)
         self._bytes: int = db.execute("SELECT coalesce(sum(length(data)), 0) FROM batch").fetchone()[0]
 
@@ -132,9 +130,7 @@ class Spool:
                 limit_bytes -= len(data)
                 if (found and limit_bytes < 0) or (not found and first_seq != from_seq):
                     break
-                found.append(
-                    Batch(epoch=self._numbers.epoch, first_seq=first_seq, count=count, chain=chain, data=data)
-                )
+                found.append(Batch(epoch=self._numbers.epoch, first_seq=first_seq, count=count, chain=chain, data=data))
         return tuple(found)
 
     def positions(self, prefix: str) -> dict[str, bytes]:
@@ -151,7 +147,8 @@ class Spool:
             sqlite3.Error: nothing was forgotten.
         """
         done = self._db.execute(
-            "SELECT first_seq + count, chain FROM batch WHERE first_seq + count - 1 <= ? ORDER BY first_seq DESC LIMIT 1",
+            "SELECT first_seq + count, chain FROM batch WHERE first_seq + count - 1 <= ? "
+            "ORDER BY first_seq DESC LIMIT 1",
             (through_seq,),
         ).fetchone()
         if done is None:
@@ -169,8 +166,9 @@ class Spool:
             self._db.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES // 2})").fetchall()
 
     def new_epoch(self, after: int, now_ms: int) -> None:
-        """Number what is here anew, from 1, in an epoch larger than `after`. The data of each batch stays as it is,
-        so the manager recognises what it has committed before.
+        """Number what is here anew, from 1, in an epoch larger than `after`.
+
+        The data of each batch stays as it is, so the manager recognises what it has committed before.
 
         Raises:
             sqlite3.Error: the old epoch still holds.
@@ -178,7 +176,9 @@ class Spool:
         old = self._numbers
         chain, seq = GENESIS, 1
         with self._transaction():
-            for first_seq, count in self._db.execute("SELECT first_seq, count FROM batch ORDER BY first_seq").fetchall():
+            for first_seq, count in self._db.execute(
+                "SELECT first_seq, count FROM batch ORDER BY first_seq"
+            ).fetchall():
                 (data,) = self._db.execute("SELECT data FROM batch WHERE first_seq = ?", (first_seq,)).fetchone()
                 chain = link(chain, data)
                 # A new number is never above the old one, and the rows below have moved already: no collision.
@@ -198,7 +198,7 @@ class Spool:
         self._numbers = numbers
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Generator[None]:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -250,7 +250,7 @@ def _connect(path: Path, now_ms: int, previous_epoch: int) -> sqlite3.Connection
         db.execute("PRAGMA synchronous = FULL")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
-            raise StoreError(
+            raise StoreError(  # noqa: TRY301 - the connection is closed below
                 f"{path}: written by a newer hids (schema {version}, this one knows {SCHEMA_VERSION}); upgrade hids"
             )
         if version == 0:

@@ -70,7 +70,7 @@ class Desk:
         """Source -> who waits for its `Stored`."""
         self.link: Mailbox | None = None
         """Woken when there is something new to send."""
-        self.trimmed = (0, 0)
+        self.trimmed: tuple[int, int] = (0, 0)
         """(epoch, sequence) through which the manager has committed. Written by the link."""
         self.next = 0
         self.lines = 0

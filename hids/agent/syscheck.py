@@ -13,20 +13,20 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-import inotify_simple
 import msgspec
 import structlog
 
 from hids.actors.stage import Mailbox
 from hids.agent.collector import Collector, SourceState
 from hids.agent.config import SyscheckConfig
-from hids.agent.observe import Change, Known, Observer, Seen, forget_names, subdirectories
+from hids.agent.observe import Change, Known, Observer, Seen, forget_names, is_directory, subdirectories
 from hids.agent.paths import Excluded, shown
 from hids.agent.spooler import Recall
-from hids.agent.watch import IGNORED, OVERFLOWED, Event, Watcher, WatchError
+from hids.agent.watch import IGNORED, OVERFLOWED, TREE, Event, Watcher, WatchError
 from hids.messages import LogLine
 from hids.ports import Clock
 
@@ -40,20 +40,6 @@ SLICE_S = 0.05
 SLICE_FILES = 128
 MAX_REST_S = 1.0
 T = TypeVar("T")
-_F = inotify_simple.flags
-_MASK = int(
-    _F.CREATE
-    | _F.MODIFY
-    | _F.CLOSE_WRITE
-    | _F.ATTRIB
-    | _F.MOVED_FROM
-    | _F.MOVED_TO
-    | _F.DELETE
-    | _F.DELETE_SELF
-    | _F.MOVE_SELF
-    | _F.ONLYDIR
-    | _F.DONT_FOLLOW
-)
 _KEY = "file:"
 _SCANNED = "scanned:"
 
@@ -165,7 +151,7 @@ class Syscheck(Collector):
             self._state.state = f"scanning {shown(root)}"
             seen: Seen = "baseline" if first_time else "scan"
             await self._check(*os.path.split(root), seen)  # the directory itself: its owner and mode
-            if os.path.isdir(root):
+            if is_directory(root):
                 self._missing.discard(root)
                 await self._check_tree(root, seen)
                 await self.put((), {key: b"\x01"})
@@ -176,7 +162,9 @@ class Syscheck(Collector):
     def _is_missing(self, root: str) -> None:
         if root not in self._missing:
             self._missing.add(root)
-            log.warning("syscheck: directory is not there", directory=shown(root), to_do="make it, or correct agent.toml")
+            log.warning(
+                "syscheck: directory is not there", directory=shown(root), to_do="make it, or correct agent.toml"
+            )
             self._say(f"source unreadable: {shown(root)}: no such directory")
 
     async def _check_tree(self, top: str, seen: Seen) -> None:
@@ -190,14 +178,14 @@ class Syscheck(Collector):
                 continue
             self._watch(directory)  # before looking: what changes after the look is notified
             await self._check(directory, "", seen)
-            waiting += reversed(await self._in_thread(lambda at=directory: subdirectories(at)))
+            waiting += reversed(await self._in_thread(partial(subdirectories, directory)))
 
     async def _look_at(self, entries: list[Entry]) -> None:
         """Check single entries, directory by directory."""
         for directory, name in entries:
             await self._check(directory, name, "live")
             path = os.path.join(directory, name)
-            if path not in self._watched and os.path.isdir(path) and not os.path.islink(path):
+            if path not in self._watched and is_directory(path):
                 await self._check_tree(path, "live")
 
     async def _check(self, directory: str, name: str, seen: Seen) -> None:
@@ -206,7 +194,7 @@ class Syscheck(Collector):
         saved: dict[str, bytes] = await self._spool.request(Recall(prefix + shown(name)))
         known = {key[len(prefix) :]: msgspec.msgpack.decode(value, type=Known) for key, value in saved.items()}
         changes = self._observer.changes(directory, known, [name] if name else None, seen)
-        while part := await self._in_thread(lambda: _take(changes)):
+        while part := await self._in_thread(partial(_take, changes)):
             await self._store(prefix, part)
             for change in part:
                 if change.known is None and change.fact is not None and change.fact.kind == "dir":
@@ -249,10 +237,10 @@ class Syscheck(Collector):
         if self._watcher is None or self._full:
             return
         try:
-            wd = self._watcher.add(directory, _MASK)
+            wd = self._watcher.add(directory, TREE)
         except WatchError as error:
             self._full = True  # said once; scans go on
-            log.error("syscheck: some directories are checked by scans only", reason=str(error))
+            log.warning("syscheck: some directories are checked by scans only", reason=str(error))
             return
         if wd is not None:
             self._unwatch(wd)  # a moved directory keeps its number
@@ -279,9 +267,7 @@ def outermost(directories: tuple[str, ...]) -> list[str]:
     """The directories with links resolved, without those that lie below others."""
     real = sorted({os.path.realpath(directory) for directory in directories})
     return [
-        path
-        for path in real
-        if not any(other != path and path.startswith(other.rstrip("/") + "/") for other in real)
+        path for path in real if not any(other != path and path.startswith(other.rstrip("/") + "/") for other in real)
     ]
 
 

@@ -24,7 +24,7 @@ from hids.agent.config import SourceConfig, has_glob
 from hids.agent.paths import Excluded, shown
 from hids.agent.spooler import Recall
 from hids.agent.tailed import Position, TailedFile
-from hids.agent.watch import CONTENT, ENTRIES, IGNORED, OVERFLOWED, Event, Watcher, WatchError
+from hids.agent.watch import CONTENT, ENTRIES, IGNORED, MODIFIED, OVERFLOWED, Event, Watcher, WatchError
 from hids.ports import Clock
 
 log = structlog.get_logger()
@@ -55,9 +55,7 @@ class FileTail(Collector):
         clock: Clock,
         say: Callable[[str], None],
     ) -> None:
-        """Args:
-        say: makes a line in which the agent speaks of itself.
-        """
+        """`say` makes a line in which the agent speaks of itself."""
         super().__init__(mailbox, spool, state)
         self._config = config
         self._excluded = excluded
@@ -69,7 +67,8 @@ class FileTail(Collector):
         self._folders: dict[str, int] = {}
         self._ready: dict[FileId, None] = {}
         self._troubles: dict[str, str] = {}
-        self._look_around = True
+        self._news: dict[str, bytes | None] = {}
+        self._look_around = False
         self._stir = asyncio.Event()
         self._stir_timer: asyncio.TimerHandle | None = None
         self._retry_timer: asyncio.TimerHandle | None = None
@@ -91,19 +90,19 @@ class FileTail(Collector):
         """Read until cancelled."""
         self._watcher = Watcher(self.loop, self._on_events)
         saved = await self._spool.request(Recall(self._prefix))
-        await self._resume(saved)
+        self._resume(saved)
         while True:
-            if self._look_around:
-                self._look_around = False
-                await self._look(new_since_start=True)
             if self._ready:
                 await self._read_next()
-                continue
-            await self.all_stored()
-            self._state.idle = not self._ready and not self._look_around
-            await self._stir.wait()
-            self._stir.clear()
-            self._state.idle = False
+            elif self._news:
+                await self.put((), self._take_news())
+            elif not self.is_all_stored:
+                await self.all_stored()
+            else:
+                self._state.idle = True
+                await self._stir.wait()
+                self._stir.clear()
+                self._state.idle = False
 
     # -- notifications
 
@@ -121,12 +120,15 @@ class FileTail(Collector):
                 self._look_around = True
             else:
                 self._mark_ready(file_id, now)
-                self._look_around |= not event.mask & 0x2  # IN_MODIFY alone changes no name
+                self._look_around |= event.mask != MODIFIED  # more bytes change no name
         if self._stir_timer is None:
             self._stir_timer = self.loop.call_later(LINGER_S, self._stir_now)
 
     def _stir_now(self) -> None:
+        """Open what has appeared, even while reading has to wait: it may be rotated away before there is room."""
         self._stir_timer = None
+        if self._look_around:
+            self._look(new_since_start=True)
         self._stir.set()
 
     def _mark_ready(self, file_id: FileId, now_s: float) -> None:
@@ -150,21 +152,19 @@ class FileTail(Collector):
 
     def _come_back(self) -> None:
         self._retry_timer = None
-        self._look_around = True
+        self._look(new_since_start=True)
         self._stir.set()
 
     # -- which files
 
-    async def _resume(self, saved: dict[str, bytes]) -> None:
+    def _resume(self, saved: dict[str, bytes]) -> None:
         """Open what an earlier life was reading, wherever it is now; find out what is new since."""
         first_time = self._prefix not in saved
-        lost: dict[str, bytes | None] = {}
+        self._news[self._prefix] = b"\x01"
         for key, value in saved.items():
             if key != self._prefix and not self._reopen(msgspec.msgpack.decode(value, type=Position)):
-                lost[key] = None
-        self._look_around = False
-        await self._look(new_since_start=not first_time)
-        await self.put((), {**lost, self._prefix: b"\x01"})
+                self._news[key] = None
+        self._look(new_since_start=not first_time)
 
     def _reopen(self, position: Position) -> bool:
         for path in _where_is(position):
@@ -179,8 +179,9 @@ class FileTail(Collector):
             file.close()
         return False
 
-    async def _look(self, *, new_since_start: bool) -> None:
+    def _look(self, *, new_since_start: bool) -> None:
         """Compare what matches the path with what is open."""
+        self._look_around = False
         self._watch_folders()
         here: set[FileId] = set()
         for path in self._matches():
@@ -192,10 +193,10 @@ class FileTail(Collector):
             if known is not None:
                 known.path, known.departed_s = path, None
             elif len(self._files) < MAX_FILES:
-                await self._begin(path, new_since_start=new_since_start)
+                self._begin(path, new_since_start=new_since_start)
             else:
                 self._trouble(path, f"more than {MAX_FILES} files match {self._config.path}")
-        await self._part_with(here)
+        self._part_with(here)
         if self._troubles:
             self._come_back_in(RETRY_S)
         self._show()
@@ -221,7 +222,7 @@ class FileTail(Collector):
             return None
         return info.st_dev, info.st_ino
 
-    async def _begin(self, path: str, *, new_since_start: bool) -> None:
+    def _begin(self, path: str, *, new_since_start: bool) -> None:
         """Open a file that was not read before."""
         file = self._open(path, location=path)
         if file is None:
@@ -231,7 +232,7 @@ class FileTail(Collector):
         elif new_since_start:
             file.behind_since = self._clock.monotonic_s()
         self._add(file)
-        await self.put((), {self._key(file): msgspec.msgpack.encode(file.position)})
+        self._news[self._key(file)] = msgspec.msgpack.encode(file.position)
 
     def _open(self, path: str, location: str) -> TailedFile | None:
         try:
@@ -256,7 +257,7 @@ class FileTail(Collector):
         if wd is not None:
             self._watches[wd] = file_id
 
-    async def _part_with(self, here: set[FileId]) -> None:
+    def _part_with(self, here: set[FileId]) -> None:
         """Let go of files that no path leads to any more, once they have been read and are silent."""
         now = self._clock.monotonic_s()
         for file_id, file in tuple(self._files.items()):
@@ -268,14 +269,14 @@ class FileTail(Collector):
             if not file.is_gone():
                 self._come_back_in(DEPARTED_S)
 
-    async def _let_go(self, file_id: FileId) -> None:
+    def _let_go(self, file_id: FileId) -> None:
         file = self._files.pop(file_id)
         for wd, watched in tuple(self._watches.items()):
             if watched == file_id and self._watcher is not None:
                 self._watcher.remove(wd)
                 del self._watches[wd]
         file.close()
-        await self.put((), {self._key(file): None})
+        self._news[self._key(file)] = None
         self._show()
 
     def _watch_folders(self) -> None:
@@ -320,7 +321,7 @@ class FileTail(Collector):
         key = self._key(file)
         final = self._is_over(file)
         for part in file.parts(self._clock.now_ms(), self._clock.monotonic_s(), final=final):
-            await self.put(part.lines, {key: msgspec.msgpack.encode(part.position)})
+            await self.put(part.lines, {**self._take_news(), key: msgspec.msgpack.encode(part.position)})
         if file.offset > before:
             if final and file.departed_s is not None and not file.is_gone():
                 file.departed_s = self._clock.monotonic_s()
@@ -328,9 +329,14 @@ class FileTail(Collector):
         else:
             file.behind_since = None
             if final:
-                await self._let_go(file_id)
+                self._let_go(file_id)
         self._show()
         await asyncio.sleep(0)
+
+    def _take_news(self) -> dict[str, bytes | None]:
+        """Positions that are to be stored with the next lines."""
+        news, self._news = self._news, {}
+        return news
 
     def _is_over(self, file: TailedFile) -> bool:
         """Tell whether nobody will write to it any more."""
@@ -350,8 +356,10 @@ class FileTail(Collector):
 
 
 def watch_points(pattern: str) -> set[str]:
-    """Folders whose entries decide what a pattern matches: those with a match in them, those in which a missing or
-    variable part of the path may appear, and the folders where matching links lead to.
+    """Folders whose entries decide what a pattern matches.
+
+    Those are: with a match in them, those in which a missing or variable part of the path may appear, and the folders
+    where matching links lead to.
     """
     wanted: set[str] = set()
     level = ["/"]

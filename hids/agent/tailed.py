@@ -177,7 +177,8 @@ class TailedFile:
 
 
 def _clean(raw: bytes) -> bytes:
-    """A line without its line end, cut at the limit. Runs of NUL are what a writer leaves in a file that was
-    emptied under it (copytruncate without O_APPEND).
+    """A line without its line end, cut at the limit.
+
+    Runs of NUL are what a writer leaves in a file that was emptied under it (copytruncate without O_APPEND).
     """
     return raw[:MAX_LINE_BYTES].rstrip(b"\r").strip(b"\0")

@@ -1,11 +1,12 @@
 """Kernel notifications on the event loop (inotify)."""
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, cast
 
-import inotify_simple
+import inotify_simple  # pyright: ignore[reportMissingTypeStubs]
 
 from hids.errors import HidsError
 
@@ -32,12 +33,31 @@ CONTENT = int(F.MODIFY | F.ATTRIB | F.MOVE_SELF | F.DELETE_SELF)
 """A file grows, shrinks, moves or goes."""
 
 
+TREE = int(
+    F.CREATE
+    | F.MODIFY
+    | F.CLOSE_WRITE
+    | F.ATTRIB
+    | F.MOVED_FROM
+    | F.MOVED_TO
+    | F.DELETE
+    | F.DELETE_SELF
+    | F.MOVE_SELF
+    | F.ONLYDIR
+    | F.DONT_FOLLOW
+)
+"""Whatever changes a directory or one of its entries."""
+MODIFIED = int(F.MODIFY)
+
+
 class Watcher:
     """One inotify instance whose events are handed to a callback on the loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[list[Event]], None]) -> None:
-        """Raises:
-        WatchError: no more instances.
+        """Open an instance.
+
+        Raises:
+            WatchError: no more instances.
         """
         try:
             self._inotify = inotify_simple.INotify(nonblocking=True)
@@ -56,7 +76,7 @@ class Watcher:
             WatchError: no more watches.
         """
         try:
-            return int(self._inotify.add_watch(path, mask))
+            return int(self._inotify.add_watch(path, mask))  # pyright: ignore[reportUnknownMemberType]
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return None
         except OSError as error:
@@ -66,10 +86,8 @@ class Watcher:
 
     def remove(self, wd: int) -> None:
         """Stop a watch; fine when the kernel has removed it already."""
-        try:
-            self._inotify.rm_watch(wd)
-        except OSError:
-            pass  # its file is gone, and the watch with it
+        with contextlib.suppress(OSError):  # its file is gone, and the watch with it
+            self._inotify.rm_watch(wd)  # pyright: ignore[reportUnknownMemberType]
 
     def close(self) -> None:
         """Stop all."""
@@ -82,5 +100,8 @@ class Watcher:
             data = os.read(self._inotify.fileno(), 65_536)
         except BlockingIOError:
             return
-        events = inotify_simple.parse_events(data)
-        self._callback([Event(event.wd, event.mask, event.name) for event in events])
+        parsed = cast(
+            "Iterable[tuple[int, int, int, str]]",
+            inotify_simple.parse_events(data),  # pyright: ignore[reportUnknownMemberType]
+        )
+        self._callback([Event(wd, mask, name) for wd, mask, _, name in parsed])

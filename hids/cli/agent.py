@@ -4,7 +4,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,9 +45,7 @@ def default_config() -> Path:
     return Path(base) / "hids" / "agent.toml"
 
 
-State = Annotated[
-    Path, typer.Option("--state", help="The agent's state folder.", default_factory=default_state)
-]
+State = Annotated[Path, typer.Option("--state", help="The agent's state folder.", default_factory=default_state)]
 Config = Annotated[Path, typer.Option("--config", help="agent.toml.", default_factory=default_config)]
 
 
@@ -60,9 +58,7 @@ def join(
     state: State,
     token: Annotated[str, typer.Option(help="The one-time token of `hidsctl agent token`.")],
     ca_pin: Annotated[str, typer.Option(help="sha256:... of the manager's CA, from the same line.")],
-    name: Annotated[
-        str, typer.Option(help="What the manager calls this agent. Default: the host's name.")
-    ] = "",
+    name: Annotated[str, typer.Option(help="What the manager calls this agent. Default: the host's name.")] = "",
 ) -> None:
     """Get a certificate from a manager; do this once."""
     with _errors():
@@ -127,7 +123,7 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def _errors() -> Iterator[None]:
+def _errors() -> Generator[None]:
     """One line on stderr instead of a traceback for what a person can act on."""
     try:
         yield
@@ -147,9 +143,7 @@ def _read_status(state: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             shown: dict[str, Any] = msgspec.json.decode(file.read(_MAX_STATUS_BYTES))
     except FileNotFoundError:
-        raise StoreError(
-            f"{path}: not there; no agent has run with this state folder, see hids-agent run"
-        ) from None
+        raise StoreError(f"{path}: not there; no agent has run with this state folder, see hids-agent run") from None
     except OSError as error:
         raise StoreError(f"{path}: cannot read: {error.strerror}; ask as the agent's user") from error
     except msgspec.MsgspecError as error:

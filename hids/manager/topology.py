@@ -58,7 +58,7 @@ from hids.adapters.paths import ManagerPaths, host_name, shipped
 from hids.adapters.pki import Authority
 from hids.adapters.process import Launched, ended, kill, launch
 from hids.adapters.registry import Registry
-from hids.adapters.session_port import Connection, SessionPort
+from hids.adapters.session_port import SessionPort
 from hids.manager.config import Config, address_of
 from hids.messages import (
     AgentId,
@@ -326,7 +326,7 @@ class Topology:
         return first if first is not None else listen(*address, name)
 
 
-def _connect(launched: Any, union: Any, got: Callable[[Any], None], closed: Callable[[], None]) -> Channel:
+def _connect(union: Any, launched: Launched, got: Callable[[Any], None], closed: Callable[[], None]) -> Channel:
     return open_channel(launched.sock, union, got, closed)
 
 

@@ -3,11 +3,13 @@
 import asyncio
 import ctypes
 import faulthandler
+import fcntl
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import structlog
@@ -59,6 +61,17 @@ def set_up_logging() -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
+
+
+def hold(path: Path) -> int:
+    """Wait until no other process holds `path`, and hold it until this one ends.
+
+    A process that was killed may still be finishing a write when its successor starts. The kernel gives the lock back
+    only when it is gone, so the successor loads nothing before that.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
 
 
 class Stopping:

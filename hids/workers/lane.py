@@ -28,6 +28,7 @@ from hids.workers.inside import (
     Stopping,
     die_with_parent,
     end_on_exit,
+    hold,
     leave_signals_to_main,
     node_of,
     run,
@@ -137,6 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     leave_signals_to_main()
     die_with_parent(options.parent)
     set_up_logging()
+    ledger = Path(options.ledger)
+    hold(ledger.with_name(ledger.name + ".lock"))
     try:
         run(_main(options))
     except StoreError as error:

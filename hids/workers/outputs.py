@@ -23,6 +23,7 @@ from hids.workers.inside import (
     Stopping,
     die_with_parent,
     end_on_exit,
+    hold,
     leave_signals_to_main,
     node_of,
     run,
@@ -134,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     leave_signals_to_main()
     die_with_parent(options.parent)
     set_up_logging()
+    hold(Path(options.alerts) / f".{options.outputs}.lock")
     run(_main(options))
 
 

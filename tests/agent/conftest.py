@@ -2,18 +2,23 @@
 
 import asyncio
 import hashlib
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from hids.actors.stage import Mailbox, Shutdown
 from hids.adapters.clock import SystemClock
 from hids.adapters.identity import Identity, key_pem, make_csr, new_key
 from hids.adapters.pki import Authority
+from hids.agent.collector import SourceState
+from hids.agent.spooler import Desk, Spooler
 from hids.core.wire.frames import FrameReader, frame
 from hids.core.wire.lines import GENESIS, link, unpack
 from hids.core.wire.session import Fork, GoOn, judge
@@ -21,6 +26,7 @@ from hids.messages import (
     Ack,
     AgentId,
     Batch,
+    FileFact,
     Heartbeat,
     Hello,
     LogLine,
@@ -198,3 +204,80 @@ def until() -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def make_manager() -> Callable[[Path], ManagerDouble]:
     return ManagerDouble
+
+
+class Yard:
+    """A real spooler and its collectors on the running loop, as the agent has them."""
+
+    def __init__(self, folder: Path, max_bytes: int = 1 << 30) -> None:
+        self.path = folder / "spool.db"
+        self.desk = Desk(max_bytes)
+        self.spool = Mailbox("spool", 1024)
+        self.said: list[str] = []
+        self.failures: list[str | None] = []
+        self._running: list[Mailbox] = []
+        Spooler.start(self._keep(self.spool), self.path, self.desk, SystemClock())
+
+    def _keep(self, mailbox: Mailbox) -> Mailbox:
+        mailbox.on_exit = lambda exited: self.failures.append(exited.failure)
+        self._running.append(mailbox)
+        return mailbox
+
+    def start(self, kind: Any, name: str, *arguments: Any) -> SourceState:
+        """Start a collector that takes (mailbox, spool, state, *arguments, clock, say)."""
+        mailbox = self._keep(Mailbox(name))
+        self.desk.routes[name] = mailbox
+        state = SourceState(name=name)
+        kind.start(mailbox, self.spool, state, *arguments, SystemClock(), self.said.append)
+        return state
+
+    @property
+    def lines(self) -> list[LogLine]:
+        """All that is on disk."""
+        with closing(sqlite3.connect(self.path)) as db:
+            rows = db.execute("SELECT count, data FROM batch ORDER BY first_seq").fetchall()
+        return [line for count, data in rows for line in unpack(data, count)]
+
+    @property
+    def texts(self) -> list[bytes]:
+        return [line.text for line in self.lines]
+
+    @property
+    def facts(self) -> list[FileFact]:
+        return [msgspec.msgpack.decode(line.text, type=FileFact) for line in self.lines]
+
+    async def stop(self) -> None:
+        """Stop all, last to first, in order."""
+        for mailbox in reversed(self._running):
+            count = len(self.failures)
+            mailbox.tell(Shutdown())
+            await until_async(lambda count=count: len(self.failures) > count, f"the end of {mailbox.name}")
+
+
+async def until_async(condition: Callable[[], object], what: str = "it") -> None:
+    """Wait on a loop for a condition."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not happen within {DEADLINE_S:g} s")
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def in_yard(tmp_path: Path) -> Callable[..., None]:
+    """A function: runs a coroutine function with a `Yard` and `until`; at its end nothing may have failed."""
+
+    def run(scene: Callable[[Yard, Callable[..., Any]], Any], **options: Any) -> None:
+        async def main() -> None:
+            state = tmp_path / "state"
+            state.mkdir(exist_ok=True)
+            yard = Yard(state, **options)
+            try:
+                await scene(yard, until_async)
+            finally:
+                await yard.stop()
+            assert not any(yard.failures), yard.failures
+
+        asyncio.run(main())
+
+    return run

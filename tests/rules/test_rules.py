@@ -134,7 +134,7 @@ def test_a_composite_speaks_once_in_its_ignore_time(plan: Plan):
 
 
 def test_every_rule_has_a_line_that_matches_and_one_that_does_not(ruleset: Ruleset):
-    tests = [test for file in TESTS.values() for test in (*file.case, *file.sequence)]
+    tests: list[Case | Sequence] = [test for file in TESTS.values() for test in (*file.case, *file.sequence)]
     positive = {test.rule for test in tests}
     negative = {rule for test in tests for rule in test.forbidden}
     speaking = {rule.id for rule in ruleset.rules if rule.level > 0}
@@ -185,7 +185,25 @@ HEADS = (
     "[Tue Nov 24 03:21:42.123456 2026] [core:error] [pid 7:tid 8] [client 192.0.2.7:40022] ",
     "Tue Nov 24 03:21:42 2026 [pid 4711] [",
 )
-FILLERS = ("a", " ", "/", "../", "' or ", "=", ";", '"', '\\"', "a=b ", " from 1", "] ", "${", "union%20", "\\", ", client: 1", "1.")
+FILLERS = (
+    "a",
+    " ",
+    "/",
+    "../",
+    "' or ",
+    "=",
+    ";",
+    '"',
+    '\\"',
+    "a=b ",
+    " from 1",
+    "] ",
+    "${",
+    "union%20",
+    "\\",
+    ", client: 1",
+    "1.",
+)
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -7,13 +7,15 @@ up or worked out. `Event` does the working out, lazily: most lines are done befo
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 from hids.core.decode.decoder import STATIC_FIELDS, Decoder, DecoderTree, Offset
 from hids.core.decode.header import Header
 from hids.core.dialect import Dialect
 from hids.messages import LogLine
 
 
-class ProgramIs(NamedTuple):
+class ProgramIs(msgspec.Struct, frozen=True):
     """Does the decoder's `<program_name>` match?"""
 
     decoder: Decoder
@@ -24,7 +26,7 @@ class ProgramIs(NamedTuple):
         return pattern is None or (program is not None and bool(pattern.matches(program)))
 
 
-class Prematch(NamedTuple):
+class Prematch(msgspec.Struct, frozen=True):
     """Does the decoder's `<prematch>` match?"""
 
     decoder: Decoder

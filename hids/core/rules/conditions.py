@@ -6,13 +6,14 @@ the event lacks does not hold, negated or not.
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import NamedTuple
+
+import msgspec
 
 from hids.core.decode.event import Event
 from hids.core.pattern.pattern import Pattern
 
 
-class DecodedAs(NamedTuple):
+class DecodedAs(msgspec.Struct, frozen=True):
     """`<decoded_as>`: the name of the event's decoder."""
 
     name: str
@@ -22,7 +23,7 @@ class DecodedAs(NamedTuple):
         return event.decoder_name == self.name
 
 
-class Category(NamedTuple):
+class Category(msgspec.Struct, frozen=True):
     """`<category>` of a top-level rule: the type of the event's decoder (dialect `ossec`)."""
 
     type: str
@@ -34,7 +35,7 @@ class Category(NamedTuple):
         return self.type != "firewall" or event.fields.keys() >= {"action", "srcip", "dstip", "protocol"}
 
 
-class ProgramName(NamedTuple):
+class ProgramName(msgspec.Struct, frozen=True):
     """`<program_name>`."""
 
     pattern: Pattern
@@ -44,7 +45,7 @@ class ProgramName(NamedTuple):
         return event.program is not None and bool(self.pattern.matches(event.program))
 
 
-class Hostname(NamedTuple):
+class Hostname(msgspec.Struct, frozen=True):
     """`<hostname>`."""
 
     pattern: Pattern
@@ -54,7 +55,7 @@ class Hostname(NamedTuple):
         return event.hostname is not None and bool(self.pattern.matches(event.hostname))
 
 
-class LogMatches(NamedTuple):
+class LogMatches(msgspec.Struct, frozen=True):
     """`<match>`, `<regex>`: the log behind its header."""
 
     pattern: Pattern
@@ -64,7 +65,7 @@ class LogMatches(NamedTuple):
         return bool(self.pattern.matches(event.log))
 
 
-class FieldMatches(NamedTuple):
+class FieldMatches(msgspec.Struct, frozen=True):
     """`<id>`, `<url>`, ... and `<user>`: the first of the fields that is there."""
 
     names: tuple[str, ...]
@@ -76,7 +77,7 @@ class FieldMatches(NamedTuple):
         return value is not None and bool(self.pattern.matches(value))
 
 
-class FieldEquals(NamedTuple):
+class FieldEquals(msgspec.Struct, frozen=True):
     """OSSEC's `<action>`, which is no pattern."""
 
     name: str
@@ -87,7 +88,7 @@ class FieldEquals(NamedTuple):
         return event.fields.get(self.name) == self.value
 
 
-class DynamicMatches(NamedTuple):
+class DynamicMatches(msgspec.Struct, frozen=True):
     """`<field name="...">`."""
 
     name: str
@@ -102,7 +103,7 @@ class DynamicMatches(NamedTuple):
 Network = IPv4Network | IPv6Network
 
 
-class AddressIn(NamedTuple):
+class AddressIn(msgspec.Struct, frozen=True):
     """`<srcip>`, `<dstip>`: the first network that holds the address decides; `!` negates an entry."""
 
     name: str

@@ -189,7 +189,10 @@ class _Loader:
         return []
 
     def _below_group(self, composite: Rule, name: str) -> None:
-        """Hang a composite of ours under every rule of a group, wherever loaded, but never below itself."""
+        """Hang a composite of ours under every rule of a group, wherever loaded, but never below itself.
+
+        Among composites of one group the later one hangs under the earlier, as an escalation does.
+        """
         members = self._in_group(name)
         if not members:
             self._problems.append(
@@ -198,7 +201,8 @@ class _Loader:
                 )
             )
         for member in members:
-            if member is not composite and not self._stands_below(composite, member):
+            later = member.window is not None and member.index >= composite.index
+            if not later and not self._stands_below(composite, member):
                 self._children.setdefault(member.index, []).append(composite)
 
     def _stands_below(self, top: Rule, rule: Rule) -> bool:

@@ -64,11 +64,13 @@ def _predecoder(event: Event) -> dict[str, str]:
 
 
 def _data(fields: dict[str, bytes]) -> dict[str, Any]:
-    """Static fields first, then dynamic ones, nested at their dots."""
+    """Static fields first, then dynamic ones, nested at their dots.
+
+    Names with fewer dots go first, so that a value is never in the way of an object that is there already.
+    """
     data: dict[str, Any] = {name: _text(fields[name]) for name in _ORDER if name in fields}
-    for name, value in fields.items():
-        if name not in STATIC_FIELDS:
-            _nest(data, name, _text(value))
+    for name in sorted(fields.keys() - STATIC_FIELDS, key=lambda name: (name.count("."), name)):
+        _nest(data, name, _text(fields[name]))
     return data
 
 
@@ -82,10 +84,7 @@ def _nest(data: dict[str, Any], name: str, value: str) -> None:
             data[name] = value
             return
         place = cast("dict[str, Any]", inner)
-    if isinstance(place.get(last), dict):
-        data[name] = value
-    else:
-        place[last] = value
+    place[last] = value
 
 
 def _text(value: bytes) -> str:

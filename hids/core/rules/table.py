@@ -80,7 +80,8 @@ def _plain(value: object) -> object:
         return [value.key[0], value.key[1].hex()]
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, msgspec.Struct):
+        return [type(value).__name__, *map(_plain, msgspec.structs.astuple(value))]
     if isinstance(value, tuple):
-        items = cast("tuple[object, ...]", value)
-        return [type(items).__name__, *map(_plain, items)]
+        return list(map(_plain, cast("tuple[object, ...]", value)))
     return str(value)

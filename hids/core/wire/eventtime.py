@@ -35,8 +35,10 @@ class EventTimes:
     """Event times of the lines of one file, in their order."""
 
     def __init__(self, zone: dt.tzinfo | None = None) -> None:
-        """Args:
-        zone: for headers without one; None is the zone of this machine.
+        """Begin a file.
+
+        Args:
+            zone: for headers without one; None is the zone of this machine.
         """
         self._zone = zone
         self._before_ms = 0

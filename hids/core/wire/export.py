@@ -27,6 +27,7 @@ WANTED = frozenset(
 
 _LENGTH = struct.Struct("<Q")
 _MAX_NAME = 256
+_LINE_END = 0x0A
 
 Entry = dict[bytes, bytes]
 
@@ -84,9 +85,7 @@ class ExportReader:
 
     def _binary(self, name: bytes, start: int) -> bool:
         if len(name) > _MAX_NAME:
-            raise RemoteProtocolError(
-                f"a journal field's name has {len(name)} bytes; is this the export format?"
-            )
+            raise RemoteProtocolError(f"a journal field's name has {len(name)} bytes; is this the export format?")
         if len(self._buffer) < start + _LENGTH.size:
             return False
         (length,) = _LENGTH.unpack_from(self._buffer, start)
@@ -99,7 +98,7 @@ class ExportReader:
         end = start + length
         if len(self._buffer) <= end:
             return False
-        if self._buffer[end] != 0x0A:
+        if self._buffer[end] != _LINE_END:
             raise RemoteProtocolError("a journal field's value does not end where its length says")
         self._start = end + 1
         self._keep(name, bytes(self._buffer[start:end]))

@@ -1,0 +1,210 @@
+"""A stand: a real manager and real agents in folders of their own, started, killed and asked as a user would."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+import hids
+from hids.adapters.control import ask
+from hids.adapters.paths import ManagerPaths
+from hids.errors import HidsError
+
+ROOT = Path(hids.__file__).resolve().parent.parent
+PATIENCE_S = 60.0
+LOOK_S = 0.02
+
+T = TypeVar("T")
+
+
+def wait_for(look: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
+    """Wait until `look` gives something true, and return that."""
+    deadline = time.monotonic() + patience_s
+    pause = threading.Event()
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {patience_s:g} s: {what}")
+        pause.wait(LOOK_S)
+
+
+class Daemon:
+    """One of our programs as a process, with its log in a file."""
+
+    def __init__(self, log: Path, module: str, *arguments: str) -> None:
+        self._log = log.open("ab")
+        self.log_path = log
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        self.process.kill()
+        self.process.wait(10)
+        self._log.close()
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(15)
+        self._log.close()
+        return status
+
+    def output(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+
+class Stand:
+    """A manager with its agents below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.paths = ManagerPaths.of(folder / "m")
+        self.ports = {"agents": 0, "join": 0}
+        self.manager: Daemon | None = None
+        self.agents: dict[str, Daemon] = {}
+        self.settings = ""
+
+    def start_manager(self) -> None:
+        """Start it (again), on the ports it had."""
+        self.paths.lib.mkdir(parents=True, exist_ok=True)
+        config = self.folder / "m" / "manager.toml"
+        config.write_text(
+            f'[listen]\nagents = "127.0.0.1:{self.ports["agents"]}"\njoin = "127.0.0.1:{self.ports["join"]}"\n'
+            f"{self.settings}"
+        )
+        self.paths.ports.unlink(missing_ok=True)
+        self.manager = Daemon(
+            self.folder / "manager.log",
+            "hids.cli.manager",
+            *("run", "--config", str(config), "--state", str(self.paths.lib)),
+        )
+        wait_for(self._listens, f"the manager listens; its log:\n{self.manager.output()}")
+
+    def _listens(self) -> bool:
+        assert self.manager is not None
+        if self.manager.process.poll() is not None:
+            raise AssertionError(f"the manager ended:\n{self.manager.output()}")
+        if not self.paths.ports.exists():
+            return False
+        self.ports = json.loads(self.paths.ports.read_bytes())
+        return self.try_ask("status") is not None
+
+    def ask(self, command: str, **arguments: Any) -> Any:
+        return ask(self.paths.control, command, **arguments)
+
+    def try_ask(self, command: str) -> Any:
+        try:
+            return self.ask(command)
+        except HidsError:
+            return None
+
+    def agent_folder(self, name: str) -> Path:
+        return self.folder / name
+
+    def join(self, name: str) -> None:
+        """Make an agent, as a person would."""
+        answer = self.ask("token")
+        folder = self.agent_folder(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.run(
+            "hids.cli.agent",
+            *("join", f"127.0.0.1:{self.ports['join']}", "--token", answer["token"], "--ca-pin", answer["pin"]),
+            *("--state", str(folder / "state"), "--name", name),
+        )
+
+    def start_agent(self, name: str, config: str) -> Daemon:
+        """Start an agent (again) with this agent.toml."""
+        folder = self.agent_folder(name)
+        (folder / "agent.toml").write_text(config)
+        daemon = Daemon(
+            folder / "agent.log",
+            "hids.cli.agent",
+            *("run", "--config", str(folder / "agent.toml"), "--state", str(folder / "state")),
+        )
+        self.agents[name] = daemon
+        return daemon
+
+    def run(self, module: str, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        """Run a command line to its end; raises when its status is not 0."""
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        if done.returncode:
+            raise AssertionError(f"{module} {arguments}: status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Every alert in alerts.json, complete lines only."""
+        path = self.paths.alerts / "alerts.json"
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+
+    def rules(self) -> Counter[str]:
+        """How often each rule has alerted."""
+        return Counter(alert["rule"]["id"] for alert in self.alerts())
+
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        """Every place in the tree by name."""
+        found: dict[str, dict[str, Any]] = {}
+
+        def visit(node: dict[str, Any]) -> None:
+            found[node["name"]] = node
+            for child in node["children"]:
+                visit(child)
+
+        visit(self.ask("status")["tree"])
+        return found
+
+    def whole(self) -> bool:
+        """Whether everything in the tree runs."""
+        return all(node["state"] == "running" for node in self.nodes().values())
+
+    def pid_of(self, name: str, before: int = 0) -> int:
+        """Process id of a place in the tree, once it has one that is not the one `before`."""
+
+        def look() -> int:
+            node = self.nodes()[name]
+            pid = int(node["facts"].get("pid", 0))
+            return pid if node["state"] == "running" and pid != before else 0
+
+        return wait_for(look, f"{name} has a process")
+
+    def close(self) -> None:
+        """End everything; nothing may be left."""
+        pids = [daemon.pid for daemon in (*self.agents.values(), self.manager) if daemon is not None]
+        family = [child for pid in pids if psutil.pid_exists(pid) for child in psutil.Process(pid).children(recursive=True)]
+        for daemon in (*self.agents.values(), self.manager):
+            if daemon is not None and daemon.process.poll() is None:
+                daemon.kill()
+        _, alive = psutil.wait_procs(family, 10)
+        assert not alive, f"processes outlived their manager: {alive}"
