@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 
 import structlog
 
-from hids.actors.stage import Control, LoopActor, Mailbox
+from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.errors import StoreError
 from hids.messages import Cursors, Outboxed
 from hids.ports import Emit
@@ -50,7 +50,7 @@ class Destination(Protocol[Row_contra]):
         ...
 
 
-class Tick(Control):
+class Tick(OneLife):
     """timer -> alert writer: save, report, try again what failed."""
 
 
@@ -73,7 +73,7 @@ class AlertWriter(LoopActor, Generic[Row]):
         self._newest = 0
         self._reported = -1
         self._failing = ""
-        self._timer = self.loop.call_later(SAVE_S, mailbox.tell, Tick())
+        self._timer = self.later(SAVE_S, Tick())
 
     def on_receive(self, message: Outboxed | Tick) -> None:
         """Write what is new, or save what is written."""
@@ -83,7 +83,7 @@ class AlertWriter(LoopActor, Generic[Row]):
                 self._try(self._follow)
             case Tick():
                 self._try(self._settle)
-                self._timer = self.loop.call_later(SAVE_S, self.mailbox.tell, Tick())
+                self._timer = self.later(SAVE_S, Tick())
 
     def on_shutdown(self) -> None:
         """Write what is committed, then stop."""

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from hids.actors.stage import Control, Expected, LoopActor, Mailbox
+from hids.actors.stage import Expected, LoopActor, Mailbox, OneLife
 from hids.messages import Pulse
 from hids.ports import Clock
 
@@ -55,11 +55,11 @@ class Channel(Protocol):
         ...
 
 
-class Gone(Control):
+class Gone(OneLife):
     """The channel is closed; look whether the process has ended."""
 
 
-class Check(Control):
+class Check(OneLife):
     """Look at the pulse."""
 
 
@@ -107,8 +107,8 @@ class ChildProcess(LoopActor):
         self._looks = 0
         mailbox.inside = ()
         self._process = launch()
-        self._channel = connect(self._process, self._got, lambda: mailbox.tell(Gone()))
-        self._timer: asyncio.TimerHandle = self.loop.call_later(CHECK_S, mailbox.tell, Check())
+        self._channel = connect(self._process, self._got, lambda: self.remind(Gone()))
+        self._timer: asyncio.TimerHandle = self.later(CHECK_S, Check())
 
     def on_receive(self, message: Any) -> None:
         """Carry a message to the process."""
@@ -145,7 +145,7 @@ class ChildProcess(LoopActor):
     def _check(self) -> None:
         if self._deadline.missed():
             self._process.kill()
-        self._timer = self.loop.call_later(CHECK_S, self.mailbox.tell, Check())
+        self._timer = self.later(CHECK_S, Check())
 
     def _look(self) -> None:
         status = self._process.status()
@@ -154,7 +154,7 @@ class ChildProcess(LoopActor):
             if self._looks > ENDING_PATIENCE and not self._stopping:
                 self._process.kill()
             self._timer.cancel()
-            self._timer = self.loop.call_later(ENDING_S, self.mailbox.tell, Gone())
+            self._timer = self.later(ENDING_S, Gone())
         elif self._stopping:
             self.stop()
         else:

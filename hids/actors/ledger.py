@@ -14,7 +14,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 
-from hids.actors.stage import Control, LoopActor, Mailbox
+from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.core.wire.lines import GENESIS, cut, link, pack
 from hids.messages import (
     Agent,
@@ -39,11 +39,11 @@ WINDOW_LIFE_MS = 24 * 3600 * 1000
 HOUSEKEEPING_S = 60.0
 
 
-class Due(Control):
+class Due(OneLife):
     """timer -> ledger: the group has gathered long enough."""
 
 
-class Housekeeping(Control):
+class Housekeeping(OneLife):
     """timer -> ledger: forget old windows, keep the outbox within its budget."""
 
 
@@ -82,7 +82,7 @@ class Ledger(LoopActor):
         self._notices = 0
         self._timer: asyncio.TimerHandle | None = None
         self._groups = 0
-        self._housekeeping = self.loop.call_later(HOUSEKEEPING_S, mailbox.tell, Housekeeping())
+        self._housekeeping = self.later(HOUSEKEEPING_S, Housekeeping())
 
     def on_receive(self, message: Applied | Cursors | Due | Housekeeping) -> None:
         """Add to the open group; close it when it is time."""
@@ -100,7 +100,7 @@ class Ledger(LoopActor):
         if self._size >= GROUP_BYTES:
             self._close()
         elif self._timer is None:
-            self._timer = self.loop.call_later(GROUP_WAIT_S, self.mailbox.tell, Due())
+            self._timer = self.later(GROUP_WAIT_S, Due())
 
     def on_shutdown(self) -> None:
         """Commit what is open, then stop."""
@@ -190,4 +190,4 @@ class Ledger(LoopActor):
             text = f"alerts dropped: {gone[0]} to {gone[1]}: an output is too far behind"
             line = LogLine("hids-manager", text.encode(), now_ms, now_ms, "agent")
             self._lines["agent", self._manager].append(line)
-        self._housekeeping = self.loop.call_later(HOUSEKEEPING_S, self.mailbox.tell, Housekeeping())
+        self._housekeeping = self.later(HOUSEKEEPING_S, Housekeeping())

@@ -11,7 +11,7 @@ import structlog
 
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet
-from hids.actors.stage import Control, LoopActor, Mailbox
+from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 TICK_S = 1.0
 
 
-class Tick(Control):
+class Tick(OneLife):
     """timer -> monitor."""
 
 
@@ -40,7 +40,7 @@ class Monitor(LoopActor):
         self._clock = clock
         self._emit = emit
         self._after_ms = int(disconnected_after_s * 1000)
-        self._timer = self.loop.call_later(TICK_S, mailbox.tell, Tick())
+        self._timer = self.later(TICK_S, Tick())
 
     def on_receive(self, message: Tick) -> None:
         """Look once."""
@@ -53,7 +53,7 @@ class Monitor(LoopActor):
             seen = datetime.datetime.fromtimestamp(presence.seen_ms / 1000, tz=datetime.UTC)
             log.warning("agent disconnected", agent=presence.agent.name)
             self._emit(Tell(presence.agent, f"agent disconnected: last seen {seen:%Y-%m-%dT%H:%M:%SZ}"))
-        self._timer = self.loop.call_later(TICK_S, self.mailbox.tell, Tick())
+        self._timer = self.later(TICK_S, Tick())
 
     def closing(self) -> None:
         """No timer outlives this life."""

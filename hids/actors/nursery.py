@@ -10,6 +10,7 @@ A bug    or a kill of the process: its workers die with it (PDEATHSIG), and all 
 """
 
 import socket
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -17,7 +18,7 @@ import msgspec
 import structlog
 
 from hids.actors.child_process import ENDING_S, Launched, ProcessDied
-from hids.actors.stage import Control, LoopActor, Mailbox
+from hids.actors.stage import Control, LoopActor, Mailbox, OneLife
 from hids.messages import (
     Fork,
     FromNursery,
@@ -38,11 +39,12 @@ _decoder = msgspec.msgpack.Decoder(FromNursery)
 class ForkRequest(Control):
     """worker link -> nursery: make a worker with this channel, which is closed here once sent, and this page."""
 
-    def __init__(self, worker: int, channel: socket.socket, page: "Descriptor", reply: Mailbox) -> None:
+    def __init__(self, worker: int, channel: socket.socket, page: "Descriptor", reply: Mailbox, life: int) -> None:
         self.worker = worker
         self.channel = channel
         self.page = page
         self.reply = reply
+        self.life = life
 
 
 class Descriptor(Protocol):
@@ -53,14 +55,14 @@ class Descriptor(Protocol):
         ...
 
 
-class Forked(Control):
+class Forked(OneLife):
     """nursery -> worker link."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
 
 
-class WorkerEnded(Control):
+class WorkerEnded(OneLife):
     """nursery -> worker link: the process `pid` has ended."""
 
     def __init__(self, pid: int, status: int) -> None:
@@ -80,7 +82,7 @@ class Reload(Control):
         self.done = done
 
 
-class _Said(Control):
+class _Said(OneLife):
     def __init__(self, process: "_Process", message: FromNursery | None) -> None:
         self.process = process
         self.message = message
@@ -101,9 +103,10 @@ class _Process:
     def __init__(self, actor: "Nursery", launched: NurseryLaunched) -> None:
         self.launched = launched
         self.ready = False
-        self.workers: dict[int, Mailbox] = {}
-        """Living workers of this process: pid -> link."""
-        self.asked: dict[int, Mailbox] = {}
+        self.workers: dict[int, ForkRequest] = {}
+        """Living workers of this process, by pid."""
+        self.asked: dict[int, deque[ForkRequest]] = defaultdict(deque)
+        """Sent and not answered, by worker; the process answers in order."""
         self._actor = actor
         launched.sock.setblocking(False)
         actor.loop.add_reader(launched.sock, self._read)
@@ -118,7 +121,15 @@ class _Process:
             data = b""
         if not data:
             self.close()
-        self._actor.mailbox.tell(_Said(self, _decoder.decode(data) if data else None))
+        self._actor.remind(_Said(self, _decoder.decode(data) if data else None))
+
+    def answered(self, worker: int) -> ForkRequest:
+        """The request that was answered just now."""
+        waiting = self.asked[worker]
+        request = waiting.popleft()
+        if not waiting:
+            del self.asked[worker]
+        return request
 
     def close(self) -> None:
         """Stop listening; the process sees EOF and exits, its workers with it."""
@@ -181,12 +192,11 @@ class Nursery(LoopActor):
             case NurseryRefused():
                 self._now_refused(process, message)
             case WorkerForked():
-                process.workers[message.pid] = process.asked.pop(message.worker)
-                process.workers[message.pid].tell(Forked(message.pid))
+                request = process.workers[message.pid] = process.answered(message.worker)
+                request.reply.tell_life(request.life, Forked(message.pid))
             case WorkerExited():
-                link = process.workers.pop(message.pid, None)
-                if link is not None:
-                    link.tell(WorkerEnded(message.pid, message.status))
+                request = process.workers.pop(message.pid)
+                request.reply.tell_life(request.life, WorkerEnded(message.pid, message.status))
                 self._let_old_go()
             case None:
                 self._ended(process)
@@ -220,7 +230,7 @@ class Nursery(LoopActor):
         if process is self._current:
             status = process.launched.status()
             if status is None:
-                self.loop.call_later(ENDING_S, self.mailbox.tell, _Said(process, None))
+                self.later(ENDING_S, _Said(process, None))
                 return
             raise ProcessDied(self._in_words(status))
         if self._loading is not None and process is self._loading[0]:
@@ -246,12 +256,12 @@ class Nursery(LoopActor):
             except ValueError:
                 request.channel.close()  # its link has died meanwhile and asks again
                 continue
-            self._current.asked[request.worker] = request.reply
             try:
                 socket.send_fds(self._current.launched.sock, [_encode(Fork(request.worker))], descriptors)
             except OSError:
                 self._waiting.insert(0, request)  # the process is ending; the next one will make it
                 return
+            self._current.asked[request.worker].append(request)
             request.channel.close()
 
     def _let_old_go(self) -> None:

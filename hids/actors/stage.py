@@ -33,7 +33,7 @@ class Superseded(HidsError):  # noqa: N818
     """A newer life of this actor reads the mailbox now."""
 
 
-class Idle(BaseException):  # noqa: N818 - leaves pykka's receive loop, which catches Exception around each message
+class Idle(BaseException):
     """Nothing to read at the moment; the loop actor returns to its event loop."""
 
 
@@ -45,7 +45,13 @@ class Control:
     """Base of messages that go first and are never refused: stop, ping, wake."""
 
 
-class Shutdown(Control):
+class OneLife(Control):
+    """A control message for one life of an actor only, such as its timers'; later lives never see it."""
+
+    life = 0
+
+
+class Shutdown(OneLife):
     """supervisor -> child: finish in order, then stop."""
 
 
@@ -113,6 +119,15 @@ class Mailbox:
         self.put(Envelope(message, reply_to=_LoopFuture(loop, answer)))
         return await answer
 
+    def tell_life(self, life: int, message: OneLife) -> None:
+        """Hand over a control message that is void once `life` is over."""
+        message.life = life
+        self.put(Envelope(message))
+
+    def shut_down(self) -> None:
+        """Ask the life that reads now to finish in order."""
+        self.tell_life(self.life, Shutdown())
+
     def put(self, envelope: Envelope[Any]) -> None:
         """`tell` for an envelope (pykka's `ActorInbox`)."""
         with self._condition:
@@ -153,7 +168,10 @@ class Mailbox:
                     raise Superseded(f"{self.name}: life {life} was replaced by {self.life}")
                 if self._control:
                     envelope = self._control.popleft()
-                    if isinstance(envelope.message, Wake):
+                    message = envelope.message
+                    if isinstance(message, OneLife) and message.life != life:
+                        continue
+                    if isinstance(message, Wake):
                         self._wake_waits = False
                     return envelope
                 if self._data:
@@ -245,6 +263,15 @@ class Stage(pykka.Actor):
     def _create_future() -> Future[Any]:
         return pykka.ThreadingFuture()
 
+    def remind(self, message: OneLife) -> None:
+        """Send this life a message; from callbacks, so that a raise in its handling ends the life as it should."""
+        self.mailbox.tell_life(self._lease.life, message)
+
+    @property
+    def life(self) -> int:
+        """Counts the lives at this place, from 1."""
+        return self._lease.life
+
     def facts(self) -> Mapping[str, str | int | float | bool]:
         """Figures for `hidsctl status`; read by others on the same loop, so keep it cheap."""
         return {}
@@ -315,6 +342,10 @@ class LoopActor(Stage):
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop it runs on."""
         return self._loop
+
+    def later(self, delay_s: float, message: OneLife) -> asyncio.TimerHandle:
+        """Send this life a message after some time."""
+        return self._loop.call_later(delay_s, self.remind, message)
 
     def _start_actor_loop(self) -> None:
         self._actor_loop_setup()

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
-from hids.actors.stage import Control, Exited, Expected, LoopActor, Mailbox, Shutdown, describe
+from hids.actors.stage import Control, Exited, Expected, LoopActor, Mailbox, OneLife, describe
 from hids.errors import ConfigError
 from hids.ports import Clock
 
@@ -89,13 +89,12 @@ class StopChild(Control):
         self.name = name
 
 
-class _Retry(Control):
-    def __init__(self, name: str, life: int) -> None:
+class _Retry(OneLife):
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.life = life
 
 
-class _Overdue(Control):
+class _Overdue(OneLife):
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -227,8 +226,7 @@ class Supervisor(LoopActor):
         delay = self._backoff(len(child.failures))
         node.state = f"restarting in {delay:g} s" if delay else "restarting"
         log.warning("child failed, restarting", child=node.name, reason=failure, restarts=node.restarts, in_s=delay)
-        retry = _Retry(node.name, node.mailbox.life)
-        child.timer = self.loop.call_later(delay, self.mailbox.tell, retry)
+        child.timer = self.later(delay, _Retry(node.name))
 
     def _count(self, failures: deque[float]) -> None:
         """Note a failure now, and forget those that are older than the intensity looks back."""
@@ -275,8 +273,8 @@ class Supervisor(LoopActor):
             self._forget(child)
             return
         node.state = "stopping"
-        child.timer = self.loop.call_later(child.spec.shutdown_s, self.mailbox.tell, _Overdue(node.name))
-        node.mailbox.tell(Shutdown())
+        child.timer = self.later(child.spec.shutdown_s, _Overdue(node.name))
+        node.mailbox.shut_down()
 
     def _overdue(self, name: str) -> None:
         child = self._children.get(name)
@@ -308,4 +306,4 @@ class Supervisor(LoopActor):
             self._cancel(child)
             child.spec.node.mailbox.on_exit = None
             if child.running:
-                child.spec.node.mailbox.tell(Shutdown())
+                child.spec.node.mailbox.shut_down()

@@ -85,7 +85,7 @@ class WorkerLink(LoopActor):
         self._lost = False
         self._stopping = False
         self._worker = self._hire()
-        self._timer: asyncio.TimerHandle = self.loop.call_later(CHECK_S, mailbox.tell, Check())
+        self._timer: asyncio.TimerHandle = self.later(CHECK_S, Check())
 
     def on_receive(self, message: Forked | WorkerEnded | Renew | Gone | Check) -> None:
         """React to the worker's birth and end."""
@@ -134,7 +134,7 @@ class WorkerLink(LoopActor):
             self._got(worker, message)
 
         worker = _Worker(self._connect(ours, got, lambda: self._closed(worker)), page)
-        self._nursery.tell(ForkRequest(self._number, theirs, page, self.mailbox))
+        self._nursery.tell(ForkRequest(self._number, theirs, page, self.mailbox, self.life))
         self._dispatcher.tell(WorkerUp(self._number, self._send))
         return worker
 
@@ -157,7 +157,7 @@ class WorkerLink(LoopActor):
 
     def _closed(self, worker: _Worker) -> None:
         if worker is self._worker or worker.jobs:
-            self.mailbox.tell(Gone())
+            self.remind(Gone())
         elif worker in self._retiring:
             self._retiring.remove(worker)
             worker.page.close()
@@ -173,7 +173,7 @@ class WorkerLink(LoopActor):
         if not self._lost:
             self._lost = True
             self._dispatcher.tell(WorkerLost(self._number, self._in_work()))
-            self.loop.call_later(STATUS_PATIENCE_S, self.mailbox.tell, Gone())
+            self.later(STATUS_PATIENCE_S, Gone())
             if self._status is None:
                 return
         reason = self._in_words(self._status) if self._status is not None else "its process is gone"
@@ -195,4 +195,4 @@ class WorkerLink(LoopActor):
             self._deadline.renew()
         if self._deadline.missed() and self._worker.pid is not None:
             self._kill(self._worker.pid)
-        self._timer = self.loop.call_later(CHECK_S, self.mailbox.tell, Check())
+        self._timer = self.later(CHECK_S, Check())

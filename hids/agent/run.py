@@ -23,7 +23,7 @@ import msgspec
 import structlog
 
 from hids import __version__
-from hids.actors.stage import Exited, Mailbox, MailboxFull, Shutdown
+from hids.actors.stage import Exited, Mailbox, MailboxFull
 from hids.actors.supervisor import ChildSpec, Node, StartChild, StopChild, Supervisor
 from hids.adapters.files import write_atomically
 from hids.adapters.identity import Identity
@@ -201,7 +201,7 @@ class Agent:
 
     def _stop(self, reason: str) -> None:
         self._say(f"agent stopped: {reason}")
-        self._root.mailbox.tell(Shutdown())
+        self._root.mailbox.shut_down()
 
     def _reload(self) -> None:
         if self._reloading is None or self._reloading.done():

@@ -84,9 +84,7 @@ def read(file: str, text: bytes, problems: list[Problem], *, strict: bool) -> tu
     """
     if len(text) > MAX_FILE_BYTES:
         problems.append(
-            Problem(
-                file, 0, f"a rule file may have {MAX_FILE_BYTES} bytes, this one has {len(text)}; split it"
-            )
+            Problem(file, 0, f"a rule file may have {MAX_FILE_BYTES} bytes, this one has {len(text)}; split it")
         )
         return ()
     reader = _Reader(file, text, problems, strict=strict)
@@ -118,9 +116,7 @@ class _Reader:
         self._add_text(at, len(self._text))
         if len(self._open) > 1:
             left = self._open[-1]
-            raise _Broken(
-                len(self._text), f"<{left.name}> of line {left.line} is never closed; add </{left.name}>"
-            )
+            raise _Broken(len(self._text), f"<{left.name}> of line {left.line} is never closed; add </{left.name}>")
 
     def _tag(self, at: int) -> int:
         following = self._text[at + 1 : at + 2]
@@ -218,9 +214,7 @@ VARIABLE = re.compile(rb"\$([A-Za-z_]\w*)")
 """Ours: an identifier, so that `$)` in a pattern stays what it is."""
 
 
-def expand(
-    elements: Iterable[Element], name: re.Pattern[bytes], problems: list[Problem]
-) -> Iterator[Element]:
+def expand(elements: Iterable[Element], name: re.Pattern[bytes], problems: list[Problem]) -> Iterator[Element]:
     """The elements without `<var name="X">value</var>`, and with every later `$X` replaced.
 
     Without any `<var>` in front of it a text keeps its dollars, so patterns need no escape in files that use
@@ -257,8 +251,7 @@ def _expanded(
         element.line,
         element.name,
         tuple(
-            Attribute(a.name, replace(a.value.encode()).decode("utf-8", "replace"), a.line)
-            for a in element.attributes
+            Attribute(a.name, replace(a.value.encode()).decode("utf-8", "replace"), a.line) for a in element.attributes
         ),
         replace(element.text),
         tuple(_expanded(child, values, name, problems) for child in element.children),

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 import hids
-from hids.actors.stage import Exited, Shutdown
+from hids.actors.stage import Exited
 from hids.adapters.files import write_atomically
 from hids.adapters.paths import ManagerPaths
 from hids.errors import ConfigError, HidsError
@@ -90,7 +90,7 @@ async def _main(config_path: Path | None, config: Config, paths: ManagerPaths) -
     log.info("manager stops", status=status)
     stopped = asyncio.Event()
     topology.root.mailbox.on_exit = lambda _exited: stopped.set()
-    topology.root.mailbox.tell(Shutdown())
+    topology.root.mailbox.shut_down()
     try:
         async with asyncio.timeout(STOP_S):
             await stopped.wait()

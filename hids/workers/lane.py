@@ -17,7 +17,7 @@ import structlog
 
 from hids.actors.correlation_window import CorrelationWindow, Recalled
 from hids.actors.ledger import Ledger
-from hids.actors.stage import Mailbox, Shutdown
+from hids.actors.stage import Mailbox
 from hids.actors.syscheck_store import Baselined, SyscheckStore
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
@@ -101,7 +101,7 @@ async def _main(options: argparse.Namespace) -> int:
     )
     status = await stopping.wait()
     pulse.cancel()
-    commits.tell(Shutdown())
+    commits.shut_down()
     await committed_all.wait()
     store.close()
     return status

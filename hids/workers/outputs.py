@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from hids.actors.alert_writer import AlertWriter, Destination
-from hids.actors.stage import Mailbox, Shutdown
+from hids.actors.stage import Mailbox
 from hids.adapters.archive import rows_after
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
@@ -117,7 +117,7 @@ async def _main(options: argparse.Namespace) -> int:
     status = await stopping.wait()
     pulse.cancel()
     for mailbox in mailboxes.values():
-        mailbox.tell(Shutdown())
+        mailbox.shut_down()
     await left.wait()
     return status
 

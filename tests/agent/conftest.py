@@ -250,7 +250,7 @@ class Yard:
         """Stop all, last to first, in order."""
         for mailbox in reversed(self._running):
             count = len(self.failures)
-            mailbox.tell(Shutdown())
+            mailbox.shut_down()
             await until_async(lambda count=count: len(self.failures) > count, f"the end of {mailbox.name}")
 
 

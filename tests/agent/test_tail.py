@@ -12,7 +12,9 @@ import pytest
 from hids.agent import tail as tail_module
 from hids.agent.config import SourceConfig
 from hids.agent.paths import Excluded
+from hids.agent.spooler import Fetch
 from hids.agent.tail import FileTail, watch_points
+from hids.core.wire.lines import unpack
 
 Scene = Callable[..., None]
 
@@ -87,11 +89,12 @@ def test_rename_and_create_loses_and_doubles_nothing(in_yard: Scene, logs: Path)
 
     async def scene(yard: Any, until: Any) -> None:
         tail(yard, path)
-        wanted = []
+        wanted: list[bytes] = []
         for turn in range(4):
             for number in range(3):
                 append(path, f"{turn}.{number}\n")
                 wanted.append(b"%d.%d" % (turn, number))
+            await until(lambda turn=turn: b"%d.0" % turn in yard.texts, "the new file")
             path.rename(logs / f"a.log.{turn}")
             append(logs / f"a.log.{turn}", f"{turn}.late\n")  # the daemon still has the old file open
             wanted.append(b"%d.late" % turn)
@@ -331,25 +334,20 @@ def test_a_full_spool_stops_reading_and_room_starts_it_again(in_yard: Scene, log
         assert state.lines - len(got) <= 8 * 512, "only a bounded number of lines is read ahead"
         assert [line.text for line in yard.lines if line.kind == "agent"] == [b"reading stopped: spool full"]
         collected: list[bytes] = []
+        next_seq = 1
         while len(collected) < len(wanted):
-            batch = [line.text for line in yard.lines if line.kind == "log"]
-            collected += batch
-            yard.desk.trimmed = (await numbers(yard)).epoch, yard.desk.next - 1
-            before = yard.desk.lines
-            yard.spool.wake()
-            await until(lambda: yard.desk.lines < before or not before or len(collected) == len(wanted))
-            if len(collected) < len(wanted):
-                await until(lambda: [line for line in yard.lines if line.kind == "log"])
+            batches = await yard.spool.request(Fetch(next_seq, 1))
+            for batch in batches:
+                collected += [line.text for line in unpack(batch.data, batch.count) if line.kind == "log"]
+                next_seq = batch.first_seq + batch.count
+                yard.desk.trimmed = batch.epoch, next_seq - 1
+                yard.spool.wake()
+            if not batches:
+                await until(lambda: yard.desk.next > next_seq)
         assert collected == wanted
         assert yard.desk.stopped == ""
 
     in_yard(scene, max_bytes=200_000)
-
-
-async def numbers(yard: Any) -> Any:
-    from hids.agent.spooler import AskNumbers
-
-    return await yard.spool.request(AskNumbers())
 
 
 @pytest.mark.slow

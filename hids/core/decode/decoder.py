@@ -92,7 +92,5 @@ class DecoderTree(msgspec.Struct, frozen=True, eq=False):
     def names(self) -> frozenset[str]:
         """Every name that an event's decoder can have."""
         return frozenset(
-            decoder.name
-            for root in (*self.with_program, *self.without_program)
-            for decoder in (root, *root.children)
+            decoder.name for root in (*self.with_program, *self.without_program) for decoder in (root, *root.children)
         )

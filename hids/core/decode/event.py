@@ -59,17 +59,13 @@ class Selection(NamedTuple):
 
 def _selection(root: Decoder, current: Decoder, chain: tuple[Decoder, ...]) -> Selection:
     settled = all(member.identity == current.identity for member in chain)
-    return Selection(
-        root, current, chain, settled, frozenset(name for member in chain for name in member.order)
-    )
+    return Selection(root, current, chain, settled, frozenset(name for member in chain for name in member.order))
 
 
 def select(roots: tuple[Decoder, ...], ask: Callable[[DecoderTest], bool]) -> Selection | None:
     """Choose the decoders of an event; None when no top-level decoder takes it."""
     for root in roots:
-        if (root.program is None or ask(ProgramIs(root))) and (
-            root.prematch is None or ask(Prematch(root, root))
-        ):
+        if (root.program is None or ask(ProgramIs(root))) and (root.prematch is None or ask(Prematch(root, root))):
             return _below(root, ask)
     return None
 

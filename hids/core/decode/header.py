@@ -210,15 +210,7 @@ def _asl(text: bytes) -> Header:
 
 def _common(date: bytes, colon: bytes) -> re.Pattern[bytes]:
     return re.compile(
-        rb"(?s)("
-        + date
-        + rb")  ?("
-        + _NAME
-        + rb"+) ("
-        + _NAME
-        + rb"+)(?:\[[0-9]+\])?"
-        + colon
-        + rb"(?!\[ID )"
+        rb"(?s)(" + date + rb")  ?(" + _NAME + rb"+) (" + _NAME + rb"+)(?:\[[0-9]+\])?" + colon + rb"(?!\[ID )"
     )
 
 

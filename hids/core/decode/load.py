@@ -65,8 +65,7 @@ class _Root:
     def freeze(self) -> Decoder:
         names = [child.name for child in self.children]
         children = tuple(
-            child.freeze(self.draft.name, chained=child.name in names[i + 1 :])
-            for i, child in enumerate(self.children)
+            child.freeze(self.draft.name, chained=child.name in names[i + 1 :]) for i, child in enumerate(self.children)
         )
         return self.draft.freeze(None, children=children)
 
@@ -90,9 +89,7 @@ class _Draft:
             self._problem('expected <decoder name="...">, got no name')
         for attribute in element.attributes:
             if attribute.name != "name":
-                self._problem(
-                    f"unknown attribute {attribute.name} of <decoder>; delete it", line=attribute.line
-                )
+                self._problem(f"unknown attribute {attribute.name} of <decoder>; delete it", line=attribute.line)
         for child in element.children:
             self._read(child)
         self._compile()
@@ -119,9 +116,7 @@ class _Draft:
             if attribute.name == "offset" and kind in ("prematch", "regex"):
                 self._read_offset(kind, attribute.value, attribute.line)
             else:
-                self._problem(
-                    f"unknown attribute {attribute.name} of <{child.name}>; delete it", line=attribute.line
-                )
+                self._problem(f"unknown attribute {attribute.name} of <{child.name}>; delete it", line=attribute.line)
 
     def _read_offset(self, kind: str, value: str, line: int) -> None:
         allowed = ("after_parent",) if kind == "prematch" else tuple(_OFFSETS)
@@ -195,9 +190,7 @@ class _Draft:
             self._problem("<regex> and <order> go together; add the missing one")
         regex = self._patterns.get("regex")
         if regex is not None and not regex.captures:
-            self._problem(
-                "<regex> is plain text with an anchor and captures nothing; put what to keep in ( )"
-            )
+            self._problem("<regex> is plain text with an anchor and captures nothing; put what to keep in ( )")
         if self.parent is None and "parent" in self._offsets.values():
             self._problem('offset="after_parent" needs a <parent>')
         self._check_regex_offset(parents)
@@ -220,9 +213,7 @@ class _Draft:
         if "regex" not in self._patterns or any("regex" not in e._patterns for e in earlier):  # noqa: SLF001
             self._problem("each of several decoders of one name needs a <regex>")
 
-    def freeze(
-        self, parent: str | None, *, chained: bool = False, children: tuple[Decoder, ...] = ()
-    ) -> Decoder:
+    def freeze(self, parent: str | None, *, chained: bool = False, children: tuple[Decoder, ...] = ()) -> Decoder:
         """The finished decoder."""
         return Decoder(
             written=self.name,

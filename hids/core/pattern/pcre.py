@@ -290,9 +290,7 @@ class _Translator:
 
     def _open(self) -> None:
         if self._pattern.startswith(b"(?#", self._at):
-            self._at = (
-                self._pattern.index(b")", self._at) + 1 if b")" in self._pattern[self._at :] else self._fail()
-            )
+            self._at = self._pattern.index(b")", self._at) + 1 if b")" in self._pattern[self._at :] else self._fail()
             return
         match = _GROUP.match(self._pattern, self._at)
         if match is None:

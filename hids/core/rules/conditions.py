@@ -128,15 +128,7 @@ class AddressIn(msgspec.Struct, frozen=True):
 
 
 Condition = (
-    DecodedAs
-    | Category
-    | ProgramName
-    | Hostname
-    | LogMatches
-    | FieldMatches
-    | FieldEquals
-    | DynamicMatches
-    | AddressIn
+    DecodedAs | Category | ProgramName | Hostname | LogMatches | FieldMatches | FieldEquals | DynamicMatches | AddressIn
 )
 
 

@@ -165,9 +165,7 @@ class Definition:
             self._readers["mitre"] = self._read_mitre
         self.id = 0
         self.id = self._number("id", _DIGITS.id, *(IDS if dialect == "hids" else (0, 999_999)), needed=True)
-        self.level = self._number(
-            "level", _DIGITS.level, 0, MAX_LEVEL if dialect == "hids" else 9_999, needed=True
-        )
+        self.level = self._number("level", _DIGITS.level, 0, MAX_LEVEL if dialect == "hids" else 9_999, needed=True)
         self._check_attributes()
         for child in element.children:
             self._read(child)
@@ -405,9 +403,7 @@ class Definition:
 
     def _composite(self, sids: tuple[int, ...], group: str | None) -> Window:
         if len(sids) > 1 or (sids and group is not None):
-            self.problem(
-                "a composite counts one rule or one group; keep one <if_matched_sid> or <if_matched_group>"
-            )
+            self.problem("a composite counts one rule or one group; keep one <if_matched_sid> or <if_matched_group>")
         ours = self._dialect == "hids"
         if ours and self.level == 0:
             self.problem("a composite of level 0 never fires; give it a level")

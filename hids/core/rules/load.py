@@ -116,9 +116,7 @@ class _Loader:
         if known is not element:
             definition.problem(f"id is already used at {known.file}:{known.line}; choose another")
         if definition.decoded_as is not None and definition.decoded_as not in self._decoder_names:
-            definition.problem(
-                f"decoded_as names the decoder {definition.decoded_as!r}, which does not exist"
-            )
+            definition.problem(f"decoded_as names the decoder {definition.decoded_as!r}, which does not exist")
         rule = definition.rule(len(self.rules))
         parents = self._parents(definition, rule)
         self.rules.append(rule)
@@ -140,13 +138,9 @@ class _Loader:
             return self._by_ids(definition, "if_sid", definition.if_sid)
         if definition.if_level is not None:
             level = definition.if_level
-            return self._found(
-                definition, [r for r in self.rules if r.rank >= 100 * level], f"if_level {level}"
-            )
+            return self._found(definition, [r for r in self.rules if r.rank >= 100 * level], f"if_level {level}")
         if definition.if_group is not None:
-            return self._found(
-                definition, self._in_group(definition.if_group), f"if_group {definition.if_group!r}"
-            )
+            return self._found(definition, self._in_group(definition.if_group), f"if_group {definition.if_group!r}")
         if rule.window is not None:
             return self._window_parents(definition, rule, rule.window)
         if self._dialect == "hids" or definition.id in _TEMPLATES:
@@ -196,9 +190,7 @@ class _Loader:
         members = self._in_group(name)
         if not members:
             self._problems.append(
-                self._seen[composite.id].problem(
-                    f"rule {composite.id}: if_matched_group {name!r} finds no rule"
-                )
+                self._seen[composite.id].problem(f"rule {composite.id}: if_matched_group {name!r} finds no rule")
             )
         for member in members:
             later = member.window is not None and member.index >= composite.index

@@ -85,9 +85,7 @@ class Recognised:
 
     __slots__ = ("chosen", "event", "ids", "kind")
 
-    def __init__(
-        self, event: Event, kind: _Class | None, ids: tuple[int, ...], chosen: _Chosen | None
-    ) -> None:
+    def __init__(self, event: Event, kind: _Class | None, ids: tuple[int, ...], chosen: _Chosen | None) -> None:
         self.event = event
         self.kind = kind
         """None: the plan has nothing for this line, it is walked naively."""

@@ -19,9 +19,7 @@ _json = msgspec.json.Encoder()
 def rule_table(ruleset: Ruleset) -> RuleTable:
     """One row a rule, in load order."""
     slots = slot_names(ruleset.rules)
-    return RuleTable(
-        ruleset.hash, ruleset.name, slots, tuple(_row(ruleset, rule, slots) for rule in ruleset.rules)
-    )
+    return RuleTable(ruleset.hash, ruleset.name, slots, tuple(_row(ruleset, rule, slots) for rule in ruleset.rules))
 
 
 def _row(ruleset: Ruleset, rule: Rule, slots: tuple[str, ...]) -> RuleRow:

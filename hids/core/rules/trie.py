@@ -85,9 +85,7 @@ class Trie(Generic[Asked, End]):
         self._put(last, _End(end), answer=side)
         return end
 
-    def _put(
-        self, last: _Branch[Asked, End] | None, node: _Branch[Asked, End] | _End[End], *, answer: bool
-    ) -> None:
+    def _put(self, last: _Branch[Asked, End] | None, node: _Branch[Asked, End] | _End[End], *, answer: bool) -> None:
         if last is None:
             self._root = node
         else:

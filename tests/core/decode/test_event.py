@@ -77,8 +77,10 @@ def test_a_chain_adds_up_and_after_regex_goes_on_behind_the_last_match() -> None
 
 
 def test_static_fields_take_the_last_value_and_dynamic_ones_of_ours_the_first() -> None:
-    text = P + child("c", "<regex>a(\\d)(\\d)</regex><order>id, n</order>") + child(
-        "c", "<regex>b(\\d)(\\d)</regex><order>id, n</order>"
+    text = (
+        P
+        + child("c", "<regex>a(\\d)(\\d)</regex><order>id, n</order>")
+        + child("c", "<regex>b(\\d)(\\d)</regex><order>id, n</order>")
     )
     assert event(text, b"x a12 b34").fields == {"id": b"3", "n": b"2"}
     assert event(text, b"x a12 b34", "ossec").fields == {"id": b"3", "n": b"4"}
@@ -90,7 +92,11 @@ def test_an_unset_group_leaves_its_field_unset_in_ours() -> None:
 
 
 def test_rules_of_ossec_see_dynamic_fields_of_the_last_decoder_only() -> None:
-    text = P + child("c", "<regex>a=(\\d)</regex><order>Alpha</order>") + child("c", "<regex>g=(\\d)</regex><order>Gamma</order>")
+    text = (
+        P
+        + child("c", "<regex>a=(\\d)</regex><order>Alpha</order>")
+        + child("c", "<regex>g=(\\d)</regex><order>Gamma</order>")
+    )
     e = event(text, b"x a=1 g=2", "ossec")
     assert e.fields == {"Alpha": b"1", "Gamma": b"2"}
     assert e.dynamic == {"gamma": b"2"}
@@ -108,6 +114,7 @@ def test_a_regex_may_change_what_the_decoder_is() -> None:
 
 
 def test_ossec_rewrites_a_firewalls_action() -> None:
-    text = "<decoder name='f'><type>firewall</type><prematch>^fw </prematch><regex>^fw (\\w+)</regex><order>action</order></decoder>"
+    head = "<decoder name='f'><type>firewall</type><prematch>^fw </prematch>"
+    text = head + "<regex>^fw (\\w+)</regex><order>action</order></decoder>"
     for written, action in [(b"deny", b"DROP"), (b"Permit", b"ALLOW"), (b"teardown", b"CLOSED"), (b"xyz", b"UNKNOWN")]:
         assert event(text, b"fw " + written, "ossec").fields == {"action": action}

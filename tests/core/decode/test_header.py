@@ -1,4 +1,3 @@
-import re
 from typing import Any
 
 import pytest
@@ -111,11 +110,14 @@ def test_any_bytes_have_a_header(dialect: Dialect, text: bytes) -> None:
 
 PIECES = st.lists(
     st.sampled_from(
-        "Dec 29 10:00:01|2026-11-24T03:21:43Z| |  |web1|app|[12]|:|: |[ID 7 x] |auth|\\|sec:info |[Time 2006.12.28 |]"
-        "|[Sender x]|[Sender hids:agent]|hids|[Host h]|[Message m]|é|\t|1140804070.368 |[Fri Feb 11 18:06:35 2004]".replace("\\|", "¦").split("|")
+        [
+            *(b"Dec 29 10:00:01", b"2026-11-24T03:21:43Z", b" ", b"  ", b"web1", b"app", b"[12]", b":", b": ", b"hids"),
+            *(b"[ID 7 x] ", b"auth", b"|", b"sec:info ", b"[Time 2006.12.28 15:53:55 ", b"]", b"[Sender hids:agent]"),
+            *(b"[Host h]", b"[Message m]", b"\xc3\xa9", b"\t", b"1140804070.368 ", b"[Fri Feb 11 18:06:35 2004]"),
+        ]
     ),
     max_size=9,
-).map(lambda pieces: "".join(pieces).replace("¦", "|").encode())
+).map(b"".join)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -123,7 +125,7 @@ PIECES = st.lists(
 def test_the_log_is_a_part_of_the_line(dialect: Dialect, text: bytes) -> None:
     header = read(text, dialect)
     assert header.log in header.full_log
-    assert not re.match(rb"hids:", header.program or b"")
+    assert not (header.program or b"").startswith(b"hids:")
 
 
 def test_cases_of_the_real_engine(design: Any) -> None:

@@ -9,6 +9,8 @@ from hids.core.markup import read
 from hids.errors import Problem
 
 P = "<decoder name='p'><prematch>^x </prematch></decoder>\n"
+A = "<decoder name='a'><prematch>x</prematch>"
+C = "<decoder name='c'><parent>p</parent>"
 R = "<regex>a=(\\d)</regex><order>id</order>"
 
 
@@ -73,11 +75,11 @@ def test_a_chain_is_marked_on_all_but_its_last() -> None:
         ("<decoder name='a'><prematch type='pcre2'>x</prematch></decoder>", "unknown attribute type of <prematch>"),
         ("<decoder name='a'><prematch>x</prematch><type>odd</type></decoder>", "type must be one of syslog,"),
         (
-            "<decoder name='a'><prematch>x</prematch><regex offset='after_regex'>(x)</regex><order>id</order></decoder>",
+            A + R.replace("<regex>", "<regex offset='after_regex'>") + "</decoder>",
             "needs an earlier decoder of the same name and parent",
         ),
         (
-            P + "<decoder name='c'><parent>p</parent><regex offset='after_prematch'>(x)</regex><order>id</order></decoder>",
+            P + C + R.replace("<regex>", "<regex offset='after_prematch'>") + "</decoder>",
             "needs a <prematch>",
         ),
         (
@@ -134,8 +136,19 @@ def test_ours_writes_an_angle_as_in_xml_and_keeps_patterns_as_pcre2() -> None:
 
 
 WORDS = st.sampled_from(
-    "<decoder name='a'>|</decoder>|<parent>a</parent>|<prematch>x</prematch>|<regex>(x)</regex>|<order>id</order>"
-    "|<prematch offset='after_parent'>|</prematch>|<use_own_name>|<fts>|x".split("|")
+    [
+        "<decoder name='a'>",
+        "</decoder>",
+        "<parent>a</parent>",
+        "<prematch>x</prematch>",
+        "<regex>(x)</regex>",
+        "<order>id</order>",
+        "<prematch offset='after_parent'>",
+        "</prematch>",
+        "<use_own_name>",
+        "<fts>",
+        "x",
+    ]
 )
 
 

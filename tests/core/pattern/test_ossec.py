@@ -16,7 +16,7 @@ from hids.core.pattern.ossec import os_match, os_regex
         (b"", b"", True),
     ],
 )
-def test_os_match(written: bytes, pcre: bytes, utf: bool) -> None:
+def test_os_match(written: bytes, pcre: bytes, *, utf: bool) -> None:
     assert os_match(written)[:2] == (pcre, utf)
 
 
@@ -48,5 +48,5 @@ def test_an_empty_os_regex_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("written", "captures"), [(b"^abc", False), (b"abc$", False), (b"abc", True), (b"^(a)", True)])
-def test_anchored_plain_text_captures_nothing(written: bytes, captures: bool) -> None:
+def test_anchored_plain_text_captures_nothing(written: bytes, *, captures: bool) -> None:
     assert os_regex(written).captures is captures

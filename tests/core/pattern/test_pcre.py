@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-import pcre2  # type: ignore[import-not-found]
+import pcre2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,12 +13,17 @@ from hids.core.pattern.pcre import UNKNOWN, translate
 from hids.core.rules.scan import _hyperscan, _plain, _re2
 
 ATOMS = st.sampled_from(
-    r"a b c A Z \d \w \s \S \W \D . [ab] [^ab] [a-c\d] [[:alpha:]] [^[:space:]] []x] \. \/ \x41 \n \t - _ \h \N"
-    r" \v \H \x0b \r \xe9 é (?:) [^\W] [\s-] ' < > { } ] , : ; ! % @ ~ = & #".split()
-    + [" "]
-).map(lambda atom: atom.encode("latin-1"))
+    [
+        *(b"a", b"b", b"c", b"A", b"Z", b" ", b"-", b"_", b"'", b"<", b">", b"{", b"]", b",", b":", b"#", b"&", b"~"),
+        *(rb"\d", rb"\w", rb"\s", rb"\S", rb"\W", rb"\D", rb"\h", rb"\H", rb"\v", rb"\N", b".", b"(?:)"),
+        *(rb"\.", rb"\/", rb"\x41", rb"\x0b", rb"\xe9", b"\xe9", rb"\n", rb"\r", rb"\t"),
+        *(b"[ab]", b"[^ab]", rb"[a-c\d]", b"[[:alpha:]]", b"[^[:space:]]", b"[]x]", rb"[^\W]", rb"[\s-]"),
+    ]
+)
 ANCHORS = st.sampled_from([b"^", b"$", rb"\A", rb"\z", rb"\Z", rb"\b", rb"\B"])
-QUANTIFIERS = st.sampled_from([b"", b"", b"", b"?", b"*", b"+", b"{2}", b"{1,2}", b"{1,}", b"+?", b"*?", b"??", b"++", b"?+"])
+QUANTIFIERS = st.sampled_from(
+    [b"", b"", b"", b"?", b"*", b"+", b"{2}", b"{1,2}", b"{1,}", b"+?", b"*?", b"??", b"++", b"?+"]
+)
 OPENINGS = st.sampled_from(
     [b"(", b"(", b"(?:", b"(?i:", b"(?s:", b"(?=", b"(?!", b"(?<=", b"(?<!", b"(?>", b"(?P<n>", b"(?<m>", b"(?'q'"]
 )

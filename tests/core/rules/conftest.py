@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from hids.core.rules.load import load
@@ -52,6 +53,6 @@ def make_line() -> Callable[..., LogLine]:
 
     def make(text: str | bytes, **members: Any) -> LogLine:
         raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
-        return LogLine(**{"location": "/var/log/x", "text": raw, "at_ms": 0, "read_ms": 0} | members)
+        return msgspec.structs.replace(LogLine("/var/log/x", raw, 0, 0), **members)
 
     return make

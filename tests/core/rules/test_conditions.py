@@ -53,7 +53,7 @@ A = Pattern("pcre2", b"^a")
         (Category("firewall"), False),
     ],
 )
-def test_conditions(condition: Condition, holds: bool) -> None:
+def test_conditions(condition: Condition, *, holds: bool) -> None:
     assert condition.holds(event(b"app", id=b"abc")) is holds
 
 
@@ -84,7 +84,7 @@ def test_what_is_missing_does_not_hold(condition: Condition) -> None:
         (["10.0.0.0/8"], b"10.1.1.\xff", False),
     ],
 )
-def test_addresses(entries: list[str], address: bytes, holds: bool) -> None:
+def test_addresses(entries: list[str], address: bytes, *, holds: bool) -> None:
     condition = AddressIn("srcip", tuple(map(network, entries)))
     assert condition.holds(event(srcip=address)) is holds
     assert condition.holds(event()) is False
@@ -110,4 +110,5 @@ def test_fields_that_a_condition_needs() -> None:
 
 def test_equal_conditions_are_one_question() -> None:
     assert len({LogMatches(A), LogMatches(Pattern("pcre2", b"^a"))}) == 1
-    assert LogMatches(A) != ProgramName(A)
+    different: list[Condition] = [LogMatches(A), ProgramName(A), Hostname(A), FieldMatches(("id",), A)]
+    assert len(set(different)) == 4

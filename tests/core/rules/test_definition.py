@@ -143,7 +143,10 @@ def test_attributes_that_are_wrong(problems_of: Problems, body: str, attributes:
         ("<srcip>web1</srcip>", "<srcip> must be an address or a network like 192.0.2.0/24, got 'web1'"),
         ("<field>x</field>", 'expected <field name="...">'),
         ("<if_sid>a</if_sid>", "<if_sid> must be numbers with commas between them, got 'a'"),
-        ("<options>fast</options>", "<options> may be alert_by_email, no_email_alert, log_alert, no_log, no_ar, got 'fast'"),
+        (
+            "<options>fast</options>",
+            "<options> may be alert_by_email, no_email_alert, log_alert, no_log, no_ar, got 'fast'",
+        ),
         ("<mitre><id>X1</id></mitre>", "<mitre> holds <id>s like T1110"),
         ("<same_srcip/>", "same_* needs <if_matched_sid>"),
         ("<category>odd</category>", "category must be one of syslog,"),

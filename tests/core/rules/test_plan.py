@@ -36,9 +36,25 @@ def same(plan: Plan, line: LogLine, host: bytes | None = None) -> None:
 # ---- generated rulesets --------------------------------------------------------------------------------------
 
 WORDS = ["ab", "bc", "a", "x1", "22", "foo", "é", " ", "abab"]
-OSSEC_PATTERNS = st.sampled_from(["ab", "^ab", "bc$", "a|foo", "^a b", r"\d+", r"^(\w+) (\w+)", r"=(\S+)", "é", r"o\s2", r"\.b"])
+OSSEC_PATTERNS = st.sampled_from(
+    ["ab", "^ab", "bc$", "a|foo", "^a b", r"\d+", r"^(\w+) (\w+)", r"=(\S+)", "é", r"o\s2", r"\.b"]
+)
 PCRE_PATTERNS = st.sampled_from(
-    ["ab", "^ab", "bc$", "a|foo", r"^\S+ b", r"\d+", "(?i)FOO", "foo(?! )", r"\bab\b", "é", r"(?\<=a)b", r"[^a]b$", "abab"]
+    [
+        "ab",
+        "^ab",
+        "bc$",
+        "a|foo",
+        r"^\S+ b",
+        r"\d+",
+        "(?i)FOO",
+        "foo(?! )",
+        r"\bab\b",
+        "é",
+        r"(?\<=a)b",
+        r"[^a]b$",
+        "abab",
+    ]
 )
 
 
@@ -46,7 +62,11 @@ PCRE_PATTERNS = st.sampled_from(
 def decoders(draw: st.DrawFn, patterns: st.SearchStrategy[str]) -> str:
     text = ""
     for name in ("p", "q"):
-        program = f"<program_name>{draw(st.sampled_from(['^app', '^app$', 'foo']))}</program_name>" if draw(st.booleans()) else ""
+        program = (
+            f"<program_name>{draw(st.sampled_from(['^app', '^app$', 'foo']))}</program_name>"
+            if draw(st.booleans())
+            else ""
+        )
         prematch = f"<prematch>{draw(patterns)}</prematch>" if not program or draw(st.booleans()) else ""
         text += f"<decoder name='{name}'>{program}{prematch}</decoder>\n"
         for child in draw(st.lists(st.sampled_from(["c", "d"]), max_size=3)):
@@ -81,22 +101,23 @@ def rules(draw: st.DrawFn, patterns: st.SearchStrategy[str], first: int) -> str:
                 body += f"<if_sid>{parent}</if_sid>"
         if draw(st.booleans()):
             body += f"<decoded_as>{draw(st.sampled_from(['p', 'q']))}</decoded_as>"
-        for element in draw(st.sets(st.sampled_from(["match", "regex", "id", "user", "program_name", "hostname"]), max_size=2)):
+        for element in draw(
+            st.sets(st.sampled_from(["match", "regex", "id", "user", "program_name", "hostname"]), max_size=2)
+        ):
             pattern = draw(patterns)
             body += f"<{element}>{pattern}</{element}>"
         if draw(st.integers(0, 4)) == 0:
             body += f"<field name='n'>{draw(patterns)}</field>"
         noalert = ' noalert="yes"' if draw(st.integers(0, 5)) == 0 else ""
-        text += (
-            f'<rule id="{first + number}" level="{level}"{attributes}{noalert}>{body}<description>d</description></rule>\n'
-        )
+        body += "<description>d</description>"
+        text += f'<rule id="{first + number}" level="{level}"{attributes}{noalert}>{body}</rule>\n'
     return f'<group name="g,">\n{text}</group>'
 
 
 LOGS = st.lists(st.sampled_from([*WORDS, "=", ".", "\n", "app: "]), max_size=7).map("".join)
-LINES = st.tuples(st.sampled_from(["", "Dec 29 10:00:01 h1 app: ", "Dec 29 10:00:01 ab apple: ", "Dec 29 10:00:01 h1 foo[1]: "]), LOGS).map(
-    "".join
-)
+LINES = st.tuples(
+    st.sampled_from(["", "Dec 29 10:00:01 h1 app: ", "Dec 29 10:00:01 ab apple: ", "Dec 29 10:00:01 h1 foo[1]: "]), LOGS
+).map("".join)
 
 
 def compare(ruleset: Ruleset, lines: Sequence[str]) -> None:
@@ -130,9 +151,28 @@ def shipped() -> Plan:
 
 PROGRAMS = ["sshd", "sudo", "su", "CRON", "kernel", "postfix/smtpd", "vsftpd", "systemd", "useradd", "nobody"]
 PIECES = [
-    *("Failed password for ", "invalid user ", "Accepted publickey for ", "root", "joe", " from 192.0.2.7 port 22 ssh2"),
-    *("pam_unix(sshd:auth): authentication failure; ", "user=joe", "session opened for user ", "COMMAND=/bin/sh", " ; "),
-    *("192.0.2.7 - - [24/Nov/2026:10:00:00 +0000] ", '"GET /a?b=', "../../etc/passwd", "union select", ' HTTP/1.1" 404 12'),
+    *(
+        "Failed password for ",
+        "invalid user ",
+        "Accepted publickey for ",
+        "root",
+        "joe",
+        " from 192.0.2.7 port 22 ssh2",
+    ),
+    *(
+        "pam_unix(sshd:auth): authentication failure; ",
+        "user=joe",
+        "session opened for user ",
+        "COMMAND=/bin/sh",
+        " ; ",
+    ),
+    *(
+        "192.0.2.7 - - [24/Nov/2026:10:00:00 +0000] ",
+        '"GET /a?b=',
+        "../../etc/passwd",
+        "union select",
+        ' HTTP/1.1" 404 12',
+    ),
     *("segfault at 0", "error", "Out of memory", "new user: name=x", "refused", "\xe9", "\n", ":", " "),
 ]
 
@@ -185,9 +225,7 @@ def test_plans_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch, make_line
     assert all(len(kind.decoders) <= 4 and len(kind.rules) <= 4 for kind in plan._classes.values())
 
 
-def test_lines_beyond_ascii_are_walked_naively_where_patterns_fold_letters(
-    make_ruleset: Make, make_line: Line
-) -> None:
+def test_lines_beyond_ascii_are_walked_naively_where_patterns_fold_letters(make_ruleset: Make, make_line: Line) -> None:
     text = '<group name="g,"><rule id="100100" level="3"><match>K.</match></rule></group>'
     plan = compile_plan(make_ruleset(text, "ossec"))
     assert plan.recognise(make_line("k.")).kind is not None

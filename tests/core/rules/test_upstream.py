@@ -2,11 +2,14 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from hids.core.decode.event import Event
+from hids.core.rules.conditions import Condition
 from hids.core.rules.load import load
 from hids.core.rules.plan import Plan, compile_plan
 from hids.core.rules.rule import Ruleset, SourceFile
@@ -72,26 +75,33 @@ def test_the_whole_is_refused_only_for_what_is_not_there_yet(subset: Subset) -> 
     assert len(subset.ruleset.rules) > 1000
 
 
+NOT_COMPARED = {
+    "su.ini": "its decoder needs fts",
+    "cisco_ios.ini": "the expectation is ossec-logtest's, which does not rewrite a firewall's action as the daemon does",
+    "pix.ini": "the case file writes %% for %",
+}
+
+
 def test_events_are_answered_as_ossec_answers_them(subset: Subset, upstream: Path) -> None:
     ruleset = subset.ruleset
     ids = {rule.id for rule in ruleset.rules}
-    # Whatever hangs on an element that was blanked may be answered otherwise.
-    blanked = {int(n) for p in subset.problems for n in re.findall(r"rule (\d+)", p.text)}
     compared, wrong = 0, []
     for case in cases(upstream):
         event = case["extra"]["upstream"]["events"][-1]
-        path = [int(rule) for rule in event["rule_path"]]
-        if not ids.issuperset(path) or "unescaped_logs" in case["extra"] or case["file"] in ("su.ini", "cisco_ios.ini"):
-            continue  # blanked rules; escapes of the case file; fts in the decoder; firewall actions, see below
+        if case["file"] in NOT_COMPARED or not ids.issuperset(map(int, event["rule_path"])):
+            continue
         got = decoded(ruleset, LogLine("stdin", case["logs"][-1].encode(), 0, 0))
-        rule = base(walk(ruleset, lambda condition, e=got: condition.holds(e)))
+        rule = base(walk(ruleset, partial(_holds, got)))
         answer = (str(ruleset.rules[rule].id) if rule >= 0 else None, got.decoder_name)
         compared += 1
         if answer != (event["rule"], event["decoder"]):
             wrong.append((case["file"], case["case"], answer, (event["rule"], event["decoder"])))
-    assert blanked
     assert wrong == []
     assert compared >= 165
+
+
+def _holds(event: Event, condition: Condition) -> bool:
+    return condition.holds(event)
 
 
 def test_the_plan_says_the_same(subset: Subset, upstream: Path) -> None:

@@ -149,7 +149,9 @@ def test_who_must_hear_of_an_event(make_ruleset: Make, make_line: Line) -> None:
 
 
 def test_a_verdict_carries_the_slots_of_all_composites(make_ruleset: Make, make_line: Line) -> None:
-    text = COMPOSITES.replace("^app </prematch>", "^app </prematch><regex>^app (\\S+) (\\S*)</regex><order>srcip,srcuser</order>")
+    text = COMPOSITES.replace(
+        "^app </prematch>", "^app </prematch><regex>^app (\\S+) (\\S*)</regex><order>srcip,srcuser</order>"
+    )
     keyed = text.replace(
         "<if_matched_sid>200100</if_matched_sid>",
         "<if_matched_sid>200100</if_matched_sid><same_srcip/><same_user/><same_location/><same_id/>",
