@@ -5,7 +5,7 @@ unless a name says otherwise. Positional structs (`array_like`) are those of whi
 and have defaults, so that an older peer keeps working.
 """
 
-from typing import Literal, NewType
+from typing import Annotated, Literal, NewType
 
 import msgspec
 
@@ -18,8 +18,14 @@ SourceId = NewType("SourceId", str)
 Kind = Literal["log", "agent", "syscheck"]
 """What a line is: text of a log, an agent's word about itself, or a packed `FileFact`."""
 
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""What an agent counts, or says the time is: refused at the door when no store could hold it."""
+
 MAX_LINE_BYTES = 65_536
 """Longer lines are cut here. OS_MAXSTR is 65,536 in Wazuh and 6,144 in OSSEC; RFC 5424 6.1 asks for 2,048."""
+
+MAX_LOCATION = 16_384
+"""Characters. PATH_MAX is 4,096 bytes, each of which may be spelled in four characters."""
 
 MAX_BATCH_LINES = 512
 MAX_BATCH_PACKED = 256 * 1024
@@ -90,18 +96,18 @@ class Stored(msgspec.Struct, frozen=True):
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """agent -> manager, first message of a session."""
 
-    version: int
+    version: Number
     machine_id: str
-    epoch: int
+    epoch: Number
     """Numbers this spool. A new spool has a new, larger epoch."""
-    oldest: int
+    oldest: Number
     """First sequence still in the spool."""
-    next: int
+    next: Number
     """Sequence that the next line will get."""
     chain: bytes
     """Chain value of the line before `oldest` (32 bytes; zeros at the start of an epoch)."""
-    clock_ms: int
-    previous_epoch: int = 0
+    clock_ms: Number
+    previous_epoch: Number = 0
     """The epoch that this one replaces after a refusal; 0 for none."""
     software: str = ""
     os: str = ""
@@ -111,9 +117,9 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 class Batch(msgspec.Struct, frozen=True, tag="batch"):
     """Up to `MAX_BATCH_LINES` consecutive lines. agent -> manager, and main -> worker inside a `Job`."""
 
-    epoch: int
-    first_seq: int
-    count: int
+    epoch: Number
+    first_seq: Number
+    count: Number
     chain: bytes
     """Chain value after this batch: SHA-256(chain before, data)."""
     data: bytes
@@ -123,10 +129,10 @@ class Batch(msgspec.Struct, frozen=True, tag="batch"):
 class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
     """agent -> manager, every 10 s, in sequence with the batches."""
 
-    clock_ms: int
-    read_through_ms: int
+    clock_ms: Number
+    read_through_ms: Number
     """Every source of the agent has been read up to this event time."""
-    spooled: int = 0
+    spooled: Number = 0
     """Lines in the spool that are not yet acknowledged."""
     stopped: str = ""
     """Why reading stopped ("spool full"), or empty."""

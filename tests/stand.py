@@ -43,16 +43,16 @@ class Daemon:
     """One of our programs as a process, with its log in a file."""
 
     def __init__(self, log: Path, module: str, *arguments: str) -> None:
-        self._log = log.open("ab")
         self.log_path = log
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
 
     @property
     def pid(self) -> int:
@@ -62,14 +62,11 @@ class Daemon:
         """SIGKILL, as a crash would."""
         self.process.kill()
         self.process.wait(10)
-        self._log.close()
 
     def stop(self) -> int:
         """SIGTERM; returns the exit status."""
         self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(15)
-        self._log.close()
-        return status
+        return self.process.wait(15)
 
     def output(self) -> str:
         return self.log_path.read_text(errors="replace")

@@ -9,12 +9,12 @@ A bug    ends the lane's process: the next lane loads the committed state and ma
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
 
-from hids.actors.stage import LoopActor, Mailbox
+from hids.actors.stage import Control, LoopActor, Mailbox
 from hids.core.correlate.alert import compose
 from hids.core.correlate.native import NO_RULE, Correlator
 from hids.core.correlate.sequence import Sequencer
@@ -39,6 +39,13 @@ _body_decoder = msgspec.msgpack.Decoder(OutcomeBody)
 
 APPLIED_KEPT = 4_096
 """Digests of the last batches, for those whose group is not yet committed."""
+
+
+class Settled(Control):
+    """ledger -> correlation window: the state of these windows is on disk."""
+
+    def __init__(self, state: Mapping[WindowKey, tuple[bytes, int]]) -> None:
+        self.state = state
 
 
 class Recalled(NamedTuple):
@@ -81,7 +88,7 @@ class CorrelationWindow(LoopActor):
         self._emit = emit
         self._log_level = log_level
 
-    def on_receive(self, message: Outcome | Hole | Notice) -> None:
+    def on_receive(self, message: Outcome | Hole | Notice | Settled) -> None:
         """Apply one message, and what was parked behind it."""
         match message:
             case Outcome():
@@ -94,6 +101,9 @@ class CorrelationWindow(LoopActor):
             case Notice():
                 ready = []
                 self._notice(message)
+            case Settled():
+                ready = []
+                self._windows.committed(message.state)
         for outcome in ready:
             self._emit(self._apply(outcome))
 
@@ -168,7 +178,7 @@ class CorrelationWindow(LoopActor):
             progress=progress,
             digest=outcome.digest,
             alerts=tuple(alerts),
-            state=self._windows.take_touched(),
+            state=self._windows.take_touched(self._clock.monotonic_s()),
             fired=fired,
             facts=body.facts,
             dead=tuple((outcome.epoch, outcome.first_seq + dropped.offset, dropped) for dropped in body.dropped),

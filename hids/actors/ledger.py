@@ -1,7 +1,7 @@
 """Ledger: gathers what was thought through into groups, commits them, and says what is committed.
 
     syscheck store --Applied--> ledger --Committed--> main
-    main --Cursors--> ledger
+    main --Cursors--> ledger;  ledger --Baselined, Settled--> syscheck store, correlation window
 
 State    the open group. A group is one transaction; `Committed` leaves after it.
 Full     the group closes at 8 MiB, or a few milliseconds after it was opened: while one commit waits for the disk,
@@ -23,7 +23,6 @@ from hids.messages import (
     Committed,
     Cursors,
     DerivedBatch,
-    FileFact,
     LogLine,
     SourceId,
 )
@@ -61,7 +60,7 @@ class Ledger(LoopActor):
         outputs: tuple[str, ...],
         clock: Clock,
         emit: Emit[Committed],
-        baselined: Emit[Mapping[tuple[str, str], FileFact | None]],
+        settled: Emit[Group],
         *,
         outbox_bytes: int,
     ) -> None:
@@ -74,7 +73,7 @@ class Ledger(LoopActor):
         self._cursors = dict.fromkeys(outputs, 0)
         self._clock = clock
         self._emit = emit
-        self._baselined = baselined
+        self._settled = settled
         self._outbox_bytes = outbox_bytes
         self._group = Group()
         self._size = 0
@@ -155,8 +154,7 @@ class Ledger(LoopActor):
         self._store.commit(group, self._next_alert)
         self._next_alert += len(group.alerts)
         self._groups += 1
-        if group.baselines:
-            self._baselined(group.baselines)
+        self._settled(group)
         self._emit(
             Committed(
                 progress=group.progress,

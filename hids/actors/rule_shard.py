@@ -112,5 +112,5 @@ class RuleShard(LoopActor):
 
 
 def _event_time(job: Job, line: LogLine) -> int:
-    """The line's time by the manager's clock, milliseconds UTC."""
-    return min(line.at_ms + job.clock_offset_ms, job.received_ms + AHEAD_MAX_MS)
+    """The line's time by the manager's clock, milliseconds UTC; not before 1970, whatever clock the agent has."""
+    return max(0, min(line.at_ms + job.clock_offset_ms, job.received_ms + AHEAD_MAX_MS))

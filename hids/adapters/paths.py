@@ -3,7 +3,7 @@
 import hashlib
 import os
 import socket
-import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -99,9 +99,11 @@ class ManagerPaths(msgspec.Struct, frozen=True):
 
 
 def shipped(kind: str) -> Path:
-    """Folder of what comes with the product: "rules" or "conf". Installed below share/, else beside the package."""
-    installed = Path(sys.prefix) / "share" / "hids" / kind
-    return installed if installed.is_dir() else Path(hids.__file__).resolve().parent.parent / kind
+    """Folder of what comes with the product: "rules" or "conf". Beside the package in a checkout, else below share/."""
+    beside = Path(hids.__file__).resolve().parent.parent
+    if (beside / "pyproject.toml").is_file():
+        return beside / kind
+    return Path(sysconfig.get_path("data")) / "share" / "hids" / kind
 
 
 def host_name() -> str:

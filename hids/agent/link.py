@@ -8,6 +8,7 @@ Away     a manager that is not there, refuses or falls silent is said once; tryi
 """
 
 import asyncio
+import hashlib
 import platform
 import random
 import socket
@@ -25,15 +26,17 @@ from hids.adapters.identity import Identity, client_context
 from hids.agent.collector import SourceState, TaskActor
 from hids.agent.config import address_of
 from hids.agent.spool import Numbers
-from hids.agent.spooler import AskNumbers, Desk, Fetch, OpenEpoch
+from hids.agent.spooler import AskNumbers, Desk, Fetch, OpenEpoch, Recall
 from hids.core.wire.frames import FrameReader, frame
 from hids.core.wire.session import PROTOCOL_VERSION
 from hids.errors import HidsError, RemoteProtocolError, StoreError
-from hids.messages import Ack, Batch, Bye, Heartbeat, Hello, NewEpoch, Refused, ToAgent, ToManager, Welcome
+from hids.messages import Ack, Append, Batch, Bye, Heartbeat, Hello, NewEpoch, Refused, ToAgent, ToManager, Welcome
 from hids.ports import Clock
 
 log = structlog.get_logger()
 
+IDENTITY_KEY = "link:identity"
+"""Position that tells whose lines the spool holds."""
 FETCH_BYTES = 1024 * 1024
 """Batches in memory that wait for credit."""
 READ_LAG_MS = 1_000
@@ -143,6 +146,15 @@ class Link(TaskActor):
             finally:
                 self._state.connected = False
 
+    async def _be(self, identity: Identity) -> None:
+        """Begin a new epoch when the agent has joined anew: its new self has no history with the manager."""
+        who = hashlib.sha256(identity.ca + identity.agent_id.encode()).digest()
+        saved: dict[str, bytes] = await self._spool.request(Recall(IDENTITY_KEY))
+        if saved.get(IDENTITY_KEY, who) != who:
+            await self.open_epoch(0)
+        if saved.get(IDENTITY_KEY) != who:
+            self._spool.tell(Append(source=self.mailbox.name, lines=(), positions={IDENTITY_KEY: who}))
+
     async def _rest(self, pause_s: float | None) -> None:
         if pause_s is None:
             pause_s = self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads a fleet, hides nothing
@@ -162,6 +174,7 @@ class Link(TaskActor):
             raise _Lost(f"not joined: {Identity.file(self._folder)} is gone; run hids-agent join")
         host, port = address_of(self._address) if self._address else (identity.manager, identity.port)
         self._state.manager = f"{host}:{port}"
+        await self._be(identity)
         context = client_context(identity.ca, Identity.file(self._folder))
         async with asyncio.timeout(self._timing.connect_s):
             reader, writer = await asyncio.open_connection(host, port, ssl=context)

@@ -13,6 +13,7 @@ SIGUSR1          print every thread's stack to stderr.
 import asyncio
 import faulthandler
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -265,6 +266,8 @@ class Agent:
 def run(config_path: Path, folder: Path, clock: Clock) -> int:
     """Run an agent in this process until it ends; returns its exit status."""
     faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))  # a descriptor for each file that is read
     held = lock(folder)
     try:
         return asyncio.run(Agent(config_path, folder, clock).run())

@@ -61,8 +61,10 @@ class Numbers(msgspec.Struct, frozen=True):
 class Spool:
     """One spool file. For one thread at a time."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, *, replaces_damaged: bool = False) -> None:
         self._db = db
+        self.replaces_damaged = replaces_damaged
+        """This is a new file in the place of a damaged one."""
         row = db.execute("SELECT epoch, previous_epoch, oldest, oldest_chain, next, chain FROM numbers").fetchone()
         self._numbers = Numbers(*row)
         self._bytes: int = db.execute("SELECT coalesce(sum(length(data)), 0) FROM batch").fetchone()[0]
@@ -76,9 +78,10 @@ class Spool:
         """
         previous_epoch = 0
         try:
-            if path.exists() and not _is_sound(path):
+            damaged = path.exists() and not _is_sound(path)
+            if damaged:
                 previous_epoch = _set_aside(path, now_ms)
-            return cls(_connect(path, now_ms, previous_epoch))
+            return cls(_connect(path, now_ms, previous_epoch), replaces_damaged=damaged)
         except (sqlite3.Error, OSError) as error:
             raise StoreError(
                 f"{path}: cannot open the spool: {error}; check free space and who owns the folder"

@@ -96,7 +96,13 @@ class Spooler(ThreadActor):
         super().__init__(mailbox)
 
     def on_start(self) -> None:
-        """Store what the life before left."""
+        """Say what is lost, and store what the life before left."""
+        if self._spool.replaces_damaged:
+            epoch = self._spool.numbers.previous_epoch
+            text = f"lines lost: unknown number of epoch {epoch}: spool damaged"
+            self._desk.waiting.appendleft(
+                Append(source=AGENT_LOCATION, lines=(agent_line(text, self._clock.now_ms()),), positions={})
+            )
         self.mailbox.wake()
 
     def on_receive(self, message: Any) -> Any:

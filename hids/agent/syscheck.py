@@ -87,7 +87,7 @@ class Syscheck(Collector):
     async def run(self) -> None:
         """Scan when it is time, look at what was notified in between."""
         if self._config.realtime:
-            self._watcher = Watcher(self.loop, self._on_events)
+            self._open_watcher()
         while True:
             if self._clock.monotonic_s() >= self._scan_due_s:
                 self._scan_due_s = float("inf")
@@ -97,6 +97,12 @@ class Syscheck(Collector):
                 await self._look_at(settled)
             else:
                 await self._wait()
+
+    def _open_watcher(self) -> None:
+        try:
+            self._watcher = Watcher(self.loop, self._on_events)
+        except WatchError as error:
+            log.warning("syscheck: changes are found by scans only", reason=str(error))
 
     # -- notifications
 

@@ -88,7 +88,7 @@ class FileTail(Collector):
 
     async def run(self) -> None:
         """Read until cancelled."""
-        self._watcher = Watcher(self.loop, self._on_events)
+        await self._open_watcher()
         saved = await self._spool.request(Recall(self._prefix))
         self._resume(saved)
         while True:
@@ -103,6 +103,16 @@ class FileTail(Collector):
                 await self._stir.wait()
                 self._stir.clear()
                 self._state.idle = False
+
+    async def _open_watcher(self) -> None:
+        while self._watcher is None:
+            try:
+                self._watcher = Watcher(self.loop, self._on_events)
+            except WatchError as error:
+                self._trouble(self._config.path, str(error))
+                self._show()
+                await asyncio.sleep(RETRY_S)
+        self._troubles.clear()
 
     # -- notifications
 
@@ -153,6 +163,8 @@ class FileTail(Collector):
     def _come_back(self) -> None:
         self._retry_timer = None
         self._look(new_since_start=True)
+        for file_id in self._files:  # some may have no watch
+            self._mark_ready(file_id, self._clock.monotonic_s())
         self._stir.set()
 
     # -- which files

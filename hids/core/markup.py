@@ -155,9 +155,10 @@ class _Reader:
                 position,
                 f'in <{name}>: expected name="value" or >, got {_shown(self._text[position:])}',
             )
+        self._check_beside(self._open[-1], at)
         self._open.append(_Open(name, self.line_at(at), attributes))
         if end.group(1):
-            self._close()
+            self._close(at)
         return end.end()
 
     def _attributes(self, position: int) -> tuple[tuple[Attribute, ...], int]:
@@ -181,11 +182,21 @@ class _Reader:
         if name != last.name:
             wanted = f"</{last.name}> for line {last.line}" if last.name else "no end tag, as nothing is open"
             raise _Broken(at, f"expected {wanted}, got </{name}>")
-        self._close()
+        self._close(at)
         return match.end()
 
-    def _close(self) -> None:
+    def _check_beside(self, element: _Open, at: int) -> None:
+        """Text beside elements is dropped; whoever wrote it meant something by it."""
+        text = b"".join(element.pieces).strip()
+        if self._strict and text:
+            self._problems.append(
+                Problem(self._file, self.line_at(at), f"text beside the elements of <{element.name}>: {_shown(text)}")
+            )
+
+    def _close(self, at: int) -> None:
         done = self._open.pop()
+        if done.children:
+            self._check_beside(done, at)
         text = b"".join(done.pieces)
         if len(text) > MAX_TEXT_BYTES:
             self._problems.append(

@@ -9,13 +9,13 @@ import argparse
 import asyncio
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import structlog
 
-from hids.actors.correlation_window import CorrelationWindow, Recalled
+from hids.actors.correlation_window import CorrelationWindow, Recalled, Settled
 from hids.actors.ledger import Ledger
 from hids.actors.stage import Mailbox
 from hids.actors.syscheck_store import Baselined, SyscheckStore
@@ -23,7 +23,8 @@ from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.ledger import Ledger as LedgerFile
 from hids.errors import StoreError
-from hids.messages import Agent, AgentId, Cursors, FileFact, LaneReady, RuleTable, ToLane
+from hids.messages import Agent, AgentId, Cursors, LaneReady, RuleTable, ToLane
+from hids.ports import Group
 from hids.workers.inside import (
     Stopping,
     die_with_parent,
@@ -57,8 +58,9 @@ async def _main(options: argparse.Namespace) -> int:
     def receive(message: ToLane) -> None:
         (commits if isinstance(message, Cursors) else windows).tell(message)
 
-    def baselined(baselines: Mapping[tuple[str, str], FileFact | None]) -> None:
-        files.tell(Baselined(baselines))
+    def settled(group: Group) -> None:
+        files.tell(Baselined(group.baselines))
+        windows.tell(Settled(group.state))
 
     channel = open_channel(socket.socket(fileno=options.channel_fd), ToLane, on_message=receive, on_close=stopping.stop)
     tables = _Tables(Path(options.tables))
@@ -74,7 +76,7 @@ async def _main(options: argparse.Namespace) -> int:
         tuple(options.outputs.split(",")),
         clock,
         channel.send,
-        baselined,
+        settled,
         outbox_bytes=options.outbox_bytes,
     )
     SyscheckStore.start(files, store.baseline, commits.tell)

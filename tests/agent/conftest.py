@@ -73,6 +73,7 @@ class ManagerDouble:
         """Most bytes that came without an acknowledgement for them."""
         self._known: set[bytes] = set()
         self._unacked = 0
+        self._acked = 0
         self._started = threading.Event()
         self.port = 0
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
@@ -137,7 +138,7 @@ class ManagerDouble:
             case Heartbeat():
                 self.heartbeats.append(message)
                 if not self.silent:
-                    self._send(writer, Ack(seq=self.progress.seq if self.progress else 0, credit=self.credit))
+                    self._send(writer, Ack(seq=self._acked, credit=self.credit))
             case _:
                 self.byes += 1
         return True
@@ -157,6 +158,7 @@ class ManagerDouble:
             case missing:
                 self.progress = Progress(hello.epoch, missing.last, hello.chain)
                 from_seq = missing.last + 1
+        self._acked = from_seq - 1
         self._send(
             writer,
             Welcome(from_seq=from_seq, credit=self.credit, clock_ms=0, agent_id="001", agent_name="web1"),
@@ -185,7 +187,8 @@ class ManagerDouble:
                 return False
         elif self.acks:
             self._unacked = 0
-            self._send(writer, Ack(seq=self.progress.seq, credit=self.credit))
+            self._acked = self.progress.seq
+            self._send(writer, Ack(seq=self._acked, credit=self.credit))
         return True
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import inotify_simple
 import pytest
 
 from hids.agent import tail as tail_module
@@ -348,6 +349,34 @@ def test_a_full_spool_stops_reading_and_room_starts_it_again(in_yard: Scene, log
         assert yard.desk.stopped == ""
 
     in_yard(scene, max_bytes=200_000)
+
+
+@pytest.mark.fault
+def test_without_inotify_instances_the_limit_is_named_and_the_agent_lives(
+    in_yard: Scene, logs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tail_module, "RETRY_S", 0.05)
+    append(logs / "a.log", "1\n")
+    taken: list[inotify_simple.INotify] = []
+
+    async def scene(yard: Any, until: Any) -> None:
+        try:
+            while True:
+                taken.append(inotify_simple.INotify())
+        except OSError:
+            pass
+        state = tail(yard, logs / "a.log")
+        await until(lambda: yard.said)
+        assert "fs.inotify.max_user_instances" in yard.said[0]
+        assert state.state.startswith("unreadable")
+        while taken:
+            taken.pop().close()
+        await until(lambda: yard.texts == [b"1"])
+        assert state.state == "reading"
+
+    if int(Path("/proc/sys/fs/inotify/max_user_instances").read_text()) > 900:
+        pytest.skip("this machine has so many inotify instances that descriptors run out first")
+    in_yard(scene)
 
 
 @pytest.mark.slow

@@ -66,6 +66,8 @@ def test_comments_vanish_even_inside_text(comment: bytes) -> None:
         (b"<rule id=5></rule>", "f.xml:1: in <rule>: expected name=\"value\" or >, got 'id=5></rule>'"),
         (b"<a x='1' x='2'/>", "f.xml:1: attribute x is given twice; keep one"),
         (b"<a/>\n stray", "f.xml:2: text outside of any element: 'stray'; in texts write < as \\<"),
+        (b"<a>x<b/></a>", "f.xml:1: text beside the elements of <a>: 'x'"),
+        (b"<a><b/>\ny</a>", "f.xml:2: text beside the elements of <a>: 'y'"),
         (b"</a b>", "f.xml:1: expected an end tag, got '</a b>'"),
     ],
 )

@@ -52,6 +52,9 @@ class Sequencer:
         if hole.epoch < now.epoch or (hole.epoch == now.epoch and hole.last <= now.seq):
             return None
         self._progress[hole.source] = Progress(epoch=hole.epoch, seq=hole.last, chain=hole.chain)
+        parked = self._parked.get(hole.source, {})
+        for inside in [place for place in parked if place <= (hole.epoch, hole.last)]:
+            del parked[inside]
         return self._release(hole.source)
 
     def _release(self, source: str) -> list[Outcome]:

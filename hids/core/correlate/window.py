@@ -36,7 +36,7 @@ _encoder = msgspec.msgpack.Encoder()
 class Window:
     """Sorted past events of one key, and when the rule last spoke for it."""
 
-    __slots__ = ("_at", "_entries", "fired_ms", "size")
+    __slots__ = ("_at", "_entries", "fired_ms", "size", "used_s")
 
     def __init__(self, state: WindowState | None = None) -> None:
         self._entries: list[Entry] = list(state.entries) if state else []
@@ -44,6 +44,8 @@ class Window:
         self.fired_ms = state.fired_ms if state else None
         self.size = sum(len(entry.text) for entry in self._entries)
         """Bytes of text held."""
+        self.used_s = 0.0
+        """When somebody last asked for it, by the lane's running time."""
 
     @classmethod
     def load(cls, data: bytes) -> "Window":

@@ -5,12 +5,15 @@ key loads it again. `load` is asked only on a miss.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from hids.core.correlate.window import Window
 
 WindowKey = tuple[str, bytes]
 """(rule identity, key)."""
+
+IDLE_S = 600.0
+"""A window that nobody touched for so long leaves memory; seconds of the lane's own running time."""
 
 _OVERHEAD = 400
 """Bytes that a window costs beside its texts (measured with sys.getsizeof over its lists and keys)."""
@@ -24,6 +27,9 @@ class Windows:
         self._load = load
         self._budget = budget_bytes
         self._held: OrderedDict[WindowKey, Window] = OrderedDict()
+        self._uncommitted: dict[WindowKey, bytes] = {}
+        """State that was handed over and is not yet known to be in the store."""
+        self._now_s = 0.0
         self._touched: set[WindowKey] = set()
         self._bytes = 0
         self.spilled = 0
@@ -42,9 +48,11 @@ class Windows:
         window = self._held.get(key)
         if window is not None:
             self._held.move_to_end(key)
+            window.used_s = self._now_s
             return window
-        data = self._load(key)
+        data = self._uncommitted.get(key) or self._load(key)
         window = Window.load(data) if data is not None else Window()
+        window.used_s = self._now_s
         self._held[key] = window
         self._bytes += _cost(window)
         return window
@@ -59,15 +67,31 @@ class Windows:
         """Estimated bytes of a window."""
         return _cost(window)
 
-    def take_touched(self) -> dict[WindowKey, tuple[bytes, int]]:
-        """State to commit: key -> (bytes, newest event time); then make room if memory is over its budget."""
+    def take_touched(self, now_s: float) -> dict[WindowKey, tuple[bytes, int]]:
+        """State to commit, key -> (bytes, newest event time); then let go of what is idle or over the budget.
+
+        Args:
+            now_s: the lane's own running time.
+        """
+        self._now_s = now_s
         taken = {key: (self._held[key].dump(), self._held[key].newest_ms) for key in self._touched}
+        self._uncommitted.update((key, data) for key, (data, _) in taken.items())
         self._touched.clear()
-        while self._bytes > self._budget and self._held:
-            _, window = self._held.popitem(last=False)
+        while self._held:
+            key, window = next(iter(self._held.items()))
+            over = self._bytes > self._budget
+            if not over and window.used_s > now_s - IDLE_S:
+                break
+            del self._held[key]
             self._bytes -= _cost(window)
-            self.spilled += 1
+            self.spilled += over
         return taken
+
+    def committed(self, state: Mapping[WindowKey, tuple[bytes, int]]) -> None:
+        """The store has this state now."""
+        for key, (data, _) in state.items():
+            if self._uncommitted.get(key) is data:
+                del self._uncommitted[key]
 
 
 def _cost(window: Window) -> int:

@@ -105,8 +105,11 @@ class _Group:
     def __init__(self, *, dotall: bool, hidden: bool = False) -> None:
         self.dotall = dotall
         self.hidden = hidden
+        """It only looks ahead or behind."""
         self.repeats = False
+        """It holds something that can match one text in several ways."""
         self.ends = False
+        """It holds a `$`."""
 
 
 def translate(pattern: bytes, *, caseless: bool = False) -> Forms:
@@ -123,14 +126,21 @@ class _Translator:
         self._at = 0
         self._caseless = caseless
         self._folds = caseless
+        """Some part of it ignores case ..."""
         self._high = False
+        """... and some part is about single bytes beyond ASCII."""
         self._exact = True
         self._risky = False
         self._hidden = 0
+        """Depth of groups that only look."""
         self._end_moves = False
+        """Something stands behind a `$`."""
         self._closed: _Group | None = None
-        self._run = self._longest = 0
+        """The group that ended just now."""
         self._asserted = False
+        """The last piece was an assertion."""
+        self._run = self._longest = 0
+        """Literal bytes in a row: now, and the most."""
         self._groups = [_Group(dotall=False)]
         self._python: list[bytes] = []
         self._scan: list[tuple[bytes, bytes]] = []
@@ -172,8 +182,7 @@ class _Translator:
             self._scan.append((scan, scan if loose is None else loose))
 
     def _emit_class(self, members: Iterable[int], *, negated: bool = False) -> None:
-        text = _ranges(sorted(members), negated=negated)
-        self._emit(text)
+        self._emit(_ranges(sorted(members), negated=negated))
 
     # ---- reading -----------------------------------------------------------------------------------------
 
@@ -290,7 +299,9 @@ class _Translator:
 
     def _open(self) -> None:
         if self._pattern.startswith(b"(?#", self._at):
-            self._at = self._pattern.index(b")", self._at) + 1 if b")" in self._pattern[self._at :] else self._fail()
+            self._at = self._pattern.find(b")", self._at) + 1
+            if self._at == 0:
+                raise _Unknown
             return
         match = _GROUP.match(self._pattern, self._at)
         if match is None:
@@ -314,9 +325,6 @@ class _Translator:
         else:
             name = parts["name"] or parts["quoted"]
             self._emit(b"(?P<" + name + b">" if name else b"(", b"(?:")
-
-    def _fail(self) -> int:
-        raise _Unknown
 
     def _close(self) -> None:
         if len(self._groups) == 1:

@@ -334,6 +334,7 @@ class Definition:
         text = self._text("description") or ""
         if self._dialect == "ossec":
             return text
+        text = text.replace("\\<", "<")
         if not text:
             self.problem("needs a <description>")
         if _EXPANDED.search(text):

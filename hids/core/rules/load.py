@@ -7,6 +7,7 @@ of all its rules.
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from hids.core.decode.load import load_decoders
 from hids.core.dialect import Dialect, dialect
@@ -217,7 +218,12 @@ def in_group(rule: Rule, name: str, speaks: Dialect) -> bool:
     """OSSEC looks for the text, or `^text`, in all group text at once; ours compares whole names."""
     if speaks == "hids":
         return name in rule.groups
-    return bool(Pattern("os_match", name.encode()).matches(rule.group_text))
+    return bool(_group_pattern(name).matches(rule.group_text))
+
+
+@lru_cache(maxsize=256)
+def _group_pattern(name: str) -> Pattern:
+    return Pattern("os_match", name.encode())
 
 
 def _feeds(rules: Sequence[Rule], speaks: Dialect) -> tuple[tuple[int, ...], ...]:

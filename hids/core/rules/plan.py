@@ -31,7 +31,7 @@ MAX_PROGRAMS = 4_096
 """Program names remembered. A name comes from the log, so an attacker can make up any number."""
 MAX_CLASSES = 256
 """Classes compiled; OSSEC's rules have 69, Wazuh's 102. A line of a further class is walked naively."""
-MAX_PLANS = 4_096
+MAX_PLANS = 2_048
 """Answers of the scan remembered in each class, and as many rule trees."""
 
 Key = TypeVar("Key")
@@ -62,6 +62,16 @@ class _Chosen:
         self.rules = rules
 
 
+class _Below:
+    """What is left of the rules below chosen decoders."""
+
+    def __init__(self, program: ProgramClass, selection: Selection | None) -> None:
+        self.possible = possible_for(selection)
+        self.rules = program.reachable(self.possible)
+        self.relevant = program.relevant(self.rules.values())
+        """Ids of the scan that matter to them."""
+
+
 class _Class:
     """A program class with what is remembered for it."""
 
@@ -70,13 +80,13 @@ class _Class:
         self.scan = program.scan
         self.decoders: dict[tuple[int, ...], Trie[Event, _Chosen]] = {}
         self.rules: dict[tuple[Selection | None, frozenset[int]], Trie[Event, _Outcome]] = {}
-        self._relevant: dict[Selection | None, frozenset[int]] = {}
+        self._below: dict[Selection | None, _Below] = {}
 
-    def relevant(self, selection: Selection | None) -> frozenset[int]:
-        """Ids that matter to the rules below these decoders; there are as many choices as decoders."""
-        found = self._relevant.get(selection)
+    def below(self, selection: Selection | None) -> _Below:
+        """The rules below these decoders; there are as many choices as decoders."""
+        found = self._below.get(selection)
         if found is None:
-            found = self._relevant[selection] = self.program.relevant(selection)
+            found = self._below[selection] = _Below(self.program, selection)
         return found
 
 
@@ -155,7 +165,7 @@ class Plan:
         answers = frozenset(ids)
         trail = Trail[Event](lambda question: kind.program.knows_decoder(question, answers), event)
         selection = select(kind.program.roots, trail.ask)
-        relevant = kind.relevant(selection) & answers
+        relevant = kind.below(selection).relevant & answers
         rules = _recall(kind.rules, (selection, relevant), Trie[Event, _Outcome])
         trie = _recall(kind.decoders, ids, Trie[Event, _Chosen])
         return trie.grow(trail, _Chosen(selection, rules))
@@ -164,11 +174,11 @@ class Plan:
         kind, answers = recognised.kind, frozenset(recognised.ids)
         if kind is None:
             raise AssertionError("decoders are chosen for a class only")
-        possible = possible_for(chosen.selection)
+        below = kind.below(chosen.selection)
         trail = Trail[Event](
-            lambda question: kind.program.knows_condition(question, answers, possible), recognised.event
+            lambda question: kind.program.knows_condition(question, answers, below.possible), recognised.event
         )
-        return chosen.rules.grow(trail, self._outcome(walk(self.ruleset, trail.ask)))
+        return chosen.rules.grow(trail, self._outcome(walk(self.ruleset, trail.ask, below.rules)))
 
     def _outcome(self, residual: Residual) -> _Outcome:
         """Equal residuals are one object, so that batches name them once."""

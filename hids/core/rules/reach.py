@@ -89,7 +89,7 @@ class ProgramClass:
             for root in (tree.with_program if has_program else tree.without_program)
             if root.program is None or root.program in self._matching
         )
-        scanned = [*_scanned_by_decoders(self.roots), *_scanned_by_rules(self._reachable(self._possible()))]
+        scanned = [*_scanned_by_decoders(self.roots), *_scanned_by_rules(self.reachable(self._possible()).values())]
         expressions = tuple(dict.fromkeys(e for e in map(_expression, scanned) if e is not None))
         scanner = build(expressions, "re2" if has_program else "hyperscan")
         self.scan = scanner.scan
@@ -103,8 +103,8 @@ class ProgramClass:
             frozenset(name for decoder in decoders for name in decoder.order),
         )
 
-    def _reachable(self, possible: Possible) -> list[Rule]:
-        """Rules of which no condition is known not to hold, below others of the kind."""
+    def reachable(self, possible: Possible) -> dict[int, Rule]:
+        """Rules, by index, of which no condition is known not to hold, below others of the kind."""
         found: dict[int, Rule] = {}
         waiting = list(self._ruleset.top)
         while waiting:
@@ -113,11 +113,11 @@ class ProgramClass:
                 continue
             found[rule.index] = rule
             waiting += self._ruleset.children[rule.index]
-        return list(found.values())
+        return found
 
-    def relevant(self, selection: Selection | None) -> frozenset[int]:
-        """Ids of the scan that the rules can ask for once these decoders are chosen."""
-        asked = map(_expression, _scanned_by_rules(self._reachable(possible_for(selection))))
+    def relevant(self, rules: Iterable[Rule]) -> frozenset[int]:
+        """Ids of the scan that these rules can ask for."""
+        asked = map(_expression, _scanned_by_rules(rules))
         return frozenset(self._ids[expression] for expression in asked if expression in self._ids)
 
     # ---- what is known -----------------------------------------------------------------------------------

@@ -19,15 +19,20 @@ _json = msgspec.json.Encoder()
 def rule_table(ruleset: Ruleset) -> RuleTable:
     """One row a rule, in load order."""
     slots = slot_names(ruleset.rules)
-    return RuleTable(ruleset.hash, ruleset.name, slots, tuple(_row(ruleset, rule, slots) for rule in ruleset.rules))
+    sources: list[list[int]] = [[] for _ in ruleset.rules]
+    for rule in ruleset.rules:
+        for composite in ruleset.feeds[rule.index]:
+            sources[composite].append(rule.id)
+    rows = tuple(_row(ruleset, rule, slots, sources[rule.index]) for rule in ruleset.rules)
+    return RuleTable(ruleset.hash, ruleset.name, slots, rows)
 
 
-def _row(ruleset: Ruleset, rule: Rule, slots: tuple[str, ...]) -> RuleRow:
+def _row(ruleset: Ruleset, rule: Rule, slots: tuple[str, ...], sources: list[int]) -> RuleRow:
     head, end = rule_object(rule)
     return RuleRow(
         id=rule.id,
         level=rule.level,
-        identity=_identity(ruleset, rule),
+        identity=_identity(ruleset.dialect, rule, sources),
         head=head,
         end=end,
         window=_spec(rule, slots),
@@ -63,12 +68,11 @@ def rule_object(rule: Rule) -> tuple[bytes, bytes]:
     return _json.encode(head)[:-1] + b",", b"," + _json.encode(tail)[1:]
 
 
-def _identity(ruleset: Ruleset, rule: Rule) -> str:
+def _identity(dialect: str, rule: Rule, sources: list[int]) -> str:
     """Names what the rule's windows hold: while it stays the same, state survives a reload."""
-    sources = [source.id for source in ruleset.rules if rule.index in ruleset.feeds[source.index]]
     window = rule.window
     counted = None if window is None else (window.key, window.needed, window.timeframe_s)
-    content = (ruleset.dialect, rule.id, sources, counted, [_plain(c) for c in rule.conditions])
+    content = (dialect, rule.id, sources, counted, [_plain(c) for c in rule.conditions])
     return hashlib.sha256(_json.encode(content)).hexdigest()[:16]
 
 

@@ -3,14 +3,17 @@
 A walk is a function of the answers it gets. What is known beforehand needs no asking; the rest, in the order
 asked, is a path in a tree of questions, and its end is remembered. The next walk with the same knowledge
 follows the tree and asks only those questions; where it leaves the known paths the walk is done in full, and
-the tree grows by it.
+the tree grows by it. What is known must be the same for all walks of a tree, else they ask different questions.
 """
 
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-MAX_QUESTIONS = 1_024
-"""Questions that one tree remembers; a walk beyond is done in full each time."""
+MAX_QUESTIONS = 128
+"""Questions that one tree remembers; a walk beyond is done in full each time.
+
+OSSEC's rules and 60,000 lines made no tree of more than 8.
+"""
 
 Asked = TypeVar("Asked")
 Asked_contra = TypeVar("Asked_contra", contravariant=True)
@@ -28,9 +31,10 @@ class Question(Protocol[Asked_contra]):
 
 
 class _Branch(Generic[Asked, End]):
-    __slots__ = ("holds", "no", "yes")
+    __slots__ = ("holds", "no", "question", "yes")
 
     def __init__(self, question: Question[Asked]) -> None:
+        self.question = question
         self.holds: Callable[[Asked], bool] = question.holds
         self.no: _Branch[Asked, End] | _End[End] | None = None
         """None: a path not taken yet."""
@@ -81,6 +85,8 @@ class Trie(Generic[Asked, End]):
             if not isinstance(node, _Branch):
                 node = _Branch[Asked, End](question)
                 self._put(last, node, answer=side)
+            elif node.question != question:
+                raise AssertionError(f"two walks with one knowledge asked {node.question} and {question}")
             last, side = node, answer
         self._put(last, _End(end), answer=side)
         return end

@@ -9,7 +9,7 @@ follows both answers. So the result is a `Residual`, a small graph that the lane
 and is tested against this one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
 from typing import NamedTuple
 
@@ -35,9 +35,12 @@ class Verdict(NamedTuple):
 Ask = Callable[[Condition], bool]
 
 
-def walk(ruleset: Ruleset, ask: Ask) -> Residual:
-    """Go through the tree; `ask` says whether a condition holds."""
-    steps = _Walk(ruleset, ask)
+def walk(ruleset: Ruleset, ask: Ask, among: Container[int] | None = None) -> Residual:
+    """Go through the tree; `ask` says whether a condition holds.
+
+    Only rules whose index is in `among` can hold, where that is known; the others are not asked about.
+    """
+    steps = _Walk(ruleset, ask, among)
     steps.siblings(ruleset.top, 0, -1, steps.nothing)
     return tuple(steps.nodes)
 
@@ -45,16 +48,17 @@ def walk(ruleset: Ruleset, ask: Ask) -> Residual:
 class _Walk:
     """Nodes are numbered in the order in which they are reached, so node 0 is the start."""
 
-    def __init__(self, ruleset: Ruleset, ask: Ask) -> None:
+    def __init__(self, ruleset: Ruleset, ask: Ask, among: Container[int] | None) -> None:
         self._children = ruleset.children
         self._ask = ask
+        self._among = among
         self.nodes: list[ResidualNode] = []
 
     def siblings(self, rules: tuple[Rule, ...], start: int, parent: int, otherwise: Callable[[], int]) -> int:
         """Node of the first rule from `start` on that takes the event; `otherwise()` when none does."""
         for position in range(start, len(rules)):
             rule = rules[position]
-            if not all(map(self._ask, rule.conditions)):
+            if not self._holds(rule):
                 continue
             following = _once(partial(self.siblings, rules, position + 1, parent, otherwise))
             if rule.window is None:
@@ -64,6 +68,9 @@ class _Walk:
             self.nodes[node] = (1, rule.index, self._inside(rule, parent, following), following())
             return node
         return otherwise()
+
+    def _holds(self, rule: Rule) -> bool:
+        return (self._among is None or rule.index in self._among) and all(map(self._ask, rule.conditions))
 
     def _inside(self, rule: Rule, parent: int, following: Callable[[], int]) -> int:
         """Node for an event that `rule` takes: a child's, or its own, or with noalert what follows it."""

@@ -7,12 +7,21 @@ before memory is taken.
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import msgspec
 import zstandard
 
 from hids.errors import RemoteProtocolError
-from hids.messages import MAX_BATCH_LINES, MAX_BATCH_UNPACKED, MAX_LINE_BYTES, Kind, LogLine
+from hids.messages import (
+    MAX_BATCH_LINES,
+    MAX_BATCH_UNPACKED,
+    MAX_LINE_BYTES,
+    MAX_LOCATION,
+    Kind,
+    LogLine,
+    Number,
+)
 
 GENESIS = bytes(32)
 """Chain value before the first line of an epoch."""
@@ -21,9 +30,12 @@ _UNPACKED_LIMIT = MAX_BATCH_UNPACKED + MAX_BATCH_LINES * 64
 """Text plus msgpack's own bytes and times."""
 
 
+_Location = Annotated[str, msgspec.Meta(max_length=MAX_LOCATION)]
+
+
 class _Packed(msgspec.Struct, frozen=True, array_like=True):
-    sources: tuple[tuple[Kind, str], ...]
-    lines: tuple[tuple[int, int, int, bytes, bytes], ...]
+    sources: tuple[tuple[Kind, _Location], ...]
+    lines: tuple[tuple[Number, Number, Number, bytes, bytes], ...]
 
 
 _decoder = msgspec.msgpack.Decoder(_Packed)
@@ -65,7 +77,7 @@ def unpack(data: bytes, count: int) -> tuple[LogLine, ...]:
         return tuple(
             LogLine(
                 location=sources[source][1],
-                text=text,
+                text=text[:MAX_LINE_BYTES],
                 at_ms=at_ms,
                 read_ms=read_ms,
                 kind=sources[source][0],
@@ -87,7 +99,7 @@ def cut(lines: Sequence[LogLine]) -> list[tuple[LogLine, ...]]:
     batches: list[tuple[LogLine, ...]] = []
     start = size = 0
     for index, line in enumerate(lines):
-        length = min(len(line.text), MAX_LINE_BYTES) + len(line.facts) + len(line.location)
+        length = min(len(line.text), MAX_LINE_BYTES) + len(line.facts) + len(line.location.encode())
         if index > start and (index - start == MAX_BATCH_LINES or size + length > MAX_BATCH_UNPACKED):
             batches.append(tuple(lines[start:index]))
             start, size = index, 0

@@ -1,5 +1,6 @@
 """The plan must say of every line what the naive walk says."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -126,14 +127,14 @@ def compare(ruleset: Ruleset, lines: Sequence[str]) -> None:
         same(plan, LogLine("f", text.encode(), 0, 0))
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(decoders(PCRE_PATTERNS), rules(PCRE_PATTERNS, 200_000), st.lists(LINES, max_size=12))
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(decoders(PCRE_PATTERNS), rules(PCRE_PATTERNS, 200_000), st.lists(LINES, max_size=25))
 def test_rulesets_of_ours(tree: str, tail: str, lines: list[str]) -> None:
     compare(load("n", "hids", [SourceFile("r.xml", (tree + tail).encode())]), lines)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(decoders(OSSEC_PATTERNS), rules(OSSEC_PATTERNS, 100_000), st.lists(LINES, max_size=12))
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(decoders(OSSEC_PATTERNS), rules(OSSEC_PATTERNS, 100_000), st.lists(LINES, max_size=25))
 def test_rulesets_of_ossec(tree: str, tail: str, lines: list[str]) -> None:
     template = '<group name="syslog"><rule id="1" level="0" noalert="1"><category>syslog</category></rule></group>'
     compare(load("n", "ossec", [SourceFile("r.xml", (template + tree + tail).encode())]), lines)
@@ -177,11 +178,31 @@ PIECES = [
 ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(program=st.sampled_from([*PROGRAMS, None]), pieces=st.lists(st.sampled_from(PIECES), max_size=6))
 def test_lines_for_our_own_rules(shipped: Plan, program: str | None, pieces: list[str]) -> None:
     head = "" if program is None else f"Nov 24 03:21:42 web1 {program}[7]: "
     same(shipped, LogLine("/var/log/x", (head + "".join(pieces)).encode(), 0, 0), b"web1")
+
+
+INEXACT = """<decoder name="d"><prematch>^zz</prematch><regex>(z)</regex><order>id</order></decoder>
+<group name="g">
+<rule id="200001" level="7"><match>a(?=b)</match><field name="id">x</field><description>never</description></rule>
+<rule id="200002" level="6"><match>c(?=d)</match><match>c</match><description>d</description></rule>
+<rule id="200003" level="5"><match>e(?=f)</match><description>d</description></rule>
+</group>""".replace("<match>c</match>", "<regex>c</regex>")
+
+
+PARTS = ["ab", "a", "cd", "c", "ef", "e"]
+
+
+PARTS_OF_LINES = ["".join(parts) for count in range(3) for parts in itertools.product(PARTS, repeat=count)]
+
+
+@settings(max_examples=40)
+@given(st.permutations(PARTS_OF_LINES))
+def test_rules_that_cannot_be_reached_leave_no_trace(lines: list[str]) -> None:
+    compare(load("n", "hids", [SourceFile("r.xml", INEXACT.encode())]), lines)
 
 
 # ---- memory --------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 from typing import NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +67,18 @@ def test_a_walk_without_questions_is_one_step() -> None:
     tree = Trie[str, str]()
     tree.grow(Trail(lambda _question: False, ""), "end")
     assert tree.find("anything") == "end"
+
+
+def test_walks_that_know_different_things_do_not_share_a_tree() -> None:
+    tree = Trie[str, str]()
+    for question in (Has("a"), Has("b")):
+        trail = Trail(unknown, "x")
+        trail.ask(question)
+        if question == Has("b"):
+            with pytest.raises(AssertionError, match="two walks with one knowledge"):
+                tree.grow(trail, "end")
+        else:
+            tree.grow(trail, "end")
 
 
 def test_a_tree_is_bounded() -> None:

@@ -1,0 +1,182 @@
+"""The journal, with a small program in journalctl's place that writes real export bytes."""
+
+import datetime as dt
+import os
+import stat
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hids.agent import journal as journal_module
+from hids.agent.config import SourceConfig
+from hids.agent.journal import JournalReader, to_line
+
+Scene = Callable[..., None]
+CONFIG = SourceConfig(path="journald", format="journal")
+NOW_MS = 1_795_500_000_000
+
+
+@pytest.fixture
+def journalctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """A function: puts a Python program in journalctl's place; its arguments go to a file, which is returned."""
+    monkeypatch.setattr(journal_module, "FIRST_PAUSE_S", 0.05)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def install(body: str) -> Path:
+        log = tmp_path / "arguments"
+        program = folder / "journalctl"
+        head = f"#!{sys.executable} -S\nimport sys, struct, time, threading\nopen({str(log)!r}, 'a').write(repr(sys.argv[1:]) + chr(10))\n"
+        program.write_text(head + textwrap.dedent(ENTRY) + textwrap.dedent(body))
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        return log
+
+    return install
+
+
+ENTRY = """
+out = sys.stdout.buffer
+def entry(number, message):
+    out.write(b"__CURSOR=s=abc;i=%d\\n__REALTIME_TIMESTAMP=%d\\n_HOSTNAME=web1\\nSYSLOG_IDENTIFIER=sshd\\n_PID=42\\n"
+              % (number, 1795490502123456 + number * 1000000))
+    out.write(b"MESSAGE\\n" + struct.pack("<Q", len(message)) + message + b"\\n\\n")
+    out.flush()
+"""
+STAY = "threading.Event().wait()\n"
+
+
+def test_entries_become_syslog_lines_and_the_cursor_is_kept(
+    in_yard: Scene, journalctl: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TZ", "UTC")
+    log = journalctl("for i in range(1000): entry(i, b'line %d\\nand more' % i)\n" + STAY)
+
+    async def first(yard: Any, until: Any) -> None:
+        state = yard.start(JournalReader, "journald", CONFIG)
+        await until(lambda: yard.desk.lines == 1000 and state.idle)
+        line = yard.lines[7]
+        assert line.text.endswith(b" web1 sshd[42]: line 7 and more")
+        assert (line.location, line.at_ms) == ("journald", 1795490509123)
+        assert state.state == "reading"
+
+    async def second(yard: Any, until: Any) -> None:
+        yard.start(JournalReader, "journald", CONFIG)
+        await until(lambda: log.read_text().count("\n") == 2)
+
+    in_yard(first)
+    in_yard(second)
+    begin, resume = log.read_text().splitlines()
+    assert "--lines=0" in begin
+    assert "--after-cursor=s=abc;i=999" in resume
+
+
+def test_from_start_asks_for_all(in_yard: Scene, journalctl: Callable[[str], Path]):
+    log = journalctl("entry(1, b'x')\n" + STAY)
+
+    async def scene(yard: Any, until: Any) -> None:
+        config = SourceConfig(path="journald", format="journal", from_="start")
+        yard.start(JournalReader, "journald", config)
+        await until(lambda: yard.desk.lines == 1)
+
+    in_yard(scene)
+    assert "--no-tail" in log.read_text()
+
+
+def test_a_journalctl_that_ends_is_started_again_behind_the_cursor(in_yard: Scene, journalctl: Callable[[str], Path]):
+    log = journalctl(
+        """
+        begun = [a for a in sys.argv if a.startswith("--after-cursor=")]
+        number = int(begun[0].rpartition("=")[2]) + 1 if begun else 0
+        entry(number, b"number %d" % number)
+        if number < 2:
+            sys.exit(7)
+        threading.Event().wait()
+        """
+    )
+
+    async def scene(yard: Any, until: Any) -> None:
+        state = yard.start(JournalReader, "journald", CONFIG)
+        await until(lambda: yard.desk.lines == 3)
+        assert [text.rpartition(b": ")[2] for text in yard.texts] == [b"number 0", b"number 1", b"number 2"]
+        assert yard.said == ["source unreadable: journald: journalctl ended with status 7"] * 2
+        await until(lambda: state.state == "reading")
+
+    in_yard(scene)
+    assert log.read_text().count("\n") == 3
+
+
+def test_no_access_names_the_group_once(in_yard: Scene, journalctl: Callable[[str], Path]):
+    log = journalctl("sys.stderr.write('No journal files were opened due to insufficient permissions.\\n'); sys.exit(1)")
+
+    async def scene(yard: Any, until: Any) -> None:
+        state = yard.start(JournalReader, "journald", CONFIG)
+        await until(lambda: log.exists() and log.read_text().count("\n") > 2)
+        assert len(yard.said) == 1
+        assert "group systemd-journal" in yard.said[0]
+        assert "group systemd-journal" in state.state
+
+    in_yard(scene)
+
+
+def test_no_journalctl_is_said_and_the_source_stays_off(in_yard: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    async def scene(yard: Any, until: Any) -> None:
+        yard.start(JournalReader, "journald", CONFIG)
+        await until(lambda: yard.said)
+        assert "journalctl is not installed" in yard.said[0]
+
+    in_yard(scene)
+
+
+def test_nonsense_from_journalctl_is_a_trouble_not_a_crash(in_yard: Scene, journalctl: Callable[[str], Path]):
+    journalctl("out.write(b'x' * 5_000_000); out.flush()\n" + STAY)
+
+    async def scene(yard: Any, until: Any) -> None:
+        yard.start(JournalReader, "journald", CONFIG)
+        await until(lambda: yard.said)
+        assert "without an end" in yard.said[0]
+
+    in_yard(scene)
+
+
+def test_stopping_ends_journalctl(in_yard: Scene, journalctl: Callable[[str], Path], tmp_path: Path):
+    pid = tmp_path / "pid"
+    journalctl(f"import os; open({str(pid)!r}, 'w').write(str(os.getpid())); entry(1, b'x')\n" + STAY)
+
+    async def scene(yard: Any, until: Any) -> None:
+        yard.start(JournalReader, "journald", CONFIG)
+        await until(lambda: yard.desk.lines == 1)
+
+    in_yard(scene)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_an_identifier_cannot_forge_a_header():
+    line = to_line({b"MESSAGE": b"m", b"SYSLOG_IDENTIFIER": b"hids:agent[1]: x", b"_HOSTNAME": b"a b"}, NOW_MS, dt.UTC)
+    assert line is not None
+    assert line.text == b"Nov 24 06:00:00 a_b hids_agent_1___x: m"
+    assert line.at_ms == NOW_MS
+
+
+fields = st.dictionaries(
+    st.sampled_from([b"MESSAGE", b"__REALTIME_TIMESTAMP", b"SYSLOG_IDENTIFIER", b"_COMM", b"_PID", b"_HOSTNAME"]),
+    st.binary(max_size=50) | st.integers(0, 10**20).map(lambda number: b"%d" % number),
+)
+
+
+@given(entry=fields)
+def test_any_entry_is_one_line_or_none(entry: dict[bytes, bytes]):
+    line = to_line(entry, NOW_MS, dt.UTC)
+    assert (line is None) == (not entry.get(b"MESSAGE"))
+    if line is not None:
+        assert b"\n" not in line.text
+        assert line.at_ms >= 0

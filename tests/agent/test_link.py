@@ -1,0 +1,264 @@
+"""The session with a manager over real TLS: delivery, refusals, lost acknowledgements, silence."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hids.actors.stage import Mailbox
+from hids.adapters.clock import SystemClock
+from hids.adapters.identity import Identity
+from hids.agent.collector import SourceState
+from hids.agent.link import Link, LinkState, Timing
+from hids.messages import Append, LogLine, Refused
+
+FAST = Timing(
+    connect_s=2.0, heartbeat_s=0.05, silence_s=0.5, first_pause_s=0.01, max_pause_s=0.05, refused_pause_s=0.05, farewell_s=1.0
+)
+
+
+class Agent:
+    """A link over the spooler of a yard."""
+
+    def __init__(self, yard: Any, folder: Path, timing: Timing = FAST) -> None:
+        self.yard = yard
+        self.state = LinkState()
+        self.sources: dict[str, SourceState] = {}
+        mailbox = yard._keep(Mailbox("link"))
+        yard.desk.link = mailbox
+        arguments = (yard.desk, self.state, self.sources, folder, "machine", SystemClock())
+        self.mailbox = mailbox
+        Link.start(mailbox, yard.spool, *arguments, timing=timing)
+        self.count = 0
+
+    def write(self, count: int, size: int = 10) -> None:
+        """Spool so many lines, in one append."""
+        lines = tuple(
+            LogLine(location="x", text=b"%d " % (self.count + i) + b"." * size, at_ms=1, read_ms=1) for i in range(count)
+        )
+        self.count += count
+        self.yard.spool.tell(Append(source="test", lines=lines, positions={}))
+
+
+def numbers(texts: list[bytes]) -> list[int]:
+    return [int(text.split()[0]) for text in texts]
+
+
+@pytest.fixture
+def linked(in_yard: Callable[..., None], manager: Any, tmp_path: Path) -> Callable[..., None]:
+    """A function: runs a coroutine function with (agent, manager, until)."""
+
+    def run(scene: Callable[..., Any], timing: Timing = FAST, identity: Identity | None = None) -> None:
+        folder = tmp_path / "identity"
+        (identity or manager.identity()).write(folder)
+
+        async def main(yard: Any, until: Any) -> None:
+            await scene(Agent(yard, folder, timing), manager, until)
+
+        in_yard(main)
+
+    return run
+
+
+def test_lines_arrive_are_committed_and_leave_the_spool(linked: Callable[..., None]):
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        agent.write(1500)
+        await until(lambda: len(manager.lines) == 1500)
+        assert numbers(manager.texts) == list(range(1500))
+        await until(lambda: agent.yard.desk.lines == 0)
+        agent.write(1)
+        await until(lambda: len(manager.lines) == 1501)
+        assert agent.state.connected
+        assert (agent.state.agent_id, agent.state.agent_name) == ("001", "web1")
+        hello = manager.hellos[0]
+        assert (hello.version, hello.machine_id, hello.oldest) == (1, "machine", 1)
+
+    linked(scene)
+
+
+def test_it_says_goodbye_after_delivering_what_is_left(linked: Callable[..., None], manager: Any, until: Any):
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        await until(lambda: agent.state.connected)
+        agent.write(3)
+
+    linked(scene)
+    until(lambda: manager.byes == 1)
+    assert numbers(manager.texts) == [0, 1, 2]
+
+
+def test_credit_is_kept_but_one_batch_always_goes(linked: Callable[..., None]):
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        manager.credit, manager.acks = 1, False
+        for _ in range(4):
+            agent.write(600)
+        await until(lambda: manager.batches == 1)
+        await until(lambda: len(manager.heartbeats) > 3)
+        assert manager.batches == 1
+        manager.acks = True
+        await until(lambda: len(manager.lines) == 2400)  # after the silence a new session
+        assert numbers(manager.texts) == list(range(2400))
+
+    linked(scene)
+
+
+def test_a_cut_connection_and_lost_acknowledgements_lose_and_double_nothing(linked: Callable[..., None]):
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        for turn in range(6):
+            if turn % 2:
+                manager.close_after = 2
+            else:
+                manager.hang_up()
+            for _ in range(3):
+                agent.write(700)
+            await until(lambda: len(manager.lines) >= 700 * (turn + 1))
+        await until(lambda: len(manager.lines) == agent.count)
+        assert numbers(manager.texts) == list(range(agent.count))
+        assert len(manager.hellos) > 3
+        await until(lambda: agent.yard.desk.lines == 0)
+
+    linked(scene)
+
+
+def test_a_restored_manager_makes_a_new_epoch_in_which_nothing_is_twice(linked: Callable[..., None]):
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        manager.acks = False
+        agent.write(1000)
+        await until(lambda: len(manager.lines) == 1000)
+        first = manager.hellos[-1].epoch
+        # It now believes in a history that this spool does not have.
+        manager.progress = manager.progress.__class__(first, 5000, b"x" * 32)
+        manager.acks = True
+        manager.hang_up()
+        agent.write(10)
+        await until(lambda: len(manager.lines) == 1010)
+        assert numbers(manager.texts) == list(range(1010))
+        assert manager.hellos[-1].epoch > first
+        assert manager.hellos[-1].previous_epoch == first
+        await until(lambda: agent.yard.desk.lines == 0)
+
+    linked(scene)
+
+
+def test_an_agent_that_joined_anew_begins_a_new_history(linked: Callable[..., None], tmp_path: Path):
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        agent.write(10)
+        await until(lambda: len(manager.lines) == 10 and agent.yard.desk.lines == 0)
+        first = manager.hellos[-1].epoch
+        manager.identity("002").write(tmp_path / "identity")
+        manager.progress = None
+        manager.hang_up()
+        agent.write(10)
+        await until(lambda: len(manager.lines) == 20)
+        hello = manager.hellos[-1]
+        assert (hello.oldest, hello.previous_epoch) == (1, first)
+        manager.hang_up()
+        agent.write(10)
+        await until(lambda: len(manager.lines) == 30)
+        assert manager.hellos[-1].epoch == hello.epoch
+        assert numbers(manager.texts) == list(range(30))
+
+    linked(scene)
+
+
+def test_a_refusal_is_told_and_tried_again(linked: Callable[..., None]):
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        manager.refusal = Refused(reason="agent 001 was removed on Tuesday; join again")
+        manager.hang_up()
+        await until(lambda: len(manager.hellos) > 2)
+        await until(lambda: "removed on Tuesday" in agent.state.problem)
+        assert not agent.state.connected
+        agent.write(5)
+        manager.refusal = None
+        await until(lambda: len(manager.lines) == 5)
+        assert agent.state.problem == ""
+
+    linked(scene)
+
+
+def test_a_silent_manager_is_left(linked: Callable[..., None]):
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        await until(lambda: agent.state.connected)
+        manager.silent = True
+        await until(lambda: "silent" in agent.state.problem)
+        manager.silent = False
+        await until(lambda: len(manager.hellos) > 1 and agent.state.connected)
+
+    linked(scene)
+
+
+def test_heartbeats_tell_how_far_reading_is(linked: Callable[..., None]):
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        source = SourceState(name="s", idle=True)
+        agent.sources["s"] = source
+        await until(lambda: manager.heartbeats and manager.heartbeats[-1].read_through_ms)
+        source.idle = False
+        count = len(manager.heartbeats)
+        await until(lambda: len(manager.heartbeats) > count + 2)
+        reached = manager.heartbeats[-1].read_through_ms
+        agent.yard.desk.stopped = "spool full"
+        count = len(manager.heartbeats)
+        await until(lambda: len(manager.heartbeats) > count + 2)
+        beat = manager.heartbeats[-1]
+        assert (beat.read_through_ms, beat.stopped) == (reached, "spool full")
+        assert 0 < beat.clock_ms - reached
+        agent.yard.desk.stopped = ""
+
+    linked(scene)
+
+
+def test_a_manager_that_is_not_there_yet(in_yard: Callable[..., None], manager: Any, make_manager: Any, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    manager.identity(port=port).write(tmp_path / "identity")
+
+    async def scene(yard: Any, until: Any) -> None:
+        agent = Agent(yard, tmp_path / "identity")
+        agent.write(2)
+        await until(lambda: "is the manager running?" in agent.state.problem)
+        assert agent.state.manager == f"127.0.0.1:{port}"
+        manager.identity().write(tmp_path / "identity")  # joined anew, elsewhere
+        await until(lambda: len(manager.lines) == 2)
+
+    in_yard(scene)
+
+
+def test_a_manager_of_another_ca_gets_nothing(in_yard: Callable[..., None], manager: Any, make_manager: Any, tmp_path: Path):
+    other = make_manager(tmp_path / "other")
+    manager.identity(port=other.port).write(tmp_path / "identity")
+
+    async def scene(yard: Any, until: Any) -> None:
+        agent = Agent(yard, tmp_path / "identity")
+        await until(lambda: agent.state.problem)
+        assert "not of the CA that this agent joined" in agent.state.problem
+
+    in_yard(scene)
+    other.close()
+    assert other.hellos == []
+
+
+@pytest.mark.parametrize(
+    "noise", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x01\xc1", b"\x00\x00\x00\x02{}", b"HTTP/1.1 400 Bad Request\r\n\r\n"]
+)
+def test_nonsense_from_the_manager_ends_the_session_only(
+    linked: Callable[..., None], manager: Any, monkeypatch: pytest.MonkeyPatch, noise: bytes
+):
+    greet = manager._greet
+    turns: list[int] = []
+
+    def noisy(hello: Any, writer: asyncio.StreamWriter) -> bool:
+        turns.append(1)
+        if len(turns) > 1:
+            return bool(greet(hello, writer))
+        writer.write(noise)
+        return True
+
+    monkeypatch.setattr(manager, "_greet", noisy)
+
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        agent.write(1)
+        await until(lambda: len(manager.lines) == 1)
+
+    linked(scene)

@@ -1,0 +1,168 @@
+"""The spooler's thread: grouping, a full budget, a full disk, damage, and a life that ends."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hids.actors.stage import Mailbox
+from hids.adapters.clock import SystemClock
+from hids.agent import spooler as spooler_module
+from hids.agent.spool import Spool
+from hids.agent.spooler import AskNumbers, Fetch, OpenEpoch, Recall, Spooler
+from hids.messages import Append, LogLine, Stored
+
+Scene = Callable[..., None]
+
+
+def append(text: str, **positions: bytes | None) -> Append:
+    line = LogLine(location="x", text=text.encode(), at_ms=1, read_ms=1)
+    return Append(source="test", lines=(line,), positions=positions)
+
+
+class Route:
+    """Counts what is confirmed to a collector."""
+
+    def __init__(self) -> None:
+        self.stored = 0
+
+    def tell(self, message: Stored) -> None:
+        self.stored += message.lines
+
+
+def test_what_comes_in_a_burst_is_stored_in_order_in_few_transactions(in_yard: Scene):
+    async def scene(yard: Any, until: Any) -> None:
+        route = Route()
+        yard.desk.routes["test"] = route
+        woken: list[int] = []
+        yard.desk.link = Mailbox("link")
+        yard.desk.link.wake = lambda: woken.append(yard.desk.next)
+        for number in range(500):
+            yard.spool.tell(append(str(number)))
+        await until(lambda: route.stored == 500)
+        assert yard.texts == [b"%d" % number for number in range(500)]
+        assert len(woken) <= 500 // 2
+        assert woken[-1] == 501
+
+    in_yard(scene)
+
+
+def test_answers_include_what_was_told_before(in_yard: Scene):
+    async def scene(yard: Any, until: Any) -> None:
+        yard.spool.tell(append("a", k=b"1"))
+        yard.spool.tell(append("b", k=None, other=b"2"))
+        assert await yard.spool.request(Recall("")) == {"other": b"2"}
+        assert (await yard.spool.request(AskNumbers())).next == 3
+        (batch,) = await yard.spool.request(Fetch(1, 1000))
+        assert batch.count == 2
+        numbers = await yard.spool.request(OpenEpoch(5_000_000_000))
+        assert (numbers.epoch, numbers.next) == (5_000_000_001, 3)
+
+    in_yard(scene)
+
+
+def test_an_acknowledgement_of_another_epoch_trims_nothing(in_yard: Scene):
+    async def scene(yard: Any, until: Any) -> None:
+        yard.spool.tell(append("a"))
+        epoch = (await yard.spool.request(AskNumbers())).epoch
+        yard.desk.trimmed = (epoch - 1, 1)
+        yard.spool.wake()
+        assert (await yard.spool.request(AskNumbers())).oldest == 1
+        yard.desk.trimmed = (epoch, 1)
+        yard.spool.wake()
+        await until(lambda: yard.desk.lines == 0)
+
+    in_yard(scene)
+
+
+@pytest.mark.fault
+def test_a_full_disk_stops_storing_and_room_starts_it_again(in_yard: Scene, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(spooler_module, "RETRY_S", 0.02)
+    opened: list[Spool] = []
+    real = Spool.__init__
+    monkeypatch.setattr(Spool, "__init__", lambda self, db, **options: (real(self, db, **options), opened.append(self))[0])
+
+    async def scene(yard: Any, until: Any) -> None:
+        route = Route()
+        yard.desk.routes["test"] = route
+        (spool,) = opened
+        spool._db.execute("PRAGMA max_page_count = 12")  # SQLite says "database or disk is full"
+        noise = "x".join(str(number * 7919) for number in range(60_000))
+        yard.spool.tell(append("small"))
+        await until(lambda: route.stored == 1)
+        for start in range(0, 300_000, 60_000):
+            yard.spool.tell(append(noise[start : start + 60_000]))
+        await until(lambda: "full" in yard.desk.stopped)
+        assert route.stored == 1
+        assert (await yard.spool.request(AskNumbers())).next == 2, "others are still answered"
+        spool._db.execute("PRAGMA max_page_count = 100000")
+        await until(lambda: route.stored == 6)
+        assert yard.desk.stopped == ""
+
+    in_yard(scene)
+
+
+@pytest.mark.fault
+def test_the_next_life_stores_what_the_one_before_had_taken(in_yard: Scene, monkeypatch: pytest.MonkeyPatch):
+    real = Spool.append
+    failures = [sqlite3.DatabaseError("database disk image is malformed")]
+
+    def fails_once(self: Spool, *arguments: Any) -> None:
+        if failures:
+            raise failures.pop()
+        real(self, *arguments)
+
+    monkeypatch.setattr(Spool, "append", fails_once)
+
+    async def scene(yard: Any, until: Any) -> None:
+        yard.spool.tell(append("a"))
+        await until(lambda: yard.failures)
+        assert "malformed" in yard.failures.pop()
+        yard.spool.tell(append("b"))
+        Spooler.start(yard.spool, yard.path, yard.desk, SystemClock())
+        await until(lambda: yard.texts == [b"a", b"b"])
+
+    in_yard(scene)
+
+
+@pytest.mark.fault
+def test_damage_that_a_question_finds_ends_the_life(in_yard: Scene, monkeypatch: pytest.MonkeyPatch):
+    def damaged(*_: object) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    async def scene(yard: Any, until: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Spool, "batches", damaged)
+            with pytest.raises(sqlite3.DatabaseError):
+                await yard.spool.request(Fetch(1, 1000))
+            await until(lambda: yard.failures)
+            yard.failures.clear()
+        Spooler.start(yard.spool, yard.path, yard.desk, SystemClock())
+        assert await yard.spool.request(Fetch(1, 1000)) == ()
+
+    in_yard(scene)
+
+
+@pytest.mark.fault
+def test_lines_lost_with_a_damaged_spool_are_said(in_yard: Scene, tmp_path: Path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "spool.db").write_bytes(b"no database " * 1000)
+
+    async def scene(yard: Any, until: Any) -> None:
+        await until(lambda: yard.texts == [b"lines lost: unknown number of epoch 0: spool damaged"])
+        assert yard.lines[0].kind == "agent"
+
+    in_yard(scene)
+
+
+def test_stopping_stores_all_that_was_told(in_yard: Scene, tmp_path: Path):
+    async def scene(yard: Any, until: Any) -> None:
+        for number in range(300):
+            yard.spool.tell(append(str(number)))
+
+    in_yard(scene)
+    spool = Spool.open(tmp_path / "state" / "spool.db", 0)
+    assert spool.numbers.next == 301
+    spool.close()

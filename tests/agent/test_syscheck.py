@@ -1,0 +1,297 @@
+"""Syscheck on real files with real notifications."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hids.agent.config import SyscheckConfig
+from hids.agent.paths import Excluded
+from hids.agent.syscheck import Syscheck, outermost
+
+Scene = Callable[..., None]
+QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+"""Notifications that the kernel keeps for us; what comes after is lost."""
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Path:
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    (folder / "a").write_text("alpha")
+    return folder
+
+
+def syscheck(yard: Any, *directories: Path, exclude: tuple[Path, ...] = (), **settings: Any) -> Any:
+    config = SyscheckConfig(directories=tuple(map(str, directories)), **settings)
+    return yard.start(Syscheck, "syscheck", config, Excluded(exclude))
+
+
+def told(yard: Any, folder: Path) -> list[tuple[str, str, bool]]:
+    """(path below the folder, seen, gone) of each fact, in order."""
+    return [(os.path.relpath(fact.path, folder), fact.seen, fact.gone) for fact in yard.facts]
+
+
+def test_the_first_scan_is_the_baseline(in_yard: Scene, watched: Path):
+    (watched / "sub").mkdir()
+    (watched / "sub" / "b").write_text("beta")
+    (watched / "link").symlink_to("nowhere")
+    os.mkfifo(watched / "pipe")
+    (watched / "a").chmod(0o640)
+
+    async def scene(yard: Any, until: Any) -> None:
+        state = syscheck(yard, watched)
+        await until(lambda: state.idle)
+        assert all(fact.seen == "baseline" and not fact.gone for fact in yard.facts)
+        facts = {os.path.relpath(fact.path, watched): fact for fact in yard.facts}
+        assert set(facts) == {".", "a", "sub", "sub/b", "link", "pipe"}
+        a = facts["a"]
+        info = (watched / "a").stat()
+        assert a.sha256 == hashlib.sha256(b"alpha").hexdigest()
+        assert (a.kind, a.size, a.mode, a.uid, a.gid) == ("file", 5, 0o640, info.st_uid, info.st_gid)
+        assert (a.mtime_ns, a.inode) == (info.st_mtime_ns, info.st_ino)
+        assert (facts["link"].kind, facts["link"].target, facts["link"].sha256) == ("link", "nowhere", "")
+        assert (facts["pipe"].kind, facts["sub"].kind) == ("other", "dir")
+        assert {line.kind for line in yard.lines} == {"syscheck"}
+
+    in_yard(scene)
+
+
+def test_a_second_start_tells_only_what_changed_meanwhile(in_yard: Scene, watched: Path):
+    (watched / "gone").write_text("x")
+    (watched / "tree").mkdir()
+    (watched / "tree" / "leaf").write_text("x")
+    (watched / "moded").write_text("x")
+
+    async def baseline(yard: Any, until: Any) -> None:
+        state = syscheck(yard, watched)
+        await until(lambda: state.idle)
+
+    async def later(yard: Any, until: Any) -> None:
+        before = len(yard.lines)
+        state = syscheck(yard, watched, realtime=False)
+        await until(lambda: state.idle)
+        assert sorted(told(yard, watched)[before:]) == [
+            ("a", "scan", False),
+            ("gone", "scan", True),
+            ("moded", "scan", False),
+            ("new", "scan", False),
+            ("tree", "scan", True),
+            ("tree/leaf", "scan", True),
+        ]
+
+    async def unchanged(yard: Any, until: Any) -> None:
+        before = len(yard.lines)
+        state = syscheck(yard, watched)
+        await until(lambda: state.idle)
+        assert len(yard.lines) == before
+
+    in_yard(baseline)
+    (watched / "a").write_text("changed")
+    (watched / "gone").unlink()
+    (watched / "tree" / "leaf").unlink()
+    (watched / "tree").rmdir()
+    (watched / "moded").chmod(0o4755)
+    (watched / "new").write_text("n")
+    in_yard(later)
+    in_yard(unchanged)
+
+
+def test_a_change_that_hides_behind_size_and_time_is_seen(in_yard: Scene, watched: Path):
+    info = (watched / "a").stat()
+
+    async def baseline(yard: Any, until: Any) -> None:
+        state = syscheck(yard, watched)
+        await until(lambda: state.idle)
+
+    async def later(yard: Any, until: Any) -> None:
+        before = len(yard.lines)
+        state = syscheck(yard, watched)
+        await until(lambda: state.idle)
+        assert told(yard, watched)[before:] == [("a", "scan", False)]
+        assert yard.facts[-1].sha256 == hashlib.sha256(b"ALPHA").hexdigest()
+
+    in_yard(baseline)
+    (watched / "a").write_text("ALPHA")
+    os.utime(watched / "a", ns=(info.st_atime_ns, info.st_mtime_ns))
+    in_yard(later)
+
+
+def test_live_changes_are_told_once_they_have_settled(in_yard: Scene, watched: Path):
+    async def scene(yard: Any, until: Any) -> None:
+        state = syscheck(yard, watched)
+        await until(lambda: state.idle)
+        before = len(yard.lines)
+
+        def news() -> list[tuple[str, str, bool]]:
+            return told(yard, watched)[before:]
+
+        for number in range(20):
+            (watched / "a").write_text(f"version {number}")
+        await until(lambda: news() == [("a", "live", False)])
+        assert yard.facts[-1].sha256 == hashlib.sha256(b"version 19").hexdigest()
+        (watched / "a").chmod(0o600)
+        await until(lambda: news()[1:] == [("a", "live", False)])
+        assert yard.facts[-1].mode == 0o600
+        (watched / "deep" / "er").mkdir(parents=True)
+        (watched / "deep" / "er" / "f").write_text("f")
+        await until(lambda: len(news()) == 5)
+        assert sorted(news()[2:]) == [("deep", "live", False), ("deep/er", "live", False), ("deep/er/f", "live", False)]
+        (watched / "deep" / "er" / "f").write_text("ff")
+        await until(lambda: news()[5:] == [("deep/er/f", "live", False)])
+        (watched / "a").unlink()
+        await until(lambda: news()[6:] == [("a", "live", True)])
+        assert state.state == "watching"
+
+    in_yard(scene)
+
+
+def test_a_moved_tree_is_gone_here_and_new_there(in_yard: Scene, watched: Path):
+    (watched / "one" / "in").mkdir(parents=True)
+    (watched / "one" / "in" / "f").write_text("f")
+
+    async def scene(yard: Any, until: Any) -> None:
+        state = syscheck(yard, watched)
+        await until(lambda: state.idle)
+        before = len(yard.lines)
+        (watched / "one").rename(watched / "two")
+        await until(lambda: len(yard.lines) == before + 6)
+        assert sorted(told(yard, watched)[before:]) == [
+            ("one", "live", True),
+            ("one/in", "live", True),
+            ("one/in/f", "live", True),
+            ("two", "live", False),
+            ("two/in", "live", False),
+            ("two/in/f", "live", False),
+        ]
+        (watched / "two" / "in" / "f").write_text("changed")
+        await until(lambda: told(yard, watched)[before + 6 :] == [("two/in/f", "live", False)])
+
+    in_yard(scene)
+
+
+def test_a_deleted_directory_takes_its_contents_along(in_yard: Scene, watched: Path, tmp_path: Path):
+    async def scene(yard: Any, until: Any) -> None:
+        state = syscheck(yard, watched)
+        await until(lambda: state.idle)
+        before = len(yard.lines)
+        watched.rename(tmp_path / "elsewhere")
+        await until(lambda: len(yard.lines) == before + 2)
+        assert told(yard, watched)[before:] == [(".", "live", True), ("a", "live", True)]
+
+    in_yard(scene)
+
+
+def test_a_missing_directory_is_said_and_found_by_the_next_scan(in_yard: Scene, tmp_path: Path):
+    folder = tmp_path / "later"
+
+    async def scene(yard: Any, until: Any) -> None:
+        syscheck(yard, folder, scan_interval_s=1)
+        await until(lambda: yard.said == [f"source unreadable: {folder}: no such directory"])
+        folder.mkdir()
+        (folder / "f").write_text("f")
+        await until(lambda: ("f", "baseline", False) in told(yard, folder))
+        assert len(yard.said) == 1
+
+    in_yard(scene)
+
+
+@pytest.mark.skipif(QUEUE > 50_000, reason="the kernel's queue is too long to fill quickly")
+def test_an_overflow_makes_a_new_scan(in_yard: Scene, watched: Path, monkeypatch: pytest.MonkeyPatch):
+    async def scene(yard: Any, until: Any) -> None:
+        actors: list[Any] = []
+        remember = Syscheck.on_start
+        monkeypatch.setattr(Syscheck, "on_start", lambda self: (actors.append(self), remember(self))[1])
+        state = syscheck(yard, watched)
+        await until(lambda: state.idle)
+        before = len(yard.lines)
+        (actor,) = actors
+        inotify = actor._watcher._inotify.fileno()
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(inotify)  # we do not keep up ...
+        for number in range(QUEUE):
+            (watched / "a" if number % 2 else watched).chmod(0o700 + number % 3)
+        (watched / "a").write_text("missed")
+        loop.add_reader(inotify, actor._watcher._read)
+        await until(lambda: any(seen == "scan" for _, seen, _ in told(yard, watched)[before:]))
+        assert next(fact for fact in yard.facts[before:] if fact.seen == "scan").path in (str(watched), f"{watched}/a")
+        await until(lambda: yard.facts[-1].sha256 == hashlib.sha256(b"missed").hexdigest())
+
+    in_yard(scene)
+
+
+def test_ignored_and_excluded_paths_are_left_out(in_yard: Scene, watched: Path):
+    (watched / "x.swp").write_text("x")
+    (watched / "own").mkdir()
+    (watched / "own" / "spool").write_text("x")
+
+    async def scene(yard: Any, until: Any) -> None:
+        state = syscheck(yard, watched, exclude=(watched / "own",), ignore=("*.swp",))
+        await until(lambda: state.idle)
+        assert {path for path, _, _ in told(yard, watched)} == {".", "a"}
+        (watched / "own" / "spool").write_text("y")
+        (watched / "y.swp").write_text("y")
+        (watched / "b").write_text("y")
+        await until(lambda: told(yard, watched)[2:] == [("b", "live", False)])
+
+    in_yard(scene)
+
+
+def test_a_file_over_the_limit_is_watched_but_not_hashed(in_yard: Scene, watched: Path):
+    (watched / "big").write_bytes(b"x" * 101)
+
+    async def scene(yard: Any, until: Any) -> None:
+        state = syscheck(yard, watched, max_file_bytes=100)
+        await until(lambda: state.idle)
+        hashes = {os.path.basename(fact.path): fact.sha256 for fact in yard.facts}
+        assert hashes["big"] == ""
+        assert hashes["a"]
+
+    in_yard(scene)
+
+
+def test_names_that_are_not_utf_8_do_not_collide(in_yard: Scene, watched: Path):
+    for name in (b"\xff", rb"\xff", "ü".encode()):
+        Path(os.fsdecode(os.fsencode(watched) + b"/" + name)).write_text("x")
+
+    async def baseline(yard: Any, until: Any) -> None:
+        state = syscheck(yard, watched)
+        await until(lambda: state.idle)
+        names = sorted(os.path.basename(fact.path) for fact in yard.facts)
+        assert names == sorted(["watched", "a", "\\xff", "\\\\xff", "ü"])
+
+    async def again(yard: Any, until: Any) -> None:
+        before = len(yard.lines)
+        state = syscheck(yard, watched)
+        await until(lambda: state.idle)
+        assert len(yard.lines) == before
+
+    in_yard(baseline)
+    in_yard(again)
+
+
+def test_many_files_in_a_burst(in_yard: Scene, watched: Path):
+    async def scene(yard: Any, until: Any) -> None:
+        state = syscheck(yard, watched)
+        await until(lambda: state.idle)
+        for number in range(300):
+            (watched / f"f{number}").write_text(str(number))
+            if number % 50 == 0:
+                await asyncio.sleep(0)
+        await until(lambda: yard.desk.lines == 302)
+        await until(lambda: state.idle)
+        assert len({fact.path for fact in yard.facts}) == 302
+
+    in_yard(scene)
+
+
+def test_nested_and_linked_directories_are_checked_once(tmp_path: Path):
+    (tmp_path / "usr" / "bin").mkdir(parents=True)
+    (tmp_path / "bin").symlink_to("usr/bin")
+    (tmp_path / "usr2").mkdir()
+    names = ("usr", "usr/bin", "bin", "usr2")
+    assert outermost(tuple(f"{tmp_path}/{name}" for name in names)) == [f"{tmp_path}/usr", f"{tmp_path}/usr2"]
