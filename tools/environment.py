@@ -99,7 +99,13 @@ def held(path: Path, how: int) -> Generator[None]:
     """Hold a lock file (`fcntl.LOCK_*`); the kernel lets go of it when this process ends, however it ends."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, how)
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if how & fcntl.LOCK_NB:
+                raise
+            print("waiting for another run that is at it", flush=True)
+            fcntl.flock(descriptor, how)
         yield
     finally:
         os.close(descriptor)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from hids.actors.stage import Mailbox, Shutdown
+from hids.actors.stage import Mailbox
 from hids.adapters.clock import SystemClock
 from hids.adapters.logs import configure
 from hids.agent.collector import IN_FLIGHT, Collector, SourceState
@@ -105,7 +105,7 @@ async def main(options: argparse.Namespace) -> int:
     }
     print(msgspec.json.encode(report).decode())
     for name in ("link", "spool"):
-        boxes[name].tell(Shutdown())
+        boxes[name].shut_down()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(5.0):
                 while await ended.get() != name:

@@ -18,7 +18,7 @@ from pykka import ActorRef, Future
 from pykka._envelope import Envelope
 from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage]
 
-from hids.errors import HidsError
+from hids.errors import HidsError, StoreError
 from hids.messages import NodeFacts
 
 BURST = 64
@@ -316,7 +316,7 @@ class Stage(pykka.Actor):
         traceback: TracebackType | None,
     ) -> None:
         """Pykka logs a traceback for every failure; an expected one is the supervisor's to tell."""
-        if isinstance(exception_value, Expected):
+        if isinstance(exception_value, (Expected, StoreError)):
             pykka.ActorRegistry.unregister(self.actor_ref)  # noqa: TID251 - pykka's own upkeep
             self.actor_stopped.set()
         else:

@@ -182,12 +182,18 @@ class Ledger:
         """Write one group. When this returns, it is on disk.
 
         Raises:
-            sqlite3.Error: nothing of it is written.
+            StoreError: nothing of it is written (disk full, say).
         """
-        with self._transaction() as db:
-            self._write_alerts(db, group, first_alert)
-            self._write_state(db, group)
-            self._write_sources(db, group)
+        try:
+            with self._transaction() as db:
+                self._write_alerts(db, group, first_alert)
+                self._write_state(db, group)
+                self._write_sources(db, group)
+        except sqlite3.OperationalError as error:
+            raise StoreError(
+                f"{self._path}: cannot be written: {error}; make room or mend the disk; nothing is lost, agents keep "
+                "what is not acknowledged, and it goes on by itself"
+            ) from error
         self._stored.update(_short(*where) for where in group.state)
         self._shrink_wal()
 

@@ -1,9 +1,9 @@
 """A page of memory shared by main and one worker: where the worker is, readable after its death."""
 
 import mmap
+import os
 import struct
 import tempfile
-from pathlib import Path
 from typing import IO
 
 _FORM = struct.Struct("=QII")
@@ -19,10 +19,16 @@ class MarkPage:
         self._marks = 0
 
     @classmethod
-    def new(cls, folder: Path) -> "MarkPage":
-        """A fresh page in an unnamed file of `folder`."""
-        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - `close` closes it
-        file.truncate(mmap.PAGESIZE)
+    def new(cls) -> "MarkPage":
+        """A fresh page.
+
+        In memory, not on a disk: the page of a file whose disk is full cannot be touched without SIGBUS.
+        """
+        if hasattr(os, "memfd_create"):
+            file: IO[bytes] = os.fdopen(os.memfd_create("hids-mark"), "w+b", buffering=0)
+        else:
+            file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - `close` closes it
+        file.write(bytes(mmap.PAGESIZE))
         return cls(mmap.mmap(file.fileno(), mmap.PAGESIZE), file)
 
     @classmethod

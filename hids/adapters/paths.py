@@ -3,6 +3,7 @@
 import hashlib
 import os
 import socket
+import stat
 import sysconfig
 import tempfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 import hids
+from hids.errors import ConfigError
 
 SOCKET_PATH_MAX = 100
 """A unix socket's path may have 107 bytes (sun_path); some systems take fewer."""
@@ -95,6 +97,9 @@ class ManagerPaths(msgspec.Struct, frozen=True):
         name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
         folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"hids-{os.geteuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
+        owner = folder.lstat()
+        if owner.st_uid != os.geteuid() or not stat.S_ISDIR(owner.st_mode) or owner.st_mode & 0o077:
+            raise ConfigError(f"{folder}: not this user's own folder; remove it, or use a shorter --state")
         return folder / f"{name}.sock"
 
 

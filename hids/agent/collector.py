@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
-from hids.actors.stage import Control, LoopActor, Mailbox
+from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.messages import Append, LogLine, Stored
 
 IN_FLIGHT = 4
 """Appends of up to 512 lines that a source may have on the way to disk."""
 
 
-class _Ended(Control):
+class _Ended(OneLife):
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
@@ -60,7 +60,7 @@ class TaskActor(LoopActor):
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         if not self.actor_stopped.is_set():
-            self.mailbox.tell(_Ended(None if task.cancelled() else task.exception()))
+            self.remind(_Ended(None if task.cancelled() else task.exception()))
 
 
 class SourceState(msgspec.Struct):

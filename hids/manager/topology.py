@@ -228,7 +228,7 @@ class Topology:
             self.nursery,
             self.dispatcher,
             _connect_worker,
-            lambda: MarkPage.new(self.paths.run),
+            MarkPage.new,
             kill,
             ended,
             self.clock,

@@ -178,9 +178,7 @@ def test_a_taken_name_is_refused(office: Office, folder: Path, tmp_path: Path):
     assert nothing_written(tmp_path / "other")
 
 
-def test_the_same_machine_joins_again_and_its_old_certificate_ends(
-    office: Office, folder: Path, tmp_path: Path
-):
+def test_the_same_machine_joins_again_and_its_old_certificate_ends(office: Office, folder: Path, tmp_path: Path):
     old = office.join(folder)
     new = office.join(tmp_path / "new")
     assert new.agent_id == old.agent_id
@@ -287,9 +285,7 @@ def ask(manager: Manager, folder: Path) -> None:
     join(manager, token="t", pin="sha256:" + "0" * 64, name="web-1", machine_id="m1", folder=folder)
 
 
-def tls_server(
-    authority: Authority, alpn: str = "hids", data: bytes = b""
-) -> Callable[[socket.socket], None]:
+def tls_server(authority: Authority, alpn: str = "hids", data: bytes = b"") -> Callable[[socket.socket], None]:
     context = authority.joining_context()
     context.set_alpn_protocols([alpn])
 

@@ -113,7 +113,9 @@ def test_a_journalctl_that_ends_is_started_again_behind_the_cursor(in_yard: Scen
 
 
 def test_no_access_names_the_group_once(in_yard: Scene, journalctl: Callable[[str], Path]):
-    log = journalctl("sys.stderr.write('No journal files were opened due to insufficient permissions.\\n'); sys.exit(1)")
+    log = journalctl(
+        "sys.stderr.write('No journal files were opened due to insufficient permissions.\\n'); sys.exit(1)"
+    )
 
     async def scene(yard: Any, until: Any) -> None:
         state = yard.start(JournalReader, "journald", CONFIG)
@@ -125,7 +127,9 @@ def test_no_access_names_the_group_once(in_yard: Scene, journalctl: Callable[[st
     in_yard(scene)
 
 
-def test_no_journalctl_is_said_and_the_source_stays_off(in_yard: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_no_journalctl_is_said_and_the_source_stays_off(
+    in_yard: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("PATH", str(tmp_path))
 
     async def scene(yard: Any, until: Any) -> None:

@@ -16,7 +16,13 @@ from hids.agent.link import Link, LinkState, Timing
 from hids.messages import Append, LogLine, Refused
 
 FAST = Timing(
-    connect_s=2.0, heartbeat_s=0.05, silence_s=0.5, first_pause_s=0.01, max_pause_s=0.05, refused_pause_s=0.05, farewell_s=1.0
+    connect_s=2.0,
+    heartbeat_s=0.05,
+    silence_s=0.5,
+    first_pause_s=0.01,
+    max_pause_s=0.05,
+    refused_pause_s=0.05,
+    farewell_s=1.0,
 )
 
 
@@ -37,7 +43,8 @@ class Agent:
     def write(self, count: int, size: int = 10) -> None:
         """Spool so many lines, in one append."""
         lines = tuple(
-            LogLine(location="x", text=b"%d " % (self.count + i) + b"." * size, at_ms=1, read_ms=1) for i in range(count)
+            LogLine(location="x", text=b"%d " % (self.count + i) + b"." * size, at_ms=1, read_ms=1)
+            for i in range(count)
         )
         self.count += count
         self.yard.spool.tell(Append(source="test", lines=lines, positions={}))
@@ -225,7 +232,9 @@ def test_a_manager_that_is_not_there_yet(in_yard: Callable[..., None], manager: 
     in_yard(scene)
 
 
-def test_a_manager_of_another_ca_gets_nothing(in_yard: Callable[..., None], manager: Any, make_manager: Any, tmp_path: Path):
+def test_a_manager_of_another_ca_gets_nothing(
+    in_yard: Callable[..., None], manager: Any, make_manager: Any, tmp_path: Path
+):
     other = make_manager(tmp_path / "other")
     manager.identity(port=other.port).write(tmp_path / "identity")
 

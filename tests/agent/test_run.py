@@ -40,14 +40,28 @@ class Host:
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "hids.cli.agent", *arguments, "--state", str(self.state)],
-            cwd=ROOT, capture_output=True, text=True, timeout=30, check=False,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
 
     def start(self) -> subprocess.Popen[bytes]:
         with self.output.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "hids.cli.agent", "run", "--config", str(self.config), "--state", str(self.state)],
-                cwd=ROOT, stderr=output,
+                [
+                    sys.executable,
+                    "-m",
+                    "hids.cli.agent",
+                    "run",
+                    "--config",
+                    str(self.config),
+                    "--state",
+                    str(self.state),
+                ],
+                cwd=ROOT,
+                stderr=output,
             )
         self.processes.append(process)
         return process
@@ -155,7 +169,12 @@ def test_sighup_takes_sources_and_syscheck_that_changed(host: Host, manager: Any
     process.send_signal(signal.SIGHUP)
     until(lambda: host.events().count("configuration taken") == 2)
     status = json.loads(host.command("status", "--json").stdout)
-    until(lambda: {source["name"] for source in json.loads(host.command("status", "--json").stdout)["sources"]} == {f"source {host.logs}/*.log"})
+    until(
+        lambda: (
+            {source["name"] for source in json.loads(host.command("status", "--json").stdout)["sources"]}
+            == {f"source {host.logs}/*.log"}
+        )
+    )
     assert status["running"]
     assert sorted(manager.texts) == [b"line 0", b"line 1", b"line 2", b"other"]
 
@@ -235,5 +254,3 @@ def _ticks(pid: int) -> int:
 @pytest.fixture(autouse=True)
 def _no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-
-

@@ -27,11 +27,7 @@ def line(text: bytes) -> LogLine:
 
 def texts(spool: Spool) -> list[bytes]:
     numbers = spool.numbers
-    return [
-        line.text
-        for batch in spool.batches(numbers.oldest, 1 << 40)
-        for line in unpack(batch.data, batch.count)
-    ]
+    return [line.text for batch in spool.batches(numbers.oldest, 1 << 40) for line in unpack(batch.data, batch.count)]
 
 
 def check(spool: Spool) -> None:
@@ -223,7 +219,9 @@ def test_kill_in_the_middle_of_appends_leaves_lines_and_position_in_step(tmp_pat
     said = 0
     for _ in range(3):
         process = subprocess.Popen(
-            [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.getcwd()}
+            [sys.executable, "-c", program, str(path)],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.getcwd()},
         )
         assert process.stdout is not None
         for _ in range(20):

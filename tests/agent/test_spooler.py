@@ -82,7 +82,9 @@ def test_a_full_disk_stops_storing_and_room_starts_it_again(in_yard: Scene, monk
     monkeypatch.setattr(spooler_module, "RETRY_S", 0.02)
     opened: list[Spool] = []
     real = Spool.__init__
-    monkeypatch.setattr(Spool, "__init__", lambda self, db, **options: (real(self, db, **options), opened.append(self))[0])
+    monkeypatch.setattr(
+        Spool, "__init__", lambda self, db, **options: (real(self, db, **options), opened.append(self))[0]
+    )
 
     async def scene(yard: Any, until: Any) -> None:
         route = Route()

@@ -384,7 +384,9 @@ def test_fifty_thousand_lines_a_second_from_one_file(in_yard: Scene, logs: Path)
     path = logs / "a.log"
     with path.open("w") as file:
         for number in range(100_000):
-            file.write(f"Nov 24 03:21:42 web1 sshd[{number}]: Failed password for joe from 192.0.2.7 port {number} ssh2\n")
+            file.write(
+                f"Nov 24 03:21:42 web1 sshd[{number}]: Failed password for joe from 192.0.2.7 port {number} ssh2\n"
+            )
 
     async def scene(yard: Any, until: Any) -> None:
         began = time.monotonic()

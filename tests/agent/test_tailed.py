@@ -55,7 +55,9 @@ def test_lines_are_those_of_the_bytes_wherever_an_earlier_life_stopped(
     assert [line for line in lines if len(line) < MAX_LINE_BYTES - 1] == [
         line for line in wanted if line and len(line) < MAX_LINE_BYTES - 1
     ]
-    assert sum(len(line) >= MAX_LINE_BYTES - 1 for line in lines) == sum(len(line) >= MAX_LINE_BYTES - 1 for line in wanted)
+    assert sum(len(line) >= MAX_LINE_BYTES - 1 for line in lines) == sum(
+        len(line) >= MAX_LINE_BYTES - 1 for line in wanted
+    )
 
 
 def test_a_line_that_is_too_long_is_cut_and_its_rest_is_left_out(tmp_path: Path):

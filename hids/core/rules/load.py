@@ -19,6 +19,11 @@ from hids.errors import Problem, RulesetError
 
 FORMAT = 1
 """Part of a ruleset's hash: raise it when the meaning of a compiled plan or a table changes."""
+MAX_STEPS = 100
+"""Levels of the tree, and siblings that let the search go on (composites, noalert), on any one way down.
+
+A walk keeps each of them in mind, on Python's stack. Our own rules need under 20, OSSEC's under 40.
+"""
 _TEMPLATES = range(1, 10)
 """Ids of OSSEC's top-level rules, one a category; they come with its rule files."""
 
@@ -42,6 +47,7 @@ def load(name: str, dialect_name: str, files: Sequence[SourceFile]) -> Ruleset:
     tree = load_decoders(decoders, speaks, problems)
     rules = _Loader(speaks, tree.names, problems)
     rules.load(groups)
+    rules.check_steps()
     if problems:
         raise RulesetError(problems)
     top, children = rules.tree()
@@ -202,12 +208,33 @@ class _Loader:
         below = self._children.get(top.index, [])
         return any(child is rule or self._stands_below(child, rule) for child in below)
 
+    def check_steps(self) -> None:
+        """Refuse a tree that a walk could lose itself in."""
+        top, children = self.tree()
+        most: dict[int, int] = {}
+        waiting = [(rule, _steps(top)) for rule in top]
+        while waiting:
+            rule, steps = waiting.pop()
+            if steps <= most.get(rule.index, 0):
+                continue
+            most[rule.index] = steps
+            if steps > MAX_STEPS:
+                text = f"rule {rule.id}: more than {MAX_STEPS} rules nest or let the search go on above it"
+                self._problems.append(self._seen[rule.id].problem(f"{text}; use fewer composites or noalert rules"))
+                return
+            below = children[rule.index]
+            waiting += [(child, steps + _steps(below)) for child in below]
+
     # ---- the finished tree -------------------------------------------------------------------------------
 
     def tree(self) -> tuple[tuple[Rule, ...], tuple[tuple[Rule, ...], ...]]:
         """The top-level rules and the children of each rule, in the order in which they are tried."""
         top = _in_order(rule for rule, parents in self._places if parents is None)
         return top, tuple(_in_order(self._children.get(rule.index, ())) for rule in self.rules)
+
+
+def _steps(siblings: Sequence[Rule]) -> int:
+    return 1 + sum(rule.noalert or rule.window is not None for rule in siblings)
 
 
 def _in_order(rules: Iterable[Rule]) -> tuple[Rule, ...]:

@@ -186,6 +186,19 @@ def test_all_problems_of_all_files_come_together() -> None:
     assert len(caught.value.problems) >= 5
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [rule(200001, "<if_sid>200000</if_sid>")]
+        + [rule(n, f"<if_sid>{n - 1}</if_sid>") for n in range(200002, 200120)],
+        [rule(n, "<if_matched_sid>200000</if_matched_sid>", frequency=3) for n in range(200001, 200120)],
+    ],
+)
+def test_a_tree_to_get_lost_in_is_refused(problems_of: Problems, rows: list[str]) -> None:
+    (problem,) = problems_of(group(rule(200000), *rows))
+    assert "more than 100 rules nest or let the search go on above it" in problem
+
+
 def test_a_category_needs_its_template() -> None:
     files = [SourceFile("r.xml", group(rule(100100)).encode())]
     with pytest.raises(RulesetError, match=r"load rules_config\.xml before this file"):

@@ -31,7 +31,10 @@ def at(text: bytes, now: dt.datetime = NOW, zone: dt.tzinfo = UTC) -> dt.datetim
         (b"<34>1 2026-11-24T03:21:42Z web1 x - - y", dt.datetime(2026, 11, 24, 3, 21, 42, tzinfo=UTC)),
         (b"2026-11-24 03:21:42,5 INFO", dt.datetime(2026, 11, 24, 3, 21, 42, 500000, tzinfo=UTC)),
         (b"2026/11/24 03:21:42 [error] 1#1: x", dt.datetime(2026, 11, 24, 3, 21, 42, tzinfo=UTC)),
-        (b'10.0.0.1 - - [24/Nov/2026:03:21:42 -0130] "GET / HTTP/1.1" 200 1', dt.datetime(2026, 11, 24, 4, 51, 42, tzinfo=UTC)),
+        (
+            b'10.0.0.1 - - [24/Nov/2026:03:21:42 -0130] "GET / HTTP/1.1" 200 1',
+            dt.datetime(2026, 11, 24, 4, 51, 42, tzinfo=UTC),
+        ),
         (b"1795490502.25 x", dt.datetime.fromtimestamp(1795490502.25, UTC)),
     ],
 )

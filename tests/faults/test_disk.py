@@ -1,0 +1,62 @@
+"""A full disk: nothing is lost, nothing is doubled, and it goes on by itself when there is room again."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from stand import Stand, wait_for
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.fault,
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small tmpfs"),
+]
+
+LINES = 4_000
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], check=False)
+    if mounted.returncode:
+        pytest.skip("this machine lets nobody mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Take all the room there is."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+
+def test_a_full_disk(small_disk: Path, stand: Stand):
+    log = stand.folder / "auth.log"
+    log.touch()
+    stand.start_manager()
+    stand.join("web1")
+    stand.start_agent("web1", f'[[source]]\npath = "{log}"\n')
+    wait_for(lambda: stand.nodes().get("session-1"), "the agent is connected")
+    filler = small_disk / "filler"
+    fill(filler)
+    with log.open("a") as file:
+        for number in range(LINES):
+            file.write(
+                f"Nov 24 03:21:42 web1 sshd[7]: Failed password for invalid user u{number} from 198.51.{number // 250}.{number % 250} port 1 ssh2\n"
+            )
+    wait_for(lambda: stand.nodes()["lane"]["restarts"] >= 2, "the lane meets the full disk")
+    assert stand.manager is not None
+    assert "make room or mend the disk" in stand.manager.output()
+    filler.unlink()
+    wait_for(lambda: stand.ask("agents")[0]["committed"] >= LINES, "all lines are committed")
+    wait_for(lambda: len([a for a in stand.alerts() if "Failed password" in a["full_log"]]) >= LINES, "every alert")
+    logs = [alert["full_log"] for alert in stand.alerts() if "Failed password" in alert["full_log"]]
+    assert len(logs) == len(set(logs)) == LINES
+    wait_for(stand.whole, "the tree is whole again")
