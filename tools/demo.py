@@ -389,18 +389,19 @@ class Show:
         hidsctl = " ".join(self._hidsctl_command())
         tree = json.loads(self._hidsctl("--json", "status").stdout)["tree"]
         worker = next(node["facts"]["pid"] for node in _nodes(tree) if node["name"] == "worker-1")
-        demo = self._stage.auth.parent
+        watched = self._stage.watched
         print(f"""
 It runs, and shows alerts until Ctrl-C. In another terminal, try:
-    {hidsctl} status
-    {hidsctl} alerts --level 10
-    {hidsctl} agent list
-    tail -n 1 {self._stage.auth} | {hidsctl} logtest
-    kill -9 {worker}; {hidsctl} status        # a worker dies: see it replaced
+    alias h='{hidsctl}'
+    h status
+    h alerts --level 10
+    h agent list
+    tail -n 1 {self._stage.auth} | h logtest
+    kill -9 {worker}; h status    # a worker dies: see it replaced, and the reason shown
     {self._environment.command("hids-agent")} status --state {self._agent_state}
-    echo hello >> {self._stage.watched}/settings.ini; rm {self._stage.watched}/*.sh
-    ssh nobody-here@localhost                 # or whatever this machine's own logs will tell of
-The demo's folder: {demo}
+    echo hello >> {watched}/settings.ini; rm {watched}/*.sh
+    ssh nobody-here@localhost    # or whatever else the logs that it reads will tell of
+
 The daemons' logs:  {self._folder}/manager.log, agent.log
 The alerts' files:  {self._manager_state}/logs/alerts
 """)

@@ -70,7 +70,8 @@ def made_up(attack_every: int) -> Iterator[bytes]:
         number += 1
         stamp = dt.datetime.now().astimezone().strftime("%b %e %H:%M:%S")
         if attack_every and number % attack_every == 0:
-            what = f"Failed password for root from 198.51.100.{number // attack_every % 256} port 4{number % 10_000:04} ssh2"
+            host = number // attack_every % 256
+            what = f"Failed password for root from 198.51.100.{host} port 4{number % 10_000:04} ssh2"
         else:
             what = f"Accepted publickey for user{number % 500} from 10.0.{number % 256}.{number % 200} port 22 ssh2"
         yield f"{stamp} fake{os.getpid() % 100} sshd[{number % 30_000}]: {what}".encode()

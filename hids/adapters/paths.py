@@ -1,4 +1,4 @@
-"""Where the manager keeps what. The settled places as root, XDG folders otherwise, all in one folder with --state."""
+"""Where the manager keeps what: the settled places as root or as a service, XDG folders otherwise, --state names one."""
 
 import hashlib
 import os
@@ -31,7 +31,7 @@ class ManagerPaths(msgspec.Struct, frozen=True):
         if state is not None:
             folder = state.absolute()
             return cls(lib=folder, logs=folder / "logs", run=folder / "run", config=folder / "manager.toml")
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 or "STATE_DIRECTORY" in os.environ:  # systemd has made the settled places ours
             return cls(
                 lib=Path("/var/lib/hids"),
                 logs=Path("/var/log/hids"),

@@ -175,6 +175,7 @@ class Spooler(ThreadActor):
         share = RESUME_BELOW if self._desk.stopped == "spool full" else 1.0
         full = self._spool.packed_bytes >= self._desk.max_bytes * share
         if full and self._desk.stopped != "spool full":
+            self._spool.append((agent_line("reading stopped: spool full", self._clock.now_ms()),), {})
             self._desk.stopped = "spool full"
             log.error(
                 "reading stopped: the spool is full",
@@ -182,7 +183,6 @@ class Spooler(ThreadActor):
                 max_bytes=self._desk.max_bytes,
                 to_do="see why the manager does not answer, or raise max_bytes in [spool]",
             )
-            self._spool.append((agent_line("reading stopped: spool full", self._clock.now_ms()),), {})
             self._publish()
         return full
 

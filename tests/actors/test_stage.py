@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import pykka
 import pytest
 from waiting import settle, until
 
@@ -78,12 +77,6 @@ class Blocking(ThreadActor):
 
     def closing(self) -> None:
         self._notes.closed += 1
-
-
-@pytest.fixture(autouse=True)
-def no_actor_is_left():
-    yield
-    pykka.ActorRegistry.stop_all()  # noqa: TID251 - the tests' own upkeep
 
 
 def place(notes: _Notes, bound: int = 64) -> Mailbox:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import pykka
 import pytest
 from waiting import SetClock, settle, until
 
@@ -101,12 +100,6 @@ class Tree:
         self.node.mailbox.tell(Shutdown())
         await until(lambda: self.exits, "the supervisor has ended")
         return self.diary
-
-
-@pytest.fixture(autouse=True)
-def no_actor_is_left():
-    yield
-    pykka.ActorRegistry.stop_all()  # noqa: TID251 - the tests' own upkeep
 
 
 def run(test: Callable[[Tree], Any], intensity: Intensity = AT_ONCE) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hids.actors.stage import Mailbox, Shutdown
+from hids.actors.stage import Mailbox
 from hids.adapters.clock import SystemClock
 from hids.adapters.identity import Identity, key_pem, make_csr, new_key
 from hids.adapters.pki import Authority
@@ -254,10 +254,10 @@ class Yard:
         for mailbox in reversed(self._running):
             count = len(self.failures)
             mailbox.shut_down()
-            await until_async(lambda count=count: len(self.failures) > count, f"the end of {mailbox.name}")
+            await wait_on_loop(lambda count=count: len(self.failures) > count, f"the end of {mailbox.name}")
 
 
-async def until_async(condition: Callable[[], object], what: str = "it") -> None:
+async def wait_on_loop(condition: Callable[[], object], what: str = "it") -> None:
     """Wait on a loop for a condition."""
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
@@ -276,7 +276,7 @@ def in_yard(tmp_path: Path) -> Callable[..., None]:
             state.mkdir(exist_ok=True)
             yard = Yard(state, **options)
             try:
-                await scene(yard, until_async)
+                await scene(yard, wait_on_loop)
             finally:
                 await yard.stop()
             assert not any(yard.failures), yard.failures
@@ -284,3 +284,8 @@ def in_yard(tmp_path: Path) -> Callable[..., None]:
         asyncio.run(main())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def until_async() -> Callable[..., Any]:
+    return wait_on_loop

@@ -33,7 +33,10 @@ def journalctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
     def install(body: str) -> Path:
         log = tmp_path / "arguments"
         program = folder / "journalctl"
-        head = f"#!{sys.executable} -S\nimport sys, struct, time, threading\nopen({str(log)!r}, 'a').write(repr(sys.argv[1:]) + chr(10))\n"
+        head = (
+            f"#!{sys.executable} -S\nimport sys, struct, threading\n"
+            f"open({str(log)!r}, 'a').write(repr(sys.argv[1:]) + chr(10))\n"
+        )
         program.write_text(head + textwrap.dedent(ENTRY) + textwrap.dedent(body))
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         return log

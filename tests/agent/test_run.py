@@ -218,7 +218,7 @@ def test_a_second_agent_with_the_same_state_is_turned_away(host: Host, manager: 
     assert second.stderr.count("\n") == 1
 
 
-def test_what_is_wrong_at_the_start_is_one_line_and_a_status(host: Host, manager: Any, tmp_path: Path):
+def test_what_is_wrong_at_the_start_is_one_line_and_a_status(host: Host, tmp_path: Path):
     (tmp_path / "fresh").mkdir(mode=0o700)
     host.state = tmp_path / "fresh"
     not_joined = host.command("run", "--config", str(host.config))
@@ -239,7 +239,8 @@ def test_it_rests_below_sixty_megabytes_and_without_work(host: Host, manager: An
     host.append(0, 20_000)
     until(lambda: len(manager.texts) == 20_000)
     ticks = _ticks(process.pid)
-    until(lambda began=time.monotonic(): time.monotonic() - began > 1.0)
+    began = time.monotonic()
+    until(lambda: time.monotonic() - began > 1.0)
     assert _ticks(process.pid) - ticks <= 0.03 * os.sysconf("SC_CLK_TCK")
     status = Path(f"/proc/{process.pid}/status").read_text()
     resident_kib = int(status.partition("VmRSS:")[2].split()[0])

@@ -221,7 +221,7 @@ def test_kill_in_the_middle_of_appends_leaves_lines_and_position_in_step(tmp_pat
         process = subprocess.Popen(
             [sys.executable, "-c", program, str(path)],
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.getcwd()},
+            env={**os.environ, "PYTHONPATH": str(Path.cwd())},
         )
         assert process.stdout is not None
         for _ in range(20):

@@ -50,7 +50,7 @@ def test_what_comes_in_a_burst_is_stored_in_order_in_few_transactions(in_yard: S
 
 
 def test_answers_include_what_was_told_before(in_yard: Scene):
-    async def scene(yard: Any, until: Any) -> None:
+    async def scene(yard: Any, _: Any) -> None:
         yard.spool.tell(append("a", k=b"1"))
         yard.spool.tell(append("b", k=None, other=b"2"))
         assert await yard.spool.request(Recall("")) == {"other": b"2"}
@@ -160,7 +160,7 @@ def test_lines_lost_with_a_damaged_spool_are_said(in_yard: Scene, tmp_path: Path
 
 
 def test_stopping_stores_all_that_was_told(in_yard: Scene, tmp_path: Path):
-    async def scene(yard: Any, until: Any) -> None:
+    async def scene(yard: Any, _: Any) -> None:
         for number in range(300):
             yard.spool.tell(append(str(number)))
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hids.agent.config import SyscheckConfig
 from hids.agent.paths import Excluded
 from hids.agent.syscheck import Syscheck, outermost
+from hids.messages import FileFact
 
 Scene = Callable[..., None]
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
@@ -36,6 +38,10 @@ def told(yard: Any, folder: Path) -> list[tuple[str, str, bool]]:
     return [(os.path.relpath(fact.path, folder), fact.seen, fact.gone) for fact in yard.facts]
 
 
+def by_path(yard: Any, folder: Path) -> dict[str, FileFact]:
+    return {os.path.relpath(fact.path, folder): fact for fact in yard.facts}
+
+
 def test_the_first_scan_is_the_baseline(in_yard: Scene, watched: Path):
     (watched / "sub").mkdir()
     (watched / "sub" / "b").write_text("beta")
@@ -47,7 +53,7 @@ def test_the_first_scan_is_the_baseline(in_yard: Scene, watched: Path):
         state = syscheck(yard, watched)
         await until(lambda: state.idle)
         assert all(fact.seen == "baseline" and not fact.gone for fact in yard.facts)
-        facts = {os.path.relpath(fact.path, watched): fact for fact in yard.facts}
+        facts = by_path(yard, watched)
         assert set(facts) == {".", "a", "sub", "sub/b", "link", "pipe"}
         a = facts["a"]
         info = (watched / "a").stat()
@@ -179,7 +185,7 @@ def test_a_deleted_directory_takes_its_contents_along(in_yard: Scene, watched: P
         state = syscheck(yard, watched)
         await until(lambda: state.idle)
         before = len(yard.lines)
-        watched.rename(tmp_path / "elsewhere")
+        shutil.move(watched, tmp_path / "elsewhere")
         await until(lambda: len(yard.lines) == before + 2)
         assert told(yard, watched)[before:] == [(".", "live", True), ("a", "live", True)]
 
@@ -247,7 +253,7 @@ def test_a_file_over_the_limit_is_watched_but_not_hashed(in_yard: Scene, watched
     async def scene(yard: Any, until: Any) -> None:
         state = syscheck(yard, watched, max_file_bytes=100)
         await until(lambda: state.idle)
-        hashes = {os.path.basename(fact.path): fact.sha256 for fact in yard.facts}
+        hashes = {Path(fact.path).name: fact.sha256 for fact in yard.facts}
         assert hashes["big"] == ""
         assert hashes["a"]
 
@@ -261,7 +267,7 @@ def test_names_that_are_not_utf_8_do_not_collide(in_yard: Scene, watched: Path):
     async def baseline(yard: Any, until: Any) -> None:
         state = syscheck(yard, watched)
         await until(lambda: state.idle)
-        names = sorted(os.path.basename(fact.path) for fact in yard.facts)
+        names = sorted(Path(fact.path).name for fact in yard.facts)
         assert names == sorted(["watched", "a", "\\xff", "\\\\xff", "ü"])
 
     async def again(yard: Any, until: Any) -> None:

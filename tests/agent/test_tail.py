@@ -344,7 +344,7 @@ def test_a_full_spool_stops_reading_and_room_starts_it_again(in_yard: Scene, log
                 yard.desk.trimmed = batch.epoch, next_seq - 1
                 yard.spool.wake()
             if not batches:
-                await until(lambda: yard.desk.next > next_seq)
+                await until(lambda seq=next_seq: yard.desk.next > seq)
         assert collected == wanted
         assert yard.desk.stopped == ""
 
