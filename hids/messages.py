@@ -21,6 +21,12 @@ Kind = Literal["log", "agent", "syscheck"]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """What an agent counts, or says the time is: refused at the door when no store could hold it."""
 
+ShortText = Annotated[str, msgspec.Meta(max_length=256)]
+"""Words from outside that are stored and shown."""
+
+Digest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+"""SHA-256."""
+
 MAX_LINE_BYTES = 65_536
 """Longer lines are cut here. OS_MAXSTR is 65,536 in Wazuh and 6,144 in OSSEC; RFC 5424 6.1 asks for 2,048."""
 
@@ -97,21 +103,21 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """agent -> manager, first message of a session."""
 
     version: Number
-    machine_id: str
+    machine_id: ShortText
     epoch: Number
     """Numbers this spool. A new spool has a new, larger epoch."""
     oldest: Number
     """First sequence still in the spool."""
     next: Number
     """Sequence that the next line will get."""
-    chain: bytes
+    chain: Digest
     """Chain value of the line before `oldest` (32 bytes; zeros at the start of an epoch)."""
     clock_ms: Number
     previous_epoch: Number = 0
     """The epoch that this one replaces after a refusal; 0 for none."""
-    software: str = ""
-    os: str = ""
-    hostname: str = ""
+    software: ShortText = ""
+    os: ShortText = ""
+    hostname: ShortText = ""
 
 
 class Batch(msgspec.Struct, frozen=True, tag="batch"):
@@ -120,7 +126,7 @@ class Batch(msgspec.Struct, frozen=True, tag="batch"):
     epoch: Number
     first_seq: Number
     count: Number
-    chain: bytes
+    chain: Digest
     """Chain value after this batch: SHA-256(chain before, data)."""
     data: bytes
     """zstd of the packed lines (hids.core.wire.lines)."""
@@ -134,14 +140,14 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
     """Every source of the agent has been read up to this event time."""
     spooled: Number = 0
     """Lines in the spool that are not yet acknowledged."""
-    stopped: str = ""
+    stopped: ShortText = ""
     """Why reading stopped ("spool full"), or empty."""
 
 
 class Bye(msgspec.Struct, frozen=True, tag="bye"):
     """agent -> manager: closing on purpose."""
 
-    reason: str = "stopped"
+    reason: ShortText = "stopped"
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome"):

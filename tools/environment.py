@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -152,3 +153,22 @@ def _wait(process: "subprocess.Popen[str]", what: str, began: float) -> str:
         if live:
             print("\r\x1b[K", end="", flush=True)
     return ""
+
+
+def main() -> NoReturn:
+    """Run a Python program with its arguments in the project's .venv; makes that first where it is not there yet."""
+    environment = Environment(PROJECT / ".venv")
+    try:
+        environment.ensure(("--editable", ".[dev]"), fingerprint([PROJECT / "pyproject.toml"]))
+    except InstallError as error:
+        sys.exit(f"{sys.argv[1]}: {error}")
+    python = environment.command("python")
+    os.execve(python, [python, *sys.argv[1:]], environment.variables() | _data_folders())  # noqa: S606 - no shell
+
+
+def _data_folders() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("HIDS_")}
+
+
+if __name__ == "__main__":
+    main()

@@ -48,6 +48,9 @@ REFUSED_RETRY_S = 60
 OFFSET_ALERT_MS = 60_000
 """A clock further off than this is worth a line."""
 
+OFFSET_MAX_MS = 100 * 365 * 86_400_000
+"""A clock that stands at its epoch is still put right; a number that is no time is not."""
+
 HELLO_S = 15.0
 """From the handshake to the HELLO."""
 
@@ -230,7 +233,7 @@ class AgentSession(LoopActor):
         presence.since_ms = presence.seen_ms = now_ms
         presence.lines = 0
         presence.epoch = hello.epoch
-        presence.clock_offset_ms = now_ms - hello.clock_ms
+        presence.clock_offset_ms = _offset(now_ms, hello.clock_ms)
         if abs(presence.clock_offset_ms) > OFFSET_ALERT_MS:
             self._emit(Tell(agent, f"agent clock: {presence.clock_offset_ms / 1000:+.0f} s off the manager's"))
         if presence.told_silent:
@@ -317,7 +320,7 @@ class AgentSession(LoopActor):
             return
         now_ms = self._clock.now_ms()
         presence.seen_ms = now_ms
-        presence.clock_offset_ms = now_ms - beat.clock_ms
+        presence.clock_offset_ms = _offset(now_ms, beat.clock_ms)
         presence.read_through_ms = beat.read_through_ms
         presence.spooled = beat.spooled
         presence.stopped = beat.stopped
@@ -360,3 +363,8 @@ class AgentSession(LoopActor):
         if self._agent is not None:
             return self._agent.name
         return hashlib.sha256(self._wire.certificate).hexdigest()[:12]
+
+
+def _offset(ours_ms: int, theirs_ms: int) -> int:
+    """What to add to an agent's times to get ours, within reason."""
+    return max(-OFFSET_MAX_MS, min(ours_ms - theirs_ms, OFFSET_MAX_MS))

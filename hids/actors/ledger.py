@@ -33,6 +33,9 @@ GROUP_WAIT_S = 0.005
 GROUP_BYTES = 8 * 1024 * 1024
 """A group that has so many bytes of alerts and state closes at once."""
 
+BASELINE_BYTES = 4_096
+"""What a changed baseline counts in a group's size: 2,000 rows fill a group, for their writes take longer than their bytes."""
+
 WINDOW_LIFE_MS = 24 * 3600 * 1000
 """Stored windows are kept this long after their newest event (hids.core.correlate.native.LATE_MAX_MS)."""
 HOUSEKEEPING_S = 60.0
@@ -123,6 +126,7 @@ class Ledger(LoopActor):
         group.fired.update(applied.fired)
         group.baselines.update(applied.baselines)
         self._size += sum(map(len, applied.alerts)) + sum(len(data) for data, _ in applied.state.values())
+        self._size += len(applied.baselines) * BASELINE_BYTES
         if applied.progress is not None:
             group.progress[applied.source] = applied.progress
         if applied.digest:

@@ -55,6 +55,10 @@ class Shutdown(OneLife):
     """supervisor -> child: finish in order, then stop."""
 
 
+class Abort(OneLife):
+    """supervisor -> child: you did not finish in time; give back what you hold and stop now."""
+
+
 class Wake(Control):
     """Something that you watch has changed. At most one waits in a mailbox."""
 
@@ -151,9 +155,12 @@ class Mailbox:
         """
         with self._condition:
             self.life += 1
-            self._notify = notify
+            before, self._notify = self._notify, notify
             self._condition.notify_all()
-            return Lease(self, self.life, waits=notify is None)
+            lease = Lease(self, self.life, waits=notify is None)
+        if before is not None:
+            before()  # a life that still runs finds out that it is superseded
+        return lease
 
     def take(self, life: int, *, wait: bool) -> Envelope[Any]:
         """The next message for this life, control first.
@@ -277,7 +284,7 @@ class Stage(pykka.Actor):
         return {}
 
     def closing(self) -> None:
-        """Release what this life holds. Called once, when it ends in order and when it fails."""
+        """Release what this life holds. Called once, when it ends in order, fails or is superseded."""
 
     def on_shutdown(self) -> None:
         """Finish in order; the default is to stop at once. Whoever needs time calls `self.stop()` later."""
@@ -307,6 +314,8 @@ class Stage(pykka.Actor):
     def _handle_receive(self, message: Any) -> Any:
         if isinstance(message, Shutdown):
             return self.on_shutdown()
+        if isinstance(message, Abort):
+            return self.stop()
         return super()._handle_receive(message)
 
     def _handle_failure(
@@ -322,6 +331,12 @@ class Stage(pykka.Actor):
         else:
             super()._handle_failure(exception_type, exception_value, traceback)
 
+    def _superseded(self) -> None:
+        """Another life reads the mailbox now: end without a word, but leave nothing behind."""
+        pykka.ActorRegistry.unregister(self.actor_ref)  # noqa: TID251 - pykka's own upkeep
+        self.actor_stopped.set()
+        self.closing()
+
     def _actor_loop_teardown(self) -> None:
         """Leave every message where it is (pykka would empty the inbox)."""
 
@@ -332,6 +347,7 @@ class LoopActor(Stage):
     def __init__(self, mailbox: Mailbox) -> None:
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
+        self._begun = False
         super().__init__(mailbox, self._schedule)
 
     @staticmethod
@@ -349,6 +365,7 @@ class LoopActor(Stage):
 
     def _start_actor_loop(self) -> None:
         self._actor_loop_setup()
+        self._begun = True
         self._schedule()
 
     def _schedule(self) -> None:
@@ -362,13 +379,13 @@ class LoopActor(Stage):
 
     def _drain(self) -> None:
         self._scheduled = False
-        if self.actor_stopped.is_set():
+        if self.actor_stopped.is_set() or not self._begun:  # a life whose __init__ failed reads nothing
             return
         self.actor_inbox = _Burst(self._lease, BURST)
         try:
             self._actor_loop_running()
         except Superseded:
-            self.actor_stopped.set()
+            self._superseded()
         except Idle:
             if not self.mailbox.empty():
                 self._schedule()
@@ -413,7 +430,7 @@ class ThreadActor(Stage, pykka.ThreadingActor):
         try:
             super()._actor_loop()
         except Superseded:
-            self.actor_stopped.set()
+            self._superseded()
 
 
 def describe(error: BaseException | None) -> str:

@@ -6,6 +6,7 @@ State    the list of children; a new life of the supervisor starts all of them a
 Order    children start first to last and stop last to first: put the output end first.
 Limit    more than `restarts` failures of its children within `within_s`: it stops them and fails itself, which its
          own supervisor counts. The root's failure ends the process with a status that the service manager restarts.
+A bug    of its own ends it the same way, children first: no life of a child is left behind for the next to meet.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
-from hids.actors.stage import Control, Exited, Expected, LoopActor, Mailbox, OneLife, describe
+from hids.actors.stage import Abort, Control, Exited, Expected, LoopActor, Mailbox, OneLife, describe
 from hids.errors import ConfigError
 from hids.ports import Clock
 
@@ -56,9 +57,7 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
     significant: bool = False
     """Its siblings cannot go on without what it knew: its failure is the supervisor's own."""
     shutdown_s: float = 2.0
-    """How long an orderly stop may take."""
-    kill: Callable[[], None] | None = None
-    """Ends a child that did not stop in time (its process); without it the child is left behind."""
+    """How long an orderly stop may take; then the child has to give back what it holds at once."""
 
 
 class Intensity(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +68,10 @@ class Intensity(msgspec.Struct, frozen=True, kw_only=True):
     first_backoff_s: float = 0.0
     next_backoff_s: float = 0.1
     max_backoff_s: float = 5.0
+
+
+ABORT_S = 0.5
+"""After this a child that was told to stop at once is left behind: its thread hangs."""
 
 
 class GaveUp(Expected):
@@ -105,6 +108,7 @@ class _Child:
         self.running = False
         self.timer: asyncio.TimerHandle | None = None
         self.leaving = False
+        self.aborted = False
         self.failures: deque[float] = deque()
 
 
@@ -126,17 +130,25 @@ class Supervisor(LoopActor):
         self._children: dict[str, _Child] = {}
         self._failures: deque[float] = deque()
         self._stopping = False
-        self._failing: GaveUp | None = None
+        self._failing: Exception | None = None
         node.children = []
         try:
             for spec in specs:
                 self._add(spec)
         except BaseException:
-            self._abandon()
+            self.closing()
             raise
 
     def on_receive(self, message: Any) -> None:
         """React to a child's end, a request for a dynamic child, or one's own timers."""
+        try:
+            self._handle(message)
+        except Exception as error:
+            if self._stopping:
+                raise
+            self._end_with(error)
+
+    def _handle(self, message: Any) -> None:
         match message:
             case Exited():
                 self._exited(message)
@@ -155,6 +167,14 @@ class Supervisor(LoopActor):
         """Stop children last to first, then stop."""
         self._stopping = True
         self._stop_next()
+
+    def closing(self) -> None:
+        """Children that still run give back what they hold."""
+        for child in self._children.values():
+            self._cancel(child)
+            child.spec.node.mailbox.on_exit = None
+            if child.running:
+                self._abort(child)
 
     # -- starting
 
@@ -241,10 +261,13 @@ class Supervisor(LoopActor):
         return min(self._intensity.next_backoff_s * 2.0 ** (failures - 2), self._intensity.max_backoff_s)
 
     def _give_up(self, node: Node, failure: str) -> None:
-        self._failing = GaveUp(
-            f"{node.name} failed {len(self._failures)} times in {self._intensity.within_s:g} s, last: {failure}"
-        )
         log.error("supervisor gives up", supervisor=self.mailbox.name, child=node.name, reason=failure)
+        times, within_s = len(self._failures), self._intensity.within_s
+        self._end_with(GaveUp(f"{node.name} failed {times} times in {within_s:g} s, last: {failure}"))
+
+    def _end_with(self, error: Exception) -> None:
+        """Stop all children, then fail with `error`."""
+        self._failing = error
         self._stopping = True
         self._stop_next()
 
@@ -280,9 +303,13 @@ class Supervisor(LoopActor):
         child = self._children.get(name)
         if child is None or not child.running:
             return
-        log.warning("child did not stop in time", child=name, after_s=child.spec.shutdown_s)
-        if child.spec.kill is not None:
-            child.spec.kill()
+        if not child.aborted:
+            log.warning("child did not stop in time", child=name, after_s=child.spec.shutdown_s)
+            child.aborted = True
+            child.timer = self.later(ABORT_S, _Overdue(name))
+            self._abort(child)
+            return
+        log.error("child cannot be stopped, it is left behind", child=name)
         child.running = False
         self._forget(child)
         if self._stopping:
@@ -300,10 +327,7 @@ class Supervisor(LoopActor):
             child.timer.cancel()
             child.timer = None
 
-    def _abandon(self) -> None:
-        """A child could not be started at all: end those that were."""
-        for child in self._children.values():
-            self._cancel(child)
-            child.spec.node.mailbox.on_exit = None
-            if child.running:
-                child.spec.node.mailbox.shut_down()
+    @staticmethod
+    def _abort(child: _Child) -> None:
+        mailbox = child.spec.node.mailbox
+        mailbox.tell_life(mailbox.life, Abort())

@@ -1,4 +1,4 @@
-"""Where the manager keeps what: the settled places as root or as a service, XDG folders otherwise, --state names one."""
+"""Where the manager keeps what: settled places as root or as a service, XDG folders otherwise, or all in --state."""
 
 import hashlib
 import os

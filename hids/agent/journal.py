@@ -28,7 +28,6 @@ log = structlog.get_logger()
 
 LOCATION = "journald"
 CURSOR_KEY = "journal:cursor"
-LINGER_S = 0.03
 RETRY_S = 300.0
 READ_BYTES = 64 * 1024
 FIRST_PAUSE_S = 0.5

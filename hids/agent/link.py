@@ -39,6 +39,8 @@ IDENTITY_KEY = "link:identity"
 """Position that tells whose lines the spool holds."""
 FETCH_BYTES = 1024 * 1024
 """Batches in memory that wait for credit."""
+TRIM_S = 0.25
+"""Trimming is a transaction of its own: not for each acknowledgement."""
 READ_LAG_MS = 1_000
 """A line is noticed well within this after it was written; "read through" claims no more."""
 
@@ -113,6 +115,7 @@ class Link(TaskActor):
         self._timing = timing or Timing()
         self._stir = asyncio.Event()
         self._stopping = False
+        self._trim_timer: asyncio.TimerHandle | None = None
         self._pause_s = self._timing.first_pause_s
         self._said = ""
 
@@ -131,6 +134,13 @@ class Link(TaskActor):
         self.loop.call_later(self._timing.farewell_s, super().on_shutdown)
         if not self._state.connected:
             super().on_shutdown()
+
+    def closing(self) -> None:
+        """End the session; the spooler shall trim now, as it may stop next."""
+        super().closing()
+        if self._trim_timer is not None:
+            self._trim_timer.cancel()
+            self._trim()
 
     async def run(self) -> None:
         """Hold one session after the other."""
@@ -200,6 +210,11 @@ class Link(TaskActor):
         """The manager has all through `seq`."""
         self._state.acked = seq
         self._desk.trimmed = (epoch, seq)
+        if self._trim_timer is None:
+            self._trim_timer = self.loop.call_later(TRIM_S, self._trim)
+
+    def _trim(self) -> None:
+        self._trim_timer = None
         self._spool.wake()
 
     async def ask_numbers(self) -> Numbers:

@@ -3,7 +3,7 @@
     kernel --inotify--> tail --Append--> spool
 
 State    none that a restart loses: each file's position is stored with the lines before it.
-Idle     no polling: directories and files are watched. Notifications wait LINGER_S, so that a burst is read once.
+Idle     no polling: directories and files are watched. Under load it reads each PACE_S, not at each notification.
 Rotated  a file that lost its name is read on until it is deleted or silent for DEPARTED_S; the new one starts at 0.
 Emptied  a file that is shorter than the position, or whose first bytes changed, starts over (copytruncate).
 Bad file one that cannot be read is said once, as a warning and as a line of the agent, and tried again.
@@ -29,8 +29,8 @@ from hids.ports import Clock
 
 log = structlog.get_logger()
 
-LINGER_S = 0.03
-"""A busy file wakes us at most 33 times a second; a line waits this long at most."""
+PACE_S = 0.1
+"""A busy file wakes us at most ten times a second; a line after a quiet moment is read at once."""
 DEPARTED_S = 60.0
 """Daemons write to the old file until they are told to open the new one."""
 RETRY_S = 60.0
@@ -70,6 +70,7 @@ class FileTail(Collector):
         self._news: dict[str, bytes | None] = {}
         self._look_around = False
         self._stir = asyncio.Event()
+        self._stirred_s = 0.0
         self._stir_timer: asyncio.TimerHandle | None = None
         self._retry_timer: asyncio.TimerHandle | None = None
         self._watcher: Watcher | None = None
@@ -132,11 +133,16 @@ class FileTail(Collector):
                 self._mark_ready(file_id, now)
                 self._look_around |= event.mask != MODIFIED  # more bytes change no name
         if self._stir_timer is None:
-            self._stir_timer = self.loop.call_later(LINGER_S, self._stir_now)
+            self._stir_timer = self.loop.call_later(max(0.0, self._stirred_s + PACE_S - now), self._stir_now)
+            if self._watcher is not None:
+                self._watcher.pause()
 
     def _stir_now(self) -> None:
         """Open what has appeared, even while reading has to wait: it may be rotated away before there is room."""
         self._stir_timer = None
+        self._stirred_s = self._clock.monotonic_s()
+        if self._watcher is not None:
+            self._watcher.resume()
         if self._look_around:
             self._look(new_since_start=True)
         self._stir.set()

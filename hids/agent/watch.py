@@ -67,7 +67,7 @@ class Watcher:
             ) from error
         self._loop = loop
         self._callback = callback
-        loop.add_reader(self._inotify.fileno(), self._read)
+        self.resume()
 
     def add(self, path: str, mask: int) -> int | None:
         """Watch a path; returns the watch's number, or None when the path is not there or may not be watched.
@@ -88,6 +88,14 @@ class Watcher:
         """Stop a watch; fine when the kernel has removed it already."""
         with contextlib.suppress(OSError):  # its file is gone, and the watch with it
             self._inotify.rm_watch(wd)  # pyright: ignore[reportUnknownMemberType]
+
+    def pause(self) -> None:
+        """Hear nothing for a while; the kernel keeps notifications, and one of several that are alike."""
+        self._loop.remove_reader(self._inotify.fileno())
+
+    def resume(self) -> None:
+        """Hear what was said meanwhile, and go on."""
+        self._loop.add_reader(self._inotify.fileno(), self._read)
 
     def close(self) -> None:
         """Stop all."""

@@ -16,7 +16,6 @@ from hids.actors.stage import (
     LoopActor,
     Mailbox,
     MailboxFull,
-    Shutdown,
     Superseded,
     ThreadActor,
     Wake,
@@ -228,7 +227,7 @@ def test_a_shutdown_ends_a_life_in_order_and_leaves_the_messages():
         mailbox = place(notes)
         Recorder.start(mailbox, notes)
         await settle()
-        mailbox.tell(Shutdown())
+        mailbox.shut_down()
         mailbox.tell("for the next life")
         await until(lambda: notes.exits, "it stops")
         assert (notes.exits[0].failure, notes.closed, mailbox.depth) == (None, 1, 1)
@@ -345,7 +344,7 @@ def test_a_thread_answers_a_request_from_a_loop():
         with pytest.raises(Dud):
             await mailbox.request("dud")
         assert await mailbox.request(6) == 6
-        mailbox.tell(Shutdown())
+        mailbox.shut_down()
         await until(lambda: notes.exits, "it stops")
         assert (notes.exits[0].failure, notes.closed) == (None, 1)
 

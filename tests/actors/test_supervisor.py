@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from waiting import SetClock, settle, until
 
-from hids.actors.stage import Control, Exited, LoopActor, Mailbox, Shutdown
+from hids.actors.stage import Control, Exited, LoopActor, Mailbox
 from hids.actors.supervisor import ChildSpec, Intensity, Node, Restart, StartChild, StopChild, Supervisor
 from hids.errors import ConfigError
 
@@ -97,7 +97,7 @@ class Tree:
     async def end(self) -> list[str]:
         """Stop all; what the diary says of it."""
         self.diary.clear()
-        self.node.mailbox.tell(Shutdown())
+        self.node.mailbox.shut_down()
         await until(lambda: self.exits, "the supervisor has ended")
         return self.diary
 
@@ -322,7 +322,7 @@ def test_ten_thousand_temporary_failures_do_not_end_it():
 def test_nobody_is_started_while_it_stops():
     async def test(tree: Tree) -> None:
         tree.start(tree.spec("a", stubborn=True, shutdown_s=0.05))
-        tree.node.mailbox.tell(Shutdown())
+        tree.node.mailbox.shut_down()
         tree.node.mailbox.tell(StartChild(tree.spec("late", "temporary")))
         await until(lambda: tree.exits, "it has ended")
         assert starts(tree.diary) == ["a"]
