@@ -32,6 +32,8 @@ class Emit(Protocol[M_contra]):
 class Group(msgspec.Struct):
     """All that one commit writes."""
 
+    at_ms: int = 0
+    """When it is committed."""
     alerts: list[bytes] = []
     """Final lines, numbered densely from the outbox's next number."""
     state: dict[tuple[str, bytes], tuple[bytes, int]] = {}
@@ -65,6 +67,6 @@ class LedgerStore(Protocol):
         """Forget windows whose newest event is older; returns how many went."""
         ...
 
-    def trim_outbox(self, limit_bytes: int) -> tuple[int, int] | None:
-        """Drop the oldest alerts over the budget; returns (first, last) number dropped."""
+    def trim_outbox(self, limit_bytes: int, before_ms: int) -> tuple[int, int] | None:
+        """Drop the oldest alerts over the budget or from before a time; returns (first, last) number dropped."""
         ...

@@ -52,10 +52,10 @@ class WorkerUp(Control):
 class WorkerLost(Control):
     """worker link -> dispatcher: the worker is gone."""
 
-    def __init__(self, worker: int, in_work: tuple[int, int] | None) -> None:
+    def __init__(self, worker: int, in_work: tuple[Job, int] | None) -> None:
         self.worker = worker
         self.in_work = in_work
-        """(which of its jobs, counted from the oldest, offset of the line); None when that is not known."""
+        """(the job, offset of the line); None when that is not known."""
 
 
 class Tell(NamedTuple):
@@ -107,7 +107,8 @@ class Dispatcher(LoopActor):
         self._running: dict[int, list[_Task]] = {}
         self._holes: list[Hole] = []
         self._notices: deque[Notice] = deque()
-        self._noticed = 0
+        self._noticed = mailbox.life << 32
+        """Number of the last notice. Each life counts from a higher one, so that the lane takes none for repeated."""
         self._poison = 0
 
     def on_receive(self, message: Job | Hole | Tell | Outcome | LaneReady | Committed | WorkerUp | WorkerLost) -> None:
@@ -179,9 +180,9 @@ class Dispatcher(LoopActor):
         """Send the worker's jobs to others, the one in work with more care."""
         self._workers.pop(lost.worker, None)
         tasks = self._running.pop(lost.worker, [])
-        if lost.in_work is not None and lost.in_work[0] < len(tasks):
-            self._suspect(tasks[lost.in_work[0]], lost.in_work[1])
         for task in reversed(tasks):
+            if lost.in_work is not None and lost.in_work[0] is task.job:
+                self._suspect(task, lost.in_work[1])
             task.state = _State.WAITING
             self._ready.appendleft(task)
 

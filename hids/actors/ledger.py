@@ -38,6 +38,8 @@ BASELINE_BYTES = 4_096
 
 WINDOW_LIFE_MS = 24 * 3600 * 1000
 """Stored windows are kept this long after their newest event (hids.core.correlate.native.LATE_MAX_MS)."""
+OUTBOX_LIFE_MS = 7 * 24 * 3600 * 1000
+"""An output that is further behind has a hole, which is counted and alerted."""
 HOUSEKEEPING_S = 60.0
 
 
@@ -155,6 +157,7 @@ class Ledger(LoopActor):
         group.derived = self._derive()
         if self._notices:
             group.notices = (self._boot, self._notices)
+        group.at_ms = self._clock.now_ms()
         self._store.commit(group, self._next_alert)
         self._next_alert += len(group.alerts)
         self._groups += 1
@@ -187,7 +190,7 @@ class Ledger(LoopActor):
     def _keep_house(self) -> None:
         now_ms = self._clock.now_ms()
         self._store.expire(now_ms - WINDOW_LIFE_MS)
-        gone = self._store.trim_outbox(self._outbox_bytes)
+        gone = self._store.trim_outbox(self._outbox_bytes, now_ms - OUTBOX_LIFE_MS)
         if gone is not None:
             text = f"alerts dropped: {gone[0]} to {gone[1]}: an output is too far behind"
             line = LogLine("hids-manager", text.encode(), now_ms, now_ms, "agent")

@@ -10,6 +10,7 @@ A death  of the worker is this actor's failure; the dispatcher is told first, wi
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -41,14 +42,15 @@ class Page(Protocol):
 
 
 class _Worker:
-    """A living worker: its channel, its page, how many jobs it has."""
+    """A living worker: its channel, its page, the jobs it has."""
 
-    def __init__(self, channel: Channel, page: Page) -> None:
+    def __init__(self, channel: Channel, page: Page, deadline: Deadline) -> None:
         self.channel = channel
         self.page = page
+        self.deadline = deadline
         self.pid: int | None = None
-        self.jobs = 0
-        """Given and not answered."""
+        self.jobs: deque[Job] = deque()
+        """Given and not answered, in the order in which it works on them."""
         self.answered = 0
         self.marks = 0
 
@@ -79,7 +81,8 @@ class WorkerLink(LoopActor):
         self._new_page = new_page
         self._kill = kill
         self._in_words = in_words
-        self._deadline = Deadline(clock, stuck_s)
+        self._clock = clock
+        self._stuck_s = stuck_s
         self._retiring: list[_Worker] = []
         self._status: int | None = None
         self._lost = False
@@ -92,7 +95,7 @@ class WorkerLink(LoopActor):
         match message:
             case Forked():
                 self._worker.pid = message.pid
-                self._deadline.renew()
+                self._worker.deadline.renew()
             case WorkerEnded():
                 if message.pid == self._worker.pid:
                     self._status = message.status
@@ -124,7 +127,7 @@ class WorkerLink(LoopActor):
 
     def facts(self) -> dict[str, int]:
         """The process id and the jobs out."""
-        return {"pid": self._worker.pid or 0, "jobs": self._worker.jobs}
+        return {"pid": self._worker.pid or 0, "jobs": len(self._worker.jobs)}
 
     def _hire(self) -> _Worker:
         ours, theirs = socket.socketpair()
@@ -133,15 +136,15 @@ class WorkerLink(LoopActor):
         def got(message: Any) -> None:
             self._got(worker, message)
 
-        worker = _Worker(self._connect(ours, got, lambda: self._closed(worker)), page)
+        worker = _Worker(self._connect(ours, got, lambda: self._closed(worker)), page, Deadline(self._clock, self._stuck_s))
         self._nursery.tell(ForkRequest(self._number, theirs, page, self.mailbox, self.life))
         self._dispatcher.tell(WorkerUp(self._number, self._send))
         return worker
 
     def _send(self, job: Job) -> None:
-        if self._worker.jobs == 0:
-            self._deadline.renew()
-        self._worker.jobs += 1
+        if not self._worker.jobs:
+            self._worker.deadline.renew()
+        self._worker.jobs.append(job)
         self._worker.channel.send(job)
 
     def _got(self, worker: _Worker, message: Outcome | Pulse) -> None:
@@ -149,8 +152,8 @@ class WorkerLink(LoopActor):
             self.mailbox.inside = message.nodes
             return
         self.mailbox.handled += 1
-        self._deadline.renew()
-        worker.jobs -= 1
+        worker.deadline.renew()
+        worker.jobs.popleft()
         worker.answered += 1
         self._dispatcher.tell(message)
         self._let_idle_go()
@@ -165,7 +168,7 @@ class WorkerLink(LoopActor):
     def _let_idle_go(self) -> None:
         """Close the channels of replaced workers that have answered everything: they see EOF and exit."""
         for worker in self._retiring:
-            if worker.jobs == 0:
+            if not worker.jobs:
                 worker.channel.close()
 
     def _gone(self) -> None:
@@ -179,20 +182,21 @@ class WorkerLink(LoopActor):
         reason = self._in_words(self._status) if self._status is not None else "its process is gone"
         raise ProcessDied(reason)
 
-    def _in_work(self) -> tuple[int, int] | None:
+    def _in_work(self) -> tuple[Job, int] | None:
         """Which of the jobs that are out was in work, and at which line."""
         worker = self._worker
-        if worker.jobs == 0 or self._retiring:
+        if not worker.jobs or self._retiring:
             return None
         marks, job, line = worker.page.read()
         index = job - worker.answered - 1
-        return (index, line) if marks and 0 <= index < worker.jobs else None
+        return (worker.jobs[index], line) if marks and 0 <= index < len(worker.jobs) else None
 
     def _check(self) -> None:
-        marks, _, _ = self._worker.page.read()
-        if marks != self._worker.marks or self._worker.jobs == 0:
-            self._worker.marks = marks
-            self._deadline.renew()
-        if self._deadline.missed() and self._worker.pid is not None:
-            self._kill(self._worker.pid)
+        for worker in (self._worker, *self._retiring):
+            marks, _, _ = worker.page.read()
+            if marks != worker.marks or not worker.jobs:
+                worker.marks = marks
+                worker.deadline.renew()
+            if worker.deadline.missed() and worker.pid is not None:
+                self._kill(worker.pid)
         self._timer = self.later(CHECK_S, Check())

@@ -79,7 +79,7 @@ class Ledger:
         tables = Database(self._db)
         with tables.atomic():
             tables.table("progress").create({"source": str, "epoch": int, "seq": int, "chain": bytes}, pk="source")
-            tables.table("outbox").create({"first": int, "count": int, "data": bytes}, pk="first")
+            tables.table("outbox").create({"first": int, "count": int, "data": bytes, "at_ms": int}, pk="first")
             tables.table("state").create(
                 {"rule": str, "key": bytes, "data": bytes, "newest_ms": int}, pk=("rule", "key")
             ).create_index(["newest_ms"])
@@ -200,7 +200,7 @@ class Ledger:
     def _write_alerts(self, db: sqlite3.Connection, group: Group, first_alert: int) -> None:
         if group.alerts:
             data = self._compressor.compress(b"".join(group.alerts))
-            db.execute("INSERT INTO outbox VALUES (?,?,?)", (first_alert, len(group.alerts), data))
+            db.execute("INSERT INTO outbox VALUES (?,?,?,?)", (first_alert, len(group.alerts), data, group.at_ms))
         if group.cursors:
             low = min(group.cursors.values())
             db.execute("INSERT OR REPLACE INTO meta VALUES ('next_alert', '', ?)", (first_alert + len(group.alerts),))
@@ -264,21 +264,23 @@ class Ledger:
         self._stored.difference_update(_short(*row) for row in rows)
         return len(rows)
 
-    def trim_outbox(self, limit_bytes: int) -> tuple[int, int] | None:
-        """Drop the oldest outbox rows when it is over its budget.
+    def trim_outbox(self, limit_bytes: int, before_ms: int) -> tuple[int, int] | None:
+        """Drop the oldest outbox rows when they are over the budget, and those from before `before_ms`.
 
         Returns:
             (first, last) alert number that no output may have written, or None.
         """
-        (total,) = self._db.execute("SELECT sum(length(data)) FROM outbox").fetchone()
-        if (total or 0) <= limit_bytes:
+        total, oldest_ms = self._db.execute(
+            "SELECT coalesce(sum(length(data)), 0), coalesce(min(at_ms), ?) FROM outbox", (before_ms,)
+        ).fetchone()
+        if total <= limit_bytes and oldest_ms >= before_ms:
             return None
         first = last = 0
         with self._transaction() as db:
-            for number, count, size in db.execute(
-                "SELECT first, count, length(data) FROM outbox ORDER BY first"
+            for number, count, size, at_ms in db.execute(
+                "SELECT first, count, length(data), at_ms FROM outbox ORDER BY first"
             ).fetchall():
-                if total <= limit_bytes:
+                if total <= limit_bytes and at_ms >= before_ms:
                     break
                 db.execute("DELETE FROM outbox WHERE first=?", (number,))
                 first, last, total = first or number, number + count - 1, total - size
