@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hids.agent import journal as journal_module
@@ -180,6 +180,7 @@ fields = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(entry=fields)
 def test_any_entry_is_one_line_or_none(entry: dict[bytes, bytes]):
     line = to_line(entry, NOW_MS, dt.UTC)

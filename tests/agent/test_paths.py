@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hids.agent.paths import Excluded, shown
@@ -11,6 +11,7 @@ from hids.agent.paths import Excluded, shown
 names = st.binary(max_size=20).map(os.fsdecode)
 
 
+@settings(deadline=None)
 @given(one=names, two=names)
 def test_shown_paths_are_utf_8_and_differ_where_the_paths_differ(one: str, two: str):
     shown(one).encode("utf-8")

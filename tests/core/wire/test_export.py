@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hids.core.wire.export import WANTED, ExportReader
@@ -26,6 +26,7 @@ names = st.sampled_from(sorted(WANTED))
 entries = st.lists(st.dictionaries(names, st.binary(max_size=40), min_size=1), max_size=6)
 
 
+@settings(deadline=None)
 @given(entries=entries, as_binary=st.booleans(), cuts=st.lists(st.integers(1, 50), min_size=1))
 def test_entries_come_back_however_the_bytes_arrive(
     entries: list[dict[bytes, bytes]], *, as_binary: bool, cuts: list[int]
@@ -40,6 +41,7 @@ def test_entries_come_back_however_the_bytes_arrive(
     assert found == entries
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), max_size=10))
 def test_garbage_is_refused_or_ignored_but_never_breaks_it(parts: list[bytes]):
     reader = ExportReader(limit=1000)
