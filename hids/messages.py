@@ -27,6 +27,12 @@ ShortText = Annotated[str, msgspec.Meta(max_length=256)]
 Digest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 """SHA-256."""
 
+Dialect = Literal["ossec", "wazuh", "hids"]
+"""`ossec`: OSSEC 4's files, exactly. `wazuh`: Wazuh 4's, exactly. `hids`: ours; strict, PCRE2 only."""
+
+Correlation = Literal["native", "compat"]
+"""How composite rules count: by keyed windows of event time, or with the rings, marks and scope of the original."""
+
 MAX_LINE_BYTES = 65_536
 """Longer lines are cut here. OS_MAXSTR is 65,536 in Wazuh and 6,144 in OSSEC; RFC 5424 6.1 asks for 2,048."""
 
@@ -279,6 +285,8 @@ class EventOut(msgspec.Struct, frozen=True, array_like=True):
     """The alert's JSON after the rule, without the outer braces."""
     text: bytes
     """The log line, cut at 1,256 bytes, for the `previous_output` of composites."""
+    descriptions: tuple[tuple[int, bytes], ...] = ()
+    """(rule, JSON string) for each rule of the residual whose description names fields of the event."""
 
 
 class Dropped(msgspec.Struct, frozen=True, array_like=True):
@@ -319,22 +327,40 @@ class Outcome(msgspec.Struct, frozen=True, tag="outcome"):
 
 
 ResidualNode = tuple[int, int, int, int]
-"""(0, rule, parent, 0): the result is this rule, reached below `parent`; rule -1: no rule.
-(1, rule, yes, no): ask whether composite `rule` fires and go on at node `yes` or `no`.
+"""(op, rule, yes, no). Ask whether `rule` holds and go on at node `yes` or `no`:
+
+    0 FINAL   no question: the result is this rule, reached below rule `yes`; rule -1: no rule
+    1 WINDOW  did enough events come before?
+    2 FTS     is the event's first-time-seen key new?
+    3 DIFF    is the log another than the last one of this rule and host?
+
 Rules are indexes into the rule table, nodes into the residual; node 0 is where to start."""
+
+FINAL, WINDOW, FTS, DIFF = range(4)
 
 Residual = tuple[ResidualNode, ...]
 
 
 class WindowSpec(msgspec.Struct, frozen=True, array_like=True):
-    """How a composite rule counts."""
+    """How a composite rule counts. Numbers of fields are slots."""
 
     needed: int
     """Past events that must lie within the timeframe of the one that fires."""
     timeframe_ms: int
     key: tuple[int, ...]
-    """Slots that must be present and equal (`same_*`)."""
+    """Must be there in both events and equal (`same_*`)."""
     per_agent: bool = False
+    different: tuple[int, ...] = ()
+    """A past event does not count when one of these is there in both and equal; what is missing differs."""
+    different_present: tuple[int, ...] = ()
+    """OSSEC's `different_*`: must be there in both events, too."""
+    dynamic: int = -1
+    """Slot that tells whether an event has dynamic fields; -1: it does not matter. With Wazuh's `different_field` a past
+    event does not count either when neither event has any."""
+    regex: int = -1
+    """Slot that tells whether a past event's log matches `<if_matched_regex>`; -1: the rule has none."""
+    frequency: int = 0
+    """As written; 0 where it is not."""
 
 
 class RuleRow(msgspec.Struct, frozen=True, array_like=True):
@@ -354,6 +380,20 @@ class RuleRow(msgspec.Struct, frozen=True, array_like=True):
     ignore_ms: int = 0
     log: int = 0
     """1: always written (log_alert), -1: never (no_log), 0: when its level reaches the configured one."""
+    middle: bytes = b""
+    """Not empty: the description differs from event to event (`EventOut.descriptions`). It stands between `head` and
+    this, which goes on up to `"firedtimes":`."""
+    counted: bool = True
+    """False (no_counter): alerts do not tell `firedtimes`."""
+    ignore_fields: tuple[int, ...] = ()
+    """Slots whose values `<ignore>` writes down, in the order in which they stand in the line."""
+    check_ignored: tuple[int, ...] = ()
+    """Slots whose values `<check_if_ignored>` looks for."""
+    sid_list: tuple[int, ...] = ()
+    """Composites that count this very rule (`if_matched_sid`), in load order. An event of a rule that has such enters
+    their common list and no list of a group (correlation "compat")."""
+    group_marks: tuple[tuple[int, int], ...] = ()
+    """(composite that counts a group, times): the lists that an event enters, each so often (correlation "compat")."""
 
 
 class RuleTable(msgspec.Struct, frozen=True):
@@ -362,7 +402,14 @@ class RuleTable(msgspec.Struct, frozen=True):
     hash: str
     name: str
     slots: tuple[str, ...]
+    """What `EventOut.slots` holds: names of fields, and these:
+
+    hostname, location, decoder (its name), type (its type), log (the text behind the header), dynamic ("1" when there are
+    dynamic fields), fts (the first-time-seen key), fts_ids ("1" when that decoder has type ids), regex:N ("1" when the
+    log matches the N-th past-log pattern). None where the event has no such thing."""
     rules: tuple[RuleRow, ...]
+    dialect: Dialect = "hids"
+    correlation: Correlation = "native"
 
 
 # ---- lane -> main, outputs ---------------------------------------------------------------------------------------

@@ -47,8 +47,8 @@ class Group(msgspec.Struct):
     dead: list[tuple[SourceId, int, int, Dropped]] = []
     """(source, epoch, sequence, what was dropped)."""
     progress: dict[str, Progress] = {}
-    digests: list[tuple[str, bytes]] = []
-    """(source, digest) of each batch applied."""
+    digests: list[tuple[str, int, bytes]] = []
+    """(source, epoch, digest) of each batch applied."""
     counts: dict[tuple[str, str], int] = {}
     """(source, what) -> how many more."""
     notices: tuple[str, int] | None = None

@@ -13,21 +13,17 @@ import argparse
 import json
 import lzma
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
 from stand import Stand, wait_for
 
 MARK = "bench-mark"
-PROBE_EVERY_S = 0.5
+PROBE_S = 30.0
+"""A probe line whose alert takes longer is lost."""
 
 
 def made_lines() -> Iterator[str]:
@@ -40,7 +36,8 @@ def made_lines() -> Iterator[str]:
             yield f"{moment} web1 CRON[{number}]: (root) CMD (job number {number})"
         else:
             address = f"198.51.{number // 256 % 256}.{number % 256}"
-            yield f"{moment} web1 sshd[{number}]: Failed password for invalid user u{number} from {address} port 4022 ssh2"
+            what = f"Failed password for invalid user u{number} from {address} port 4022 ssh2"
+            yield f"{moment} web1 sshd[{number}]: {what}"
 
 
 def file_lines(path: Path) -> Iterator[str]:
@@ -63,6 +60,7 @@ class Tree:
         self._named = {nodes[name]["facts"]["pid"]: name for name in names}
 
     def processes(self) -> dict[str, list[psutil.Process]]:
+        """The living processes by role."""
         found: dict[str, list[psutil.Process]] = {}
         for role, pid in self._roots.items():
             root = psutil.Process(pid)
@@ -72,12 +70,14 @@ class Tree:
         return found
 
     def cpu(self) -> dict[str, float]:
+        """CPU seconds of each role since its start."""
         return {
             role: sum(process.cpu_times().user + process.cpu_times().system for process in processes)
             for role, processes in self.processes().items()
         }
 
     def rss(self) -> dict[str, float]:
+        """Resident MiB of each role."""
         return {
             role: sum(process.memory_info().rss for process in processes) / 1048576
             for role, processes in self.processes().items()
@@ -85,6 +85,7 @@ class Tree:
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=int, default=10_000, help="lines a second; 0: as fast as it goes")
     parser.add_argument("--seconds", type=float, default=60.0)
@@ -104,6 +105,7 @@ def main() -> None:
 
 
 def measure(stand: Stand, lines: Iterator[str], options: argparse.Namespace) -> dict[str, object]:
+    """Write at the rate, wait until all is committed, print, and return the figures."""
     log = stand.folder / "load.log"
     log.touch()
     stand.start_manager()
@@ -118,7 +120,7 @@ def measure(stand: Stand, lines: Iterator[str], options: argparse.Namespace) -> 
     with log.open("a") as file:
         while True:
             elapsed = time.monotonic() - started
-            if options.lines and written >= options.lines or not options.lines and elapsed >= options.seconds:
+            if (options.lines and written >= options.lines) or (not options.lines and elapsed >= options.seconds):
                 break
             due = int(options.rate * elapsed) - written if options.rate else 20_000
             if options.lines:
@@ -180,7 +182,7 @@ def probe(stand: Stand, log: Path, count: int = 100) -> list[float]:
             text = b""
             while mark.encode() not in text:
                 text += told.read()
-                if time.monotonic() - began > 30:
+                if time.monotonic() - began > PROBE_S:
                     raise SystemExit("a probe line made no alert within 30 s")
                 time.sleep(0.001)
             latencies.append(time.monotonic() - began)
@@ -188,6 +190,7 @@ def probe(stand: Stand, log: Path, count: int = 100) -> list[float]:
 
 
 def quiet(path: Path) -> bool:
+    """Whether nothing has been written for a while."""
     size = path.stat().st_size if path.exists() else 0
     time.sleep(1.5)
     return path.exists() and path.stat().st_size == size

@@ -67,7 +67,7 @@ class CorrelationWindow(LoopActor):
         recalled: Recalled,
         load_window: Callable[[WindowKey], bytes | None],
         table_of: Callable[[str], RuleTable],
-        knows: Callable[[str, bytes], bool],
+        knows: Callable[[str, bytes, int], bool],
         clock: Clock,
         emit: Emit[Applied],
         *,
@@ -83,7 +83,8 @@ class CorrelationWindow(LoopActor):
         self._correlator = Correlator(self._windows)
         self._table_of = table_of
         self._knows = knows
-        self._applied: dict[tuple[str, bytes], None] = {}
+        self._applied: dict[tuple[str, bytes], int] = {}
+        """(source, digest) -> epoch."""
         self._clock = clock
         self._emit = emit
         self._log_level = log_level
@@ -186,13 +187,17 @@ class CorrelationWindow(LoopActor):
         )
 
     def _is_known(self, outcome: Outcome) -> bool:
-        """A batch of an epoch that was given up comes again under a new number: it is counted, not evaluated."""
-        mark = (outcome.source, outcome.digest)
-        known = outcome.epoch > 1 and (mark in self._applied or self._knows(*mark))
-        self._applied[mark] = None
+        """A batch of an epoch that was given up comes again under a new number: it is counted, not evaluated.
+
+        Equal bytes in the same epoch are other lines: a program that says the same many times in one millisecond.
+        """
+        mark, epoch = (outcome.source, outcome.digest), outcome.epoch
+        if self._applied.get(mark, epoch) < epoch or self._knows(*mark, epoch):
+            return True
+        self._applied[mark] = epoch
         if len(self._applied) > APPLIED_KEPT:
             del self._applied[next(iter(self._applied))]
-        return known
+        return False
 
     def _is_told(self, row: RuleRow) -> bool:
         return row.level > 0 and row.log >= 0 and (row.log > 0 or row.level >= self._log_level)

@@ -131,8 +131,8 @@ class Ledger(LoopActor):
         self._size += len(applied.baselines) * BASELINE_BYTES
         if applied.progress is not None:
             group.progress[applied.source] = applied.progress
-        if applied.digest:
-            group.digests.append((applied.source, applied.digest))
+            if applied.digest:
+                group.digests.append((applied.source, applied.progress.epoch, applied.digest))
         if applied.hole is not None:
             group.holes.append(applied.hole)
         group.dead.extend((applied.source, epoch, seq, dropped) for epoch, seq, dropped in applied.dead)

@@ -106,7 +106,7 @@ class Ledger:
                 pk=("source", "epoch", "seq"),
             )
             tables.table("digest").create(
-                {"source": str, "digest": bytes, "n": int}, pk=("source", "digest")
+                {"source": str, "digest": bytes, "epoch": int, "n": int}, pk=("source", "digest")
             ).create_index(["source", "n"])
             tables.table("counts").create({"source": str, "what": str, "n": int}, pk=("source", "what"))
             tables.table("meta").create({"name": str, "text": str, "number": int}, pk="name")
@@ -167,9 +167,14 @@ class Ledger:
         row = self._db.execute("SELECT number FROM meta WHERE name='notices' AND text=?", (boot,)).fetchone()
         return row[0] if row else 0
 
-    def knows(self, source: str, digest: bytes) -> bool:
-        """Whether a batch with these bytes is among the last that were applied for the source."""
-        row = self._db.execute("SELECT 1 FROM digest WHERE source=? AND digest=?", (source, digest)).fetchone()
+    def knows(self, source: str, digest: bytes, epoch: int) -> bool:
+        """Whether a batch with these bytes is among the last that were applied for the source in an earlier epoch.
+
+        Within one epoch equal bytes are other lines: a program that says the same many times in one millisecond.
+        """
+        row = self._db.execute(
+            "SELECT 1 FROM digest WHERE source=? AND digest=? AND epoch < ?", (source, digest, epoch)
+        ).fetchone()
         return row is not None
 
     def counts(self) -> dict[tuple[str, str], int]:
@@ -249,11 +254,11 @@ class Ledger:
         if group.notices is not None:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('notices', ?, ?)", group.notices)
 
-    def _write_digests(self, db: sqlite3.Connection, digests: Iterable[tuple[str, bytes]]) -> None:
-        for source, digest in digests:
+    def _write_digests(self, db: sqlite3.Connection, digests: Iterable[tuple[str, int, bytes]]) -> None:
+        for source, epoch, digest in digests:
             row = db.execute("SELECT max(n) FROM digest WHERE source=?", (source,)).fetchone()
             number = (row[0] or 0) + 1
-            db.execute("INSERT OR REPLACE INTO digest VALUES (?,?,?)", (source, digest, number))
+            db.execute("INSERT OR REPLACE INTO digest VALUES (?,?,?,?)", (source, digest, epoch, number))
             db.execute("DELETE FROM digest WHERE source=? AND n <= ?", (source, number - KNOWN_BATCHES))
 
     def expire(self, before_ms: int, limit: int = 2000) -> int:

@@ -8,6 +8,7 @@ No journal, no access: said once, with the group to join; tried again every RETR
 """
 
 import asyncio
+import contextlib
 import datetime as dt
 import shutil
 from collections.abc import Callable, Sequence
@@ -120,9 +121,7 @@ class JournalReader(Collector):
         except (RemoteProtocolError, TimeoutError) as error:
             return str(error) or "journalctl closed its output, but did not end"
         finally:
-            complaint.cancel()
-            if process.returncode is None:
-                process.kill()
+            await _end(process, complaint)
 
     async def _listen(self, stderr: asyncio.StreamReader) -> str:
         """Hear what journalctl complains about; returns its last complaint, in words for a person."""
@@ -201,6 +200,17 @@ def _number(digits: bytes, default: int) -> int:
 def _word(value: bytes) -> bytes:
     """A header field as one word: whoever writes to the journal chooses its identifier, and must not forge a header."""
     return bytes(byte if byte in _WORD else 0x5F for byte in value[:128])
+
+
+async def _end(process: asyncio.subprocess.Process, complaint: "asyncio.Task[str]") -> None:
+    """Kill journalctl if it still runs, and read its pipes to their end, so that they are closed."""
+    complaint.cancel()
+    await asyncio.gather(complaint, return_exceptions=True)
+    if process.returncode is None:
+        process.kill()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FAREWELL_S):
+            await process.communicate()
 
 
 def _in_words(complaint: str) -> str:

@@ -364,13 +364,18 @@ class FileTail(Collector):
 
     def _show(self) -> None:
         self._state.files = {
-            shown(file.path): (file.offset, max(0, file.size() - file.offset)) for file in self._files.values()
+            _label(file): (file.offset, max(0, file.size() - file.offset)) for file in self._files.values()
         }
         if self._troubles:
             path, reason = next(iter(self._troubles.items()))
             self._state.state = f"unreadable: {shown(path)}: {reason}"
         else:
             self._state.state = "reading" if self._files else "waiting for a file"
+
+
+def _label(file: TailedFile) -> str:
+    """What status calls a file: a rotated one still has the name it was opened under."""
+    return shown(file.path) if file.departed_s is None else f"{shown(file.path)} (rotated, inode {file.inode})"
 
 
 def watch_points(pattern: str) -> set[str]:

@@ -1,16 +1,27 @@
 """The dialects of the rule language that can be read."""
 
-from typing import Literal, get_args
+import msgspec
 
 from hids.errors import ConfigError
+from hids.messages import Dialect as Dialect
 
-Dialect = Literal["ossec", "wazuh", "hids"]
-"""`ossec`: OSSEC 4's files, exactly. `wazuh`: Wazuh 4's. `hids`: ours; strict, PCRE2 only."""
+_KNOWN: dict[str, Dialect] = {"ossec": "ossec", "wazuh": "wazuh", "hids": "hids"}
 
 
 def dialect(name: str) -> Dialect:
     """Check a dialect's name. Raises ConfigError."""
-    for known in get_args(Dialect):
-        if name == known:
-            return known  # type: ignore[no-any-return]
-    raise ConfigError(f"dialect must be one of {', '.join(get_args(Dialect))}, got {name!r}")
+    if name not in _KNOWN:
+        raise ConfigError(f"dialect must be one of {', '.join(_KNOWN)}, got {name!r}")
+    return _KNOWN[name]
+
+
+class Refused(msgspec.Struct, frozen=True, order=True):
+    """A rule or decoder that is left out, as Wazuh leaves it out with a warning; an error under strict loading."""
+
+    kind: str
+    """"rule" or "decoder"."""
+    id: str
+    """Number of a rule, name of a decoder."""
+    file: str
+    line: int
+    reason: str

@@ -1,6 +1,7 @@
 """What the control socket answers: the tree, the agents, tokens, reload."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -74,6 +75,8 @@ class Answers:
         path = f"{above}/{node.name}"
         mailbox = node.mailbox
         facts: dict[str, Any] = dict(mailbox.facts())
+        if node is self._topology.root:
+            facts["pid"] = os.getpid()
         if facts.get("pid"):
             facts |= self._process(int(facts["pid"]))
         return {

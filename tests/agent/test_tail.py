@@ -10,7 +10,9 @@ from typing import Any
 import inotify_simple
 import pytest
 
+from hids.adapters.clock import SystemClock
 from hids.agent import tail as tail_module
+from hids.agent.collector import SourceState
 from hids.agent.config import SourceConfig
 from hids.agent.paths import Excluded
 from hids.agent.spooler import Fetch
@@ -334,21 +336,69 @@ def test_a_full_spool_stops_reading_and_room_starts_it_again(in_yard: Scene, log
         assert len(got) < len(wanted)
         assert state.lines - len(got) <= 8 * 512, "only a bounded number of lines is read ahead"
         assert [line.text for line in yard.lines if line.kind == "agent"] == [b"reading stopped: spool full"]
-        collected: list[bytes] = []
-        next_seq = 1
-        while len(collected) < len(wanted):
-            batches = await yard.spool.request(Fetch(next_seq, 1))
-            for batch in batches:
-                collected += [line.text for line in unpack(batch.data, batch.count) if line.kind == "log"]
-                next_seq = batch.first_seq + batch.count
-                yard.desk.trimmed = batch.epoch, next_seq - 1
-                yard.spool.wake()
-            if not batches:
-                await until(lambda seq=next_seq: yard.desk.next > seq)
+        collected = await drain(yard, until, len(wanted))
         assert collected == wanted
         assert yard.desk.stopped == ""
 
     in_yard(scene, max_bytes=200_000)
+
+
+async def drain(yard: Any, until: Any, count: int) -> list[bytes]:
+    """Take log lines out of the spool as a link would, until there are so many."""
+    collected: list[bytes] = []
+    next_seq = 1
+    while len(collected) < count:
+        batches = await yard.spool.request(Fetch(next_seq, 1))
+        for batch in batches:
+            collected += [line.text for line in unpack(batch.data, batch.count) if line.kind == "log"]
+            next_seq = batch.first_seq + batch.count
+            yard.desk.trimmed = batch.epoch, next_seq - 1
+            yard.spool.wake()
+        if not batches:
+            await until(lambda seq=next_seq: yard.desk.next > seq)
+    return collected
+
+
+def test_files_rotated_away_while_the_spool_is_full_are_read_when_there_is_room(in_yard: Scene, logs: Path):
+    path = logs / "a.log"
+    wanted = [os.urandom(100).hex().encode() for _ in range(8000)]
+
+    async def scene(yard: Any, until: Any) -> None:
+        state = tail(yard, path)
+        append(path, b"\n".join(wanted[:5000]) + b"\n")
+        await until(lambda: yard.desk.stopped == "spool full")
+        for turn in range(3):
+            path.rename(logs / f"a.log.{turn}")
+            append(path, b"\n".join(wanted[5000 + 1000 * turn : 6000 + 1000 * turn]) + b"\n")
+            await until(lambda turn=turn: len(state.files) == 2 + turn, "opening the new file while nothing is read")
+        assert sorted(await drain(yard, until, len(wanted))) == sorted(wanted)
+
+    in_yard(scene, max_bytes=200_000)
+
+
+@pytest.mark.fault
+def test_a_life_that_ends_in_the_middle_loses_and_doubles_nothing(in_yard: Scene, logs: Path):
+    path = logs / "a.log"
+    wanted = [b"%d" % number for number in range(60_000)]
+    path.write_bytes(b"\n".join(wanted) + b"\n")
+
+    async def scene(yard: Any, until: Any) -> None:
+        tail(yard, path)
+        mailbox = yard.desk.routes[f"source {path}"]
+        config, state = SourceConfig(path=str(path), from_="start"), SourceState(name="again")
+        for life in range(1, 4):
+            goal = 15_000 * life
+            await until(lambda goal=goal: yard.desk.lines >= goal)
+            mailbox.tell("nonsense")
+            await until(lambda: yard.failures)
+            assert "cannot handle str" in yard.failures.pop()
+            arguments = (yard.spool, state, config, Excluded(()), SystemClock(), yard.said.append)
+            FileTail.start(mailbox, *arguments)
+        await until(lambda: yard.desk.lines >= len(wanted))
+        await until(lambda: state.idle)
+        assert yard.texts == wanted
+
+    in_yard(scene)
 
 
 @pytest.mark.fault

@@ -65,7 +65,8 @@ def _text_number(record: bytes) -> int | None:
     return int(found[-1]) if found else None
 
 
-def _render_text(lines: bytes, tz: tzinfo | None) -> bytes:
+def text_lines(lines: bytes, tz: tzinfo | None) -> bytes:
+    """Alerts as JSON lines -> the same alerts as blocks of alerts.log; `tz` is the zone of their date lines."""
     blocks: list[str] = []
     for line in lines.split(b"\n")[:-1]:
         try:
@@ -81,7 +82,7 @@ JSON_LINES = Form(render=bytes, end=b"\n", number=alert_number)
 
 def text_blocks(tz: tzinfo | None = None) -> Form:
     """alerts.log: OSSEC's text form, with dates in `tz`; None is the zone of this process."""
-    return Form(render=partial(_render_text, tz=tz), end=b"\n\n", number=_text_number)
+    return Form(render=partial(text_lines, tz=tz), end=b"\n\n", number=_text_number)
 
 
 class _Cursor(msgspec.Struct, frozen=True):

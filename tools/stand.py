@@ -56,6 +56,7 @@ class Daemon:
 
     @property
     def pid(self) -> int:
+        """Process id."""
         return self.process.pid
 
     def kill(self) -> None:
@@ -69,6 +70,7 @@ class Daemon:
         return self.process.wait(15)
 
     def output(self) -> str:
+        """What it has said so far."""
         return self.log_path.read_text(errors="replace")
 
 
@@ -109,15 +111,18 @@ class Stand:
         return self.try_ask("status") is not None
 
     def ask(self, command: str, **arguments: Any) -> Any:
+        """Ask the manager over its control socket."""
         return ask(self.paths.control, command, **arguments)
 
     def try_ask(self, command: str) -> Any:
+        """Ask; None while nobody answers."""
         try:
             return self.ask(command)
         except HidsError:
             return None
 
     def agent_folder(self, name: str) -> Path:
+        """Where this agent's files are."""
         return self.folder / name
 
     def join(self, name: str) -> None:
@@ -199,7 +204,9 @@ class Stand:
     def close(self) -> None:
         """End everything; nothing may be left."""
         pids = [daemon.pid for daemon in (*self.agents.values(), self.manager) if daemon is not None]
-        family = [child for pid in pids if psutil.pid_exists(pid) for child in psutil.Process(pid).children(recursive=True)]
+        family = [
+            child for pid in pids if psutil.pid_exists(pid) for child in psutil.Process(pid).children(recursive=True)
+        ]
         for daemon in (*self.agents.values(), self.manager):
             if daemon is not None and daemon.process.poll() is None:
                 daemon.kill()

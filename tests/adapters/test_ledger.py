@@ -1,0 +1,296 @@
+"""ledger.db: a group is there as a whole or not at all, and all of it is there again after opening."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hids.adapters.ledger import KNOWN_BATCHES, Ledger
+from hids.adapters.outbox import Outbox
+from hids.errors import StoreError
+from hids.messages import Agent, AgentId, Batch, DerivedBatch, Dropped, FileFact, Hole, Progress, SourceId
+from hids.ports import Group
+
+AGENT = Agent(AgentId("007"), "web1", "10.0.0.1")
+SOURCE = SourceId("agent/007")
+CHAIN = b"c" * 32
+FACT = FileFact(path="/etc/passwd", seen="scan", size=5, sha256="ab")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    ledger = Ledger(path)
+    yield ledger
+    ledger.close()
+
+
+def reopened(ledger: Ledger, path: Path) -> Ledger:
+    ledger.close()
+    return Ledger(path)
+
+
+def alerts(*numbers: int) -> list[bytes]:
+    return [b'{"n":%d}\n' % number for number in numbers]
+
+
+def everything() -> Group:
+    derived = SourceId("derived/agent/007")
+    return Group(
+        alerts=alerts(1, 2),
+        state={("rule", b"key"): (b"window", 50)},
+        fired={"rule": 3},
+        baselines={("007", "/etc/passwd"): FACT},
+        derived=[DerivedBatch(derived, AGENT, Batch(1, 1, 2, CHAIN, b"lines"))],
+        holes=[Hole(SOURCE, AGENT, 1, 5, 9, CHAIN, "gone")],
+        dead=[(SOURCE, 1, 3, Dropped(2, "poison", b"line"))],
+        progress={"agent/007": Progress(1, 10, CHAIN)},
+        digests=[("agent/007", 1, b"d" * 16)],
+        counts={("agent/007", "evaluated"): 10},
+        notices=("boot", 4),
+        cursors={"alerts.json": 0, "search.db": 0},
+    )
+
+
+def test_a_new_ledger_knows_nothing(ledger: Ledger, path: Path):
+    assert (ledger.progress(), ledger.fired(), ledger.derived(), ledger.derived_ends(), ledger.counts()) == (
+        {},
+        {},
+        (),
+        {},
+        {},
+    )
+    assert ledger.next_alert() == 1
+    assert ledger.window(("rule", b"key")) is None
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_all_of_a_group_is_there_after_opening_again(ledger: Ledger, path: Path):
+    group = everything()
+    ledger.commit(group, 1)
+    again = reopened(ledger, path)
+    assert again.next_alert() == 3
+    assert again.window(("rule", b"key")) == b"window"
+    assert again.window(("rule", b"other")) is None
+    assert again.fired() == {"rule": 3}
+    assert again.baseline("007", "/etc/passwd") == FACT
+    assert again.baseline("008", "/etc/passwd") is None
+    assert again.derived() == tuple(group.derived)
+    assert again.derived_ends() == {"derived/agent/007": (2, CHAIN)}
+    assert again.progress() == group.progress
+    assert again.counts() == group.counts
+    assert (again.notices("boot"), again.notices("another")) == (4, 0)
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT epoch, first, last, reason FROM hole").fetchall() == [(1, 5, 9, "gone")]
+        assert db.execute("SELECT epoch, seq, reason, line FROM dead").fetchall() == [(1, 3, "poison", b"line")]
+    db.close()
+    assert [(row.first, row.count, row.lines) for row in Outbox(path).read(0)] == [(1, 2, b"".join(group.alerts))]
+    again.close()
+
+
+def test_a_group_that_cannot_be_written_leaves_no_trace(ledger: Ledger):
+    ledger.commit(everything(), 1)
+    before = (ledger.progress(), ledger.counts(), ledger.fired(), ledger.next_alert(), ledger.baseline("007", "/x"))
+    bad = Group(
+        alerts=alerts(1),
+        fired={"rule": 99},
+        progress={"agent/007": Progress(1, 99, CHAIN)},
+        counts={("agent/007", "evaluated"): 1},
+        baselines={("007", "/x"): FACT},
+    )
+    with pytest.raises(sqlite3.IntegrityError):
+        ledger.commit(bad, 1)  # the number is taken
+    assert (
+        ledger.progress(),
+        ledger.counts(),
+        ledger.fired(),
+        ledger.next_alert(),
+        ledger.baseline("007", "/x"),
+    ) == before
+    ledger.commit(Group(alerts=alerts(3)), 3)
+    assert ledger.next_alert() == 4
+
+
+def test_counts_add_up_and_state_is_replaced(ledger: Ledger):
+    for n in (1, 2, 3):
+        ledger.commit(
+            Group(
+                state={("rule", b"key"): (b"window %d" % n, n)},
+                counts={("agent/007", "evaluated"): n},
+                fired={"rule": n},
+            ),
+            1,
+        )
+    assert ledger.window(("rule", b"key")) == b"window 3"
+    assert ledger.counts() == {("agent/007", "evaluated"): 6}
+    assert ledger.fired() == {"rule": 3}
+
+
+def test_a_file_that_is_gone_leaves_the_baseline(ledger: Ledger):
+    ledger.commit(Group(baselines={("007", "/a"): FACT}), 1)
+    ledger.commit(Group(baselines={("007", "/a"): None}), 1)
+    assert ledger.baseline("007", "/a") is None
+
+
+def test_derived_lines_go_when_they_are_evaluated_and_their_numbers_go_on(ledger: Ledger, path: Path):
+    ledger.commit(everything(), 1)
+    ledger.commit(Group(progress={"derived/agent/007": Progress(1, 2, CHAIN)}), 3)
+    assert ledger.derived() == ()
+    again = reopened(ledger, path)
+    assert again.derived_ends() == {"derived/agent/007": (2, CHAIN)}
+    again.close()
+
+
+def test_alerts_go_when_every_output_has_them_and_their_numbers_never_come_again(ledger: Ledger, path: Path):
+    ledger.commit(Group(alerts=alerts(1, 2)), 1)
+    ledger.commit(Group(alerts=alerts(3)), 3)
+    ledger.commit(Group(cursors={"a": 3, "b": 1}), 4)
+    assert [row.first for row in Outbox(path).read(0)] == [1, 3]
+    ledger.commit(Group(cursors={"a": 3, "b": 2}), 4)
+    assert [row.first for row in Outbox(path).read(0)] == [3]
+    ledger.commit(Group(cursors={"a": 3, "b": 3}), 4)
+    assert list(Outbox(path).read(0)) == []
+    again = reopened(ledger, path)
+    assert again.next_alert() == 4
+    again.close()
+
+
+def test_an_outbox_over_its_budget_loses_its_oldest_and_says_which(ledger: Ledger, path: Path):
+    for number in range(1, 11):
+        ledger.commit(Group(alerts=[os.urandom(1000).hex().encode() + b"\n"]), number)
+    assert ledger.trim_outbox(100_000_000, 0) is None
+    gone = ledger.trim_outbox(4_500, 0)
+    assert gone is not None
+    first, last = gone
+    assert first == 1
+    left = [row.first for row in Outbox(path).read(0)]
+    assert left == list(range(last + 1, 11))
+    assert 0 < len(left) < 6
+    assert ledger.trim_outbox(0, 0) == (last + 1, 10)
+    again = reopened(ledger, path)
+    assert again.next_alert() == 11
+    again.close()
+
+
+def test_alerts_that_no_output_took_in_time_are_dropped(ledger: Ledger, path: Path):
+    for number, at_ms in ((1, 100), (2, 200), (3, 300)):
+        ledger.commit(Group(alerts=alerts(number), at_ms=at_ms), number)
+    assert ledger.trim_outbox(1 << 30, 100) is None
+    assert ledger.trim_outbox(1 << 30, 300) == (1, 2)
+    assert [row.first for row in Outbox(path).read(0)] == [3]
+
+
+def test_windows_that_are_long_past_are_forgotten_a_piece_at_a_time(ledger: Ledger):
+    ledger.commit(Group(state={("rule", b"%d" % at): (b"w", at) for at in range(10)}), 1)
+    assert ledger.expire(6, limit=4) == 4
+    assert ledger.expire(6, limit=4) == 2
+    assert ledger.expire(6) == 0
+    assert [ledger.window(("rule", b"%d" % at)) is not None for at in range(10)] == [False] * 6 + [True] * 4
+
+
+def test_a_batch_is_known_in_later_epochs_only(ledger: Ledger):
+    ledger.commit(Group(digests=[("agent/007", 5, b"one")]), 1)
+    assert not ledger.knows("agent/007", b"one", 5)
+    assert ledger.knows("agent/007", b"one", 6)
+    assert not ledger.knows("agent/008", b"one", 6)
+    assert not ledger.knows("agent/007", b"two", 6)
+
+
+def test_only_the_last_batches_of_a_source_are_known(ledger: Ledger):
+    ledger.commit(Group(digests=[("agent/008", 1, b"theirs")]), 1)
+    ledger.commit(Group(digests=[("agent/007", 1, b"%d" % n) for n in range(KNOWN_BATCHES + 2)]), 1)
+    known = [ledger.knows("agent/007", b"%d" % n, 2) for n in range(4)]
+    assert known == [False, False, True, True]
+    assert ledger.knows("agent/008", b"theirs", 2)
+
+
+def test_a_file_that_is_no_database_is_refused_with_what_to_do(path: Path):
+    path.write_bytes(b"not a database, for sure" * 500)
+    with pytest.raises(StoreError, match=r"ledger\.db: .*move the file away and start again"):
+        Ledger(path)
+
+
+def test_a_newer_schema_is_refused(ledger: Ledger, path: Path):
+    ledger.close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version=99")
+    db.close()
+    with pytest.raises(StoreError, match="schema 99 is newer than 1"):
+        Ledger(path)
+
+
+def test_a_damaged_page_is_found_at_the_start(ledger: Ledger, path: Path):
+    for number in range(1, 200):
+        ledger.commit(Group(alerts=[os.urandom(2000).hex().encode() + b"\n"]), number)
+    ledger.close()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 2)
+        file.write(b"\xff" * 8192)
+    with pytest.raises(StoreError, match="ledger"):
+        Ledger(path)
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+def test_groups_survive_kill_9_whole(path: Path, tmp_path: Path):
+    """A writer is killed in the middle of commits; alerts, progress and counts still tell one story."""
+    writer = tmp_path / "writer.py"
+    writer.write_text(
+        textwrap.dedent(
+            """
+            import sys
+            from pathlib import Path
+            from hids.adapters.ledger import Ledger
+            from hids.messages import Progress
+            from hids.ports import Group
+
+            ledger = Ledger(Path(sys.argv[1]))
+            number = ledger.next_alert()
+            while True:
+                ledger.commit(
+                    Group(
+                        alerts=[b"%d\\n" % number],
+                        progress={"agent/007": Progress(1, number, bytes(32))},
+                        counts={("agent/007", "evaluated"): 1},
+                        state={("rule", b"key"): (b"%d" % number, number)},
+                    ),
+                    number,
+                )
+                print(number, flush=True)
+                number += 1
+            """
+        )
+    )
+    said = 0
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, str(writer), str(path)], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        for line in process.stdout:
+            said = int(line)
+            if said % 20 == 0:
+                break
+        process.send_signal(signal.SIGKILL)
+        rest = process.stdout.read().splitlines()
+        process.stdout.close()
+        process.wait()
+        said = max([said, *(int(line) for line in rest if line)])
+    ledger = Ledger(path)
+    done = ledger.progress()["agent/007"].seq
+    assert done >= said
+    assert ledger.next_alert() == done + 1
+    assert ledger.counts() == {("agent/007", "evaluated"): done}
+    assert ledger.window(("rule", b"key")) == b"%d" % done
+    lines = b"".join(row.lines for row in Outbox(path).read(0))
+    assert lines == b"".join(b"%d\n" % number for number in range(1, done + 1))
+    ledger.close()
