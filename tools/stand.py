@@ -20,7 +20,7 @@ from hids.adapters.paths import ManagerPaths
 from hids.errors import HidsError
 
 ROOT = Path(hids.__file__).resolve().parent.parent
-PATIENCE_S = 60.0
+PATIENCE_S = float(os.environ.get("HIDS_TEST_PATIENCE_S", "60"))
 LOOK_S = 0.02
 
 T = TypeVar("T")

@@ -255,6 +255,8 @@ class AgentSession(LoopActor):
                 self._next = from_seq
                 self._acked = from_seq - 1
                 self._welcomed = True
+                if progress is not None and not same:
+                    self._emit(Tell(agent, f"agent epoch changed: {hello.epoch} after {progress.epoch}"))
                 log.info("session begins", agent=agent.name, epoch=hello.epoch, from_seq=from_seq)
                 self._send(
                     Welcome(

@@ -35,13 +35,14 @@ class Channel(asyncio.Protocol):
         self._decoder = decoder
         self._encode = msgspec.msgpack.Encoder().encode
         self._on_message = on_message
-        self._on_close = on_close
+        self._on_close: Callable[[], None] | None = on_close
         self._frames = FrameReader(MAX_MESSAGE_BYTES)
         self._transport: asyncio.Transport | None = None
         self._early: list[bytes] = []
         self.opening: asyncio.Task[Any] | None = None
         """Held so that the loop does not lose the task that connects."""
         self.closed = False
+        """Nothing more is sent; what was queued before may still be on its way."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asyncio: ready to write."""
@@ -64,16 +65,19 @@ class Channel(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Asyncio: the other end is gone, or `close` was called."""
-        if not self.closed:
-            self.closed = True
-            self._on_close()
+        self.closed = True
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
 
     def send(self, message: Any) -> None:
         """Queue a message for the other process; dropped when the channel is closed (the peer starts anew then)."""
+        if self.closed:
+            return
         data = frame(self._encode(message), MAX_MESSAGE_BYTES)
         if self._transport is None:
             self._early.append(data)
-        elif not self.closed:
+        else:
             self._transport.write(data)
 
     @property
@@ -83,10 +87,9 @@ class Channel(asyncio.Protocol):
 
     def close(self) -> None:
         """Close after what is queued has been written."""
+        self.closed = True
         if self._transport is not None:
             self._transport.close()
-        else:
-            self.closed = True
 
     def pause(self) -> None:
         """Stop reading."""

@@ -42,6 +42,8 @@ class Connection(asyncio.Protocol):
         self._closed: Callable[[str], None] | None = None
         self._early: list[Any] = []
         self._paused = False
+        self._ended: str | None = None
+        """Why, once it has."""
         self.address = ""
         self.certificate = b""
         """The peer's, DER; verified by the handshake."""
@@ -57,13 +59,16 @@ class Connection(asyncio.Protocol):
         early, self._early = self._early, []
         for message in early:
             deliver(message)
+        if self._ended is not None:
+            self._end(self._ended)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asyncio: the handshake is done."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a TLS server makes
         self._transport = transport
         transport.set_write_buffer_limits(high=SEND_LIMIT)
-        self.address = transport.get_extra_info("peername")[0].removeprefix("::ffff:")
+        peer = transport.get_extra_info("peername") or ("",)  # None: it has hung up already
+        self.address = peer[0].removeprefix("::ffff:")
         tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
         self.certificate = tls.getpeercert(binary_form=True) or b""
         if tls.selected_alpn_protocol() != ALPN or not self.certificate:
@@ -78,7 +83,10 @@ class Connection(asyncio.Protocol):
                 message = _decoder.decode(payload)
                 if self._deliver is None:
                     self._early.append(message)
-                elif self._deliver(message) > PAUSE_DEPTH and not self._paused:
+                    waiting = len(self._early)
+                else:
+                    waiting = self._deliver(message)
+                if waiting > PAUSE_DEPTH and not self._paused:
                     self._paused = True
                     assert self._transport is not None  # noqa: S101 - data came through it
                     self._transport.pause_reading()
@@ -111,6 +119,7 @@ class Connection(asyncio.Protocol):
         self._end(str(exc) if exc else "the agent closed")
 
     def _end(self, reason: str) -> None:
+        self._ended = self._ended or reason
         if self._closed is not None:
             closed, self._closed = self._closed, None
             closed(reason)

@@ -10,6 +10,7 @@ No journal, no access: said once, with the group to join; tried again every RETR
 import asyncio
 import contextlib
 import datetime as dt
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -38,6 +39,7 @@ HEALTHY_S = 60.0
 FAREWELL_S = 2.0
 _YEAR_9999_US = 253_370_764_800_000_000
 _GROUPS = "add the agent's user to the group systemd-journal (or adm)"
+_OUR_UNITS = (b"hids-agent.service", b"hids-manager.service")
 _WORD = frozenset(range(0x21, 0x100)) - frozenset(b":[]\x7f")
 """Bytes that a header field may have."""
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -152,7 +154,7 @@ class JournalReader(Collector):
             self._trouble = ""
         self._state.state = "reading"
         now_ms = self._clock.now_ms()
-        lines = tuple(line for entry in entries if (line := to_line(entry, now_ms)) is not None)
+        lines = tuple(line for entry in entries if not is_ours(entry) and (line := to_line(entry, now_ms)) is not None)
         self._cursor = entries[-1].get(b"__CURSOR", self._cursor)
         await self.put(lines, {CURSOR_KEY: self._cursor})
 
@@ -163,6 +165,14 @@ class JournalReader(Collector):
             self._trouble = problem
             log.warning("source unreadable", source=LOCATION, reason=problem)
             self._say(f"source unreadable: {LOCATION}: {problem}")
+
+
+def is_ours(entry: Entry) -> bool:
+    """Tell whether we wrote it ourselves: nobody shall read back his own log.
+
+    Fields that begin with `_` are journald's word, so nobody else can hide behind them.
+    """
+    return entry.get(b"_SYSTEMD_UNIT") in _OUR_UNITS or entry.get(b"_PID") == b"%d" % os.getpid()
 
 
 def to_line(entry: Entry, now_ms: int, zone: dt.tzinfo | None = None) -> LogLine | None:

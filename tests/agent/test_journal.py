@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hids.agent import journal as journal_module
 from hids.agent.config import SourceConfig
-from hids.agent.journal import JournalReader, to_line
+from hids.agent.journal import JournalReader, is_ours, to_line
 
 Scene = Callable[..., None]
 CONFIG = SourceConfig(path="journald", format="journal")
@@ -165,6 +165,13 @@ def test_stopping_ends_journalctl(in_yard: Scene, journalctl: Callable[[str], Pa
     in_yard(scene)
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
+
+
+def test_only_what_journald_itself_vouches_for_is_left_out_as_our_own():
+    assert is_ours({b"_PID": b"%d" % os.getpid()})
+    assert is_ours({b"_SYSTEMD_UNIT": b"hids-agent.service", b"_PID": b"1"})
+    assert not is_ours({b"SYSLOG_IDENTIFIER": b"hids-agent", b"SYSLOG_PID": b"%d" % os.getpid(), b"_PID": b"1"})
+    assert not is_ours({})
 
 
 def test_an_identifier_cannot_forge_a_header():

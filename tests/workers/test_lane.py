@@ -15,6 +15,7 @@ import pytest
 from waiting import until
 
 from hids.adapters.channel import Channel, open_channel
+from hids.adapters.clock import SystemClock
 from hids.adapters.ledger import Ledger
 from hids.adapters.outbox import Outbox
 from hids.adapters.process import Launched, launch
@@ -48,7 +49,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.fault]
 AGENT = Agent(AgentId("007"), "web1", "10.0.0.1")
 SOURCE = SourceId("agent/007")
 BOOT = "boot"
-START_MS = 1_700_000_000_000
+START_MS = SystemClock().now_ms() - 60_000
 LINES = 4
 """Of each batch; two of them matter: one is an event that counts, one a file fact."""
 NEEDED = 2

@@ -5,6 +5,7 @@ a wrong clock cannot blind the others (docs/decisions/0003-event-time-without-wa
 """
 
 from bisect import bisect_right
+from collections.abc import Callable
 
 import msgspec
 
@@ -20,6 +21,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 
     at_ms: int
     text: bytes
+    values: tuple[bytes | None, ...] = ()
+    """What the rule's `different_*` compare; empty for rules that have none."""
 
 
 class WindowState(msgspec.Struct, frozen=True, array_like=True):
@@ -64,31 +67,46 @@ class Window:
         """Latest event time held, or that of the last firing; 0 for an empty window."""
         return max(self._at[-1] if self._at else 0, self.fired_ms or 0)
 
-    def ask(self, at_ms: int, needed: int, timeframe_ms: int) -> tuple[Entry, ...] | None:
+    def ask(
+        self, at_ms: int, needed: int, timeframe_ms: int, counts: Callable[[Entry], bool] | None = None
+    ) -> tuple[Entry, ...] | None:
         """The past events, newest first, that make an event at `at_ms` fire; None when they are too few.
 
-        `needed` entries must lie, together with the event, within one timeframe.
+        `needed` entries must lie, together with the event, within one timeframe. With `counts`, only those it accepts.
         """
         if needed == 0:
             return ()
-        place = bisect_right(self._at, at_ms)
+        entries, times = self._entries, self._at
+        if counts is not None:
+            entries = [entry for entry in entries if counts(entry)]
+            times = [entry.at_ms for entry in entries]
+        place = bisect_right(times, at_ms)
         first = max(0, place - needed)
-        last = min(place, len(self._at) - needed)
+        last = min(place, len(times) - needed)
         for start in range(last, first - 1, -1):
             end = start + needed
-            if max(self._at[end - 1], at_ms) - min(self._at[start], at_ms) <= timeframe_ms:
-                return tuple(reversed(self._entries[start:end]))
+            if max(times[end - 1], at_ms) - min(times[start], at_ms) <= timeframe_ms:
+                return tuple(reversed(entries[start:end]))
         return None
 
     def insert(self, entry: Entry, needed: int) -> None:
-        """Remember an event; the oldest give way when there are too many."""
+        """Remember an event; the oldest give way when there are too many.
+
+        Of equal `values` there are never more than can count, so that one value does not crowd out the others.
+        """
         place = bisect_right(self._at, entry.at_ms)
         self._at.insert(place, entry.at_ms)
         self._entries.insert(place, entry)
         self.size += len(entry.text)
-        if len(self._entries) > max(1, ENTRIES_PER_NEEDED * needed):
-            self.size -= len(self._entries[0].text)
-            del self._at[0], self._entries[0]
+        same = [n for n, other in enumerate(self._entries) if other.values == entry.values] if entry.values else []
+        if len(same) > max(1, needed):
+            self._drop(same[0])
+        elif len(self._entries) > max(1, ENTRIES_PER_NEEDED * needed):
+            self._drop(0)
+
+    def _drop(self, place: int) -> None:
+        self.size -= len(self._entries[place].text)
+        del self._at[place], self._entries[place]
 
     def consume(self) -> None:
         """The rule fired: its events are used up."""

@@ -7,6 +7,8 @@ rules have been written against that. `hids.core.pattern.wazuh` uses `re` wherev
 
 from typing import NamedTuple
 
+from hids.core.pattern.match import Match
+
 MAX_STEPS = 200_000
 """Beside four a byte. The walk can be quadratic; a text on which it takes longer (some 0.2 s) does not match."""
 _PLACES = 4
@@ -48,21 +50,13 @@ class Alternative(NamedTuple):
     """It ends with `$`."""
 
 
-class Found(NamedTuple):
-    """Where an alternative matched."""
-
-    captures: tuple[bytes, ...]
-    resume: int
-    """Where a search for what follows goes on."""
-
-
-def search(alternative: Alternative, text: bytes) -> Found | None:
+def search(alternative: Alternative, text: bytes) -> Match | None:
     """Look for an alternative in a text."""
     walk = _Walk(alternative, text)
     last = walk.run()
     if last is None:
         return None
-    return Found(walk.captures(), min(last + 1, len(text)))
+    return Match(walk.captures(), min(last + 1, len(text)))
 
 
 class _Walk:
@@ -78,8 +72,8 @@ class _Walk:
         """Place in the text."""
         self._i = 0
         """Place in the tokens."""
-        self._last: int | None = None
-        """The last byte consumed, or the byte that stopped the pattern."""
+        self._last: int | None = 0
+        """The last byte consumed, or the byte that stopped the pattern; None after an attempt that failed."""
         self._seen = False
         """The run of a class has a byte already."""
         self._first: int | None = None
@@ -228,20 +222,17 @@ class _Walk:
             i += 1
             if token.times:
                 i = self._behind_paren(i)
-                following = self._token(i)
-                if following is None:
+                token = self._token(i)
+                if token is None:
                     return True
-                if isinstance(following, Class) and not following.times:
-                    i += 1
-                elif isinstance(following, Class) and following.times == "+":
-                    return False
-        for _ in range(2):
-            if not self._is_optional(i):
-                return False
-            i = self._behind_paren(i + 1)
-            if self._token(i) is None:
-                return True
-        return False
+                if isinstance(token, Class):
+                    if token.times == "+":
+                        return False
+                    i = self._behind_paren(i + 1) if token.times else i + 1
+                    if token.times and self._token(i) is None:
+                        return True
+        # One more that is optional may be left, no second one.
+        return self._is_optional(i) and self._token(self._behind_paren(i + 1)) is None
 
     def _is_optional(self, i: int) -> bool:
         token = self._token(i)

@@ -9,12 +9,20 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol
 
+import msgspec
+
+from hids.core.pattern import wazuh
+from hids.core.pattern.match import Match, PatternError
 from hids.core.pattern.ossec import Rewritten, os_match, os_regex
 from hids.core.pattern.pcre import UNKNOWN, Forms, translate
-from hids.errors import ConfigError
 
-Language = Literal["os_match", "os_regex", "pcre2", "pcre2-caseless"]
-"""`pcre2` is ours: case counts and groups keep their places. `pcre2-caseless` is OSSEC's."""
+__all__ = ["Language", "Match", "Pattern", "PatternError"]
+
+Language = Literal["os_match", "os_regex", "osmatch", "osregex", "pcre2", "pcre2-caseless"]
+"""`os_*` are OSSEC's, `osmatch` and `osregex` Wazuh's, by the names that its `type=` gives them.
+
+`pcre2` is ours and Wazuh's: case counts and groups keep their places. `pcre2-caseless` is OSSEC's.
+"""
 
 MATCH_LIMIT = 100_000
 """Steps that `pcre2` may take on one text; some 20 ms. PCRE2's own default is ten million."""
@@ -24,39 +32,26 @@ TELLING_BYTES = 5
 """Literal bytes that make a pattern rare enough. With 3, OSSEC's rules gave ten times the kinds of scan answers."""
 
 
-class PatternError(ConfigError):
-    """A pattern cannot be used; the text says why."""
-
-
-class Match(NamedTuple):
-    """Where a pattern matched."""
-
-    captures: tuple[bytes | None, ...]
-    """The groups; in OSSEC's languages only those that are set, in ours None for an unset one."""
-    end: int
-    """Offset after the match."""
-
-
 class _Found(Protocol):
     def groups(self) -> tuple[bytes | None, ...]: ...
     def end(self) -> int: ...
 
 
-_Search = Callable[[bytes], _Found | None]
+_Find = Callable[[bytes], _Found | None]
 
 
 class Pattern:
     """A pattern that is ready to run. Equal when language and text are."""
 
     __slots__ = (
-        "_compact",
-        "_search",
         "captures",
+        "engine",
         "key",
         "loose",
         "matches",
         "scan",
         "scan_is_exact",
+        "search",
         "telling",
         "utf",
     )
@@ -64,34 +59,25 @@ class Pattern:
     def __init__(self, language: Language, text: bytes) -> None:
         """Compile. Raises PatternError."""
         self.key: tuple[Language, bytes] = (language, text)
-        pattern, utf, captures = _rewrite(language, text)
-        caseless = language != "pcre2"
-        forms = translate(pattern, caseless=caseless)
-        self.utf = utf
+        ready = _read(language, text)
+        self.utf: bool = ready.utf
         """Beyond ASCII a scanner's answer is worth nothing: it folds bytes, the pattern folds letters."""
-        self.captures = captures
+        self.captures: bool = ready.captures
         """False where the language refuses it as a decoder's regex."""
-        readable = pattern.isascii() or not self.utf
-        self.scan: bytes | None = forms.scan if readable else None
+        self.engine: str = ready.engine
+        """What runs it: `re`, `pcre2`, `text` (plain comparing) or `machine` (Wazuh's own matcher)."""
+        forms = ready.forms
+        self.scan: bytes | None = forms.scan
         """For RE2 and Hyperscan: matches whenever this pattern does. None: they cannot tell."""
-        self.loose: bytes | None = forms.loose if readable else None
+        self.loose: bytes | None = forms.loose
         """The same for when this pattern is applied to a slice of what is scanned."""
-        self.scan_is_exact: bool = forms.exact and readable
-        self.telling: bool = readable and forms.literal >= TELLING_BYTES
+        self.scan_is_exact: bool = forms.exact
+        self.telling: bool = forms.literal >= TELLING_BYTES
         """Most texts do not match `loose`, so that it is worth scanning for."""
-        self._compact = caseless
-        in_bytes = _compile(pattern, forms, caseless=caseless)
-        self._search: _Search = _utf_search(pattern, forms, in_bytes) if self.utf else in_bytes
-        self.matches: Callable[[bytes], object] = self._search
+        self.matches: Callable[[bytes], object] = ready.matches
         """Something true when the pattern occurs in the text."""
-
-    def search(self, text: bytes) -> Match | None:
-        """First match in `text`; `^` is its start. To go on behind an earlier match pass a slice."""
-        found = self._search(text)
-        if found is None:
-            return None
-        groups = found.groups()
-        return Match(tuple(g for g in groups if g is not None) if self._compact else groups, found.end())
+        self.search: Callable[[bytes], Match | None] = ready.search
+        """First match in a text; `^` is its start. To go on behind an earlier match pass a slice."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Pattern) and self.key == other.key
@@ -101,6 +87,76 @@ class Pattern:
 
     def __repr__(self) -> str:
         return f"Pattern({self.key[0]}, {self.key[1]!r})"
+
+
+class _Ready(NamedTuple):
+    """What a language makes of a pattern."""
+
+    matches: Callable[[bytes], object]
+    search: Callable[[bytes], Match | None]
+    forms: Forms
+    engine: str
+    utf: bool = False
+    captures: bool = True
+
+
+def _read(language: Language, text: bytes) -> _Ready:
+    if language == "osmatch":
+        return _osmatch(text)
+    if language == "osregex":
+        return _osregex(text)
+    pattern, utf, captures = _rewrite(language, text)
+    caseless = language != "pcre2"
+    forms = translate(pattern, caseless=caseless)
+    find, engine = _compile(pattern, forms, caseless=caseless)
+    if utf:
+        find = _utf_search(pattern, forms, find)
+    readable = pattern.isascii() or not utf
+    return _Ready(find, _compact(find) if caseless else _in_place(find), forms if readable else UNKNOWN, engine, utf, captures)
+
+
+def _compact(find: _Find) -> Callable[[bytes], Match | None]:
+    """OSSEC leaves groups that are not set out."""
+
+    def search(text: bytes) -> Match | None:
+        found = find(text)
+        return None if found is None else Match(tuple(g for g in found.groups() if g is not None), found.end())
+
+    return search
+
+
+def _in_place(find: _Find) -> Callable[[bytes], Match | None]:
+    def search(text: bytes) -> Match | None:
+        found = find(text)
+        return None if found is None else Match(found.groups(), found.end())
+
+    return search
+
+
+def _osmatch(text: bytes) -> _Ready:
+    ready = wazuh.os_match(text)
+
+    def search(text: bytes) -> Match | None:
+        """It takes nothing out; a search goes on behind all of the text."""
+        return Match((), len(text)) if ready.matches(text) else None
+
+    return _Ready(ready.matches, search, _scan_forms(ready.pcre, exact=True), "text")
+
+
+def _osregex(text: bytes) -> _Ready:
+    try:
+        ready = wazuh.os_regex(text)
+    except ValueError as error:
+        raise PatternError(str(error)) from None
+    engine = "re" if ready.exact else "machine"
+    return _Ready(ready.matches, ready.search, _scan_forms(ready.pcre, exact=ready.exact), engine)
+
+
+def _scan_forms(pcre: bytes | None, *, exact: bool) -> Forms:
+    if pcre is None:
+        return UNKNOWN
+    forms = translate(pcre, caseless=True)
+    return forms if exact else msgspec.structs.replace(forms, exact=False)
 
 
 def _rewrite(language: Language, text: bytes) -> Rewritten:
@@ -116,20 +172,20 @@ def _rewrite(language: Language, text: bytes) -> Rewritten:
     return Rewritten(text, utf=False)
 
 
-def _compile(pattern: bytes, forms: Forms, *, caseless: bool) -> _Search:
-    """The engine for `pattern`, on bytes."""
+def _compile(pattern: bytes, forms: Forms, *, caseless: bool) -> tuple[_Find, str]:
+    """The engine for `pattern`, on bytes, and its name."""
     by_python = _compile_re(forms, caseless=caseless)
     if by_python is not None and not forms.risky:
-        return by_python
+        return by_python, "re"
     try:
-        return _compile_pcre2(pattern, caseless=caseless)
+        return _compile_pcre2(pattern, caseless=caseless), "pcre2"
     except ImportError:
         if by_python is not None:
-            return by_python
+            return by_python, "re"
         raise PatternError(f"pattern {_shown(pattern)} needs the package pcre2; pip install pcre2") from None
 
 
-def _compile_re(forms: Forms, *, caseless: bool) -> _Search | None:
+def _compile_re(forms: Forms, *, caseless: bool) -> _Find | None:
     if forms.python is None:
         return None
     try:
@@ -138,14 +194,14 @@ def _compile_re(forms: Forms, *, caseless: bool) -> _Search | None:
         return None
 
 
-def _compile_pcre2(pattern: bytes, *, caseless: bool) -> _Search:
+def _compile_pcre2(pattern: bytes, *, caseless: bool) -> _Find:
     # Optional: most rulesets get along without it.
     import pcre2  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
 
     library: Any = pcre2
     limited = b"(*LIMIT_MATCH=%d)" % MATCH_LIMIT + pattern
     try:
-        search: _Search = library.compile(limited, library.IGNORECASE if caseless else 0).search
+        search: _Find = library.compile(limited, library.IGNORECASE if caseless else 0).search
     except library.PatternError as error:
         raise PatternError(f"pattern {_shown(pattern)}: {error.msg}") from None
 
@@ -171,7 +227,7 @@ class _TextFound:
         return len(_encoded(self._match.string[: self._match.end()]))
 
 
-def _utf_search(pattern: bytes, forms: Forms, in_bytes: _Search) -> _Search:
+def _utf_search(pattern: bytes, forms: Forms, in_bytes: _Find) -> _Find:
     """Search that decodes what is not ASCII; invalid bytes are kept as surrogates."""
     if forms is UNKNOWN or forms.python is None:
         raise PatternError(f"pattern {_shown(pattern)} cannot be read")

@@ -182,7 +182,7 @@ class _Translator:
             self._scan.append((scan, scan if loose is None else loose))
 
     def _emit_class(self, members: Iterable[int], *, negated: bool = False) -> None:
-        self._emit(_ranges(sorted(members), negated=negated))
+        self._emit(byte_class(members, negated=negated))
 
     # ---- reading -----------------------------------------------------------------------------------------
 
@@ -410,11 +410,12 @@ _END_FORM = {False: b"\\n?\\z", True: b""}
 _HIGH = _bytes(range(0x80, 0x100))
 
 
-def _ranges(members: list[int], *, negated: bool) -> bytes:
-    """Sorted byte values as a class that every engine reads alike."""
+def byte_class(members: Iterable[int], *, negated: bool = False) -> bytes:
+    """Byte values, at least one, as a class that every engine reads alike."""
     parts: list[bytes] = []
-    start = previous = members[0]
-    for value in [*members[1:], 1000]:
+    first, *others = sorted(members)
+    start = previous = first
+    for value in [*others, 1000]:
         if value == previous + 1:
             previous = value
             continue

@@ -1,12 +1,18 @@
 """Rules as data, and the ruleset that holds them."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from hids.core.decode.decoder import DecoderTree
-from hids.core.dialect import Dialect
+from hids.core.dialect import Dialect, Refused
+from hids.core.rules.composite import Window
 from hids.core.rules.conditions import Condition
+from hids.core.rules.describe import Template
+from hids.messages import Correlation
+
+if TYPE_CHECKING:
+    from hids.core.rules.slots import Slots
 
 
 class SourceFile(msgspec.Struct, frozen=True):
@@ -16,49 +22,46 @@ class SourceFile(msgspec.Struct, frozen=True):
     text: bytes
 
 
-class Window(NamedTuple):
-    """What makes a rule a composite: it fires when enough events came before, within a time."""
-
-    sid: int | None
-    """Counts events of this rule ..."""
-    group: str | None
-    """... or of every rule of this group."""
-    frequency: int | None
-    """As written; None when left out."""
-    needed: int
-    """Past events within the timeframe, beside the one that fires."""
-    timeframe_s: int
-    key: tuple[str, ...]
-    """Slots that must be there and equal, sorted."""
-
-
 class Rule(msgspec.Struct, frozen=True, eq=False):
     """One rule. `index` is its place in load order and its name in tables and residuals."""
 
     index: int
     id: int
     level: int
+    rank: int
+    """Siblings are tried from the highest rank down, equal ones in load order."""
     description: str
+    template: Template | None
+    """The description when it names fields of the event."""
     conditions: tuple[Condition, ...]
     """In the order of the language; all must hold."""
+    asks: tuple[int, ...]
+    """Questions that only the lane can answer, in the order of the language (`messages.ResidualNode`)."""
+    late: tuple[Condition, ...]
+    """Conditions behind the questions that have an effect even when these do not hold; empty without such questions."""
     group_text: bytes
     """File group and own groups, glued as written."""
     groups: tuple[str, ...]
     window: Window | None
     ignore_s: int
+    ignore_fields: tuple[str, ...]
+    """Words of `<ignore>`."""
+    check_ignored: tuple[str, ...]
+    """Words of `<check_if_ignored>`."""
     noalert: bool
     """Has no result of its own: the search goes on when no child matches."""
     mail: bool
     log: int
     """1: always written (log_alert), -1: counts but makes no alert (no_log), 0: as its level says."""
+    full_log: bool
+    """False (no_full_log): alerts go without the line."""
+    counted: bool
+    """False (no_counter): alerts do not tell how often it fired."""
     mitre: tuple[str, ...]
+    info: str
+    cve: str
     category: str
-    """Decoder type whose events it is for; counts only for OSSEC's top-level rules."""
-
-    @property
-    def rank(self) -> int:
-        """Siblings are tried from the highest rank down, equal ones in load order."""
-        return 9900 if self.level == 0 else 100 * self.level
+    """Decoder type whose events it is for; counts only for top-level rules."""
 
 
 class Ruleset(msgspec.Struct, frozen=True, eq=False):
@@ -68,6 +71,7 @@ class Ruleset(msgspec.Struct, frozen=True, eq=False):
     dialect: Dialect
     hash: str
     """Names the content: dialect, name and all files."""
+    correlation: Correlation
     decoders: DecoderTree
     rules: tuple[Rule, ...]
     """In load order."""
@@ -77,3 +81,11 @@ class Ruleset(msgspec.Struct, frozen=True, eq=False):
     """For each rule, by index, those below it, in the order in which they are tried."""
     feeds: tuple[tuple[int, ...], ...]
     """For each rule, by index, the composites whose windows its events enter."""
+    sid_lists: tuple[tuple[int, ...], ...]
+    """For each rule, the composites that count it by its id."""
+    group_marks: tuple[tuple[tuple[int, int], ...], ...]
+    """For each rule, (composite that counts its group, times)."""
+    refused: tuple[Refused, ...]
+    slots: "Slots"
+    by_id: dict[int, int]
+    """Id -> index."""

@@ -20,6 +20,7 @@ WANTED = frozenset(
         b"_COMM",
         b"SYSLOG_PID",
         b"_PID",
+        b"_SYSTEMD_UNIT",
         b"MESSAGE",
     }
 )

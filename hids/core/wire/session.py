@@ -44,9 +44,7 @@ def judge(hello: Hello, progress: Progress | None) -> GoOn | Missing | Fork:
         return Fork(f"epoch {hello.epoch} is older than the committed {progress.epoch}", progress.epoch)
     expected = progress.seq + 1
     if expected > hello.next:
-        return Fork(
-            f"line {progress.seq} is committed, the agent is only at {hello.next - 1}", progress.epoch
-        )
+        return Fork(f"line {progress.seq} is committed, the agent is only at {hello.next - 1}", progress.epoch)
     if expected < hello.oldest:
         return Missing(first=expected, last=hello.oldest - 1, chain=hello.chain)
     if expected == hello.oldest and hello.chain != progress.chain:

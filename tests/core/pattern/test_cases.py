@@ -1,13 +1,15 @@
-"""Patterns with what OSSEC's own library finds, from the rule language's case file."""
+"""Patterns with what the real libraries find, from the rule language's case file."""
 
 from typing import Any
 
-from hids.core.pattern.pattern import Pattern, PatternError
+import pytest
+
+from hids.core.pattern.pattern import Language, Pattern, PatternError
 
 
-def result(pattern: str, text: str) -> Any:
+def result(language: Language, pattern: str, text: str) -> Any:
     try:
-        found = Pattern("os_regex", pattern.encode()).search(text.encode())
+        found = Pattern(language, pattern.encode()).search(text.encode())
     except PatternError:
         return "error"
     if found is None:
@@ -15,11 +17,12 @@ def result(pattern: str, text: str) -> Any:
     return {"continue": found.end, "captures": [(c or b"").decode() for c in found.captures]}
 
 
-def test_os_regex_finds_what_ossec_finds(design: Any) -> None:
+@pytest.mark.parametrize(("language", "engine"), [("os_regex", "ossec"), ("osregex", "wazuh")])
+def test_a_pattern_finds_what_the_real_library_finds(design: Any, language: Language, engine: str) -> None:
     wrong = [
-        (case["pattern"], case["text"], case["ossec"], result(case["pattern"], case["text"]))
+        (case["pattern"], case["text"], case[engine], result(language, case["pattern"], case["text"]))
         for case in design["regex"]
-        if result(case["pattern"], case["text"]) != case["ossec"]
+        if result(language, case["pattern"], case["text"]) != case[engine]
     ]
     assert wrong == []
     assert len(design["regex"]) == 800

@@ -1,0 +1,34 @@
+"""What the two ways to correlate have in common: `native` and `compat` implement this one port."""
+
+from typing import Protocol
+
+from hids.core.correlate.occurrence import Occurrence
+from hids.core.correlate.window import Entry
+
+NO_RULE = -1
+
+
+class Semantics(Protocol):
+    """What a ruleset means by its composites and by `ignore`."""
+
+    asks_once: bool
+    """A question that comes twice in one walk (a rule below two parents) gets the first answer again."""
+
+    def ask(self, rule: int, occurrence: Occurrence) -> tuple[Entry, ...] | None:
+        """Whether composite `rule` fires: the past events that it counted, newest first, or None."""
+        ...
+
+    def silences(self, rule: int, occurrence: Occurrence) -> bool:
+        """Whether the rule's `ignore` time runs; if not, it starts now."""
+        ...
+
+    def remember(self, base: int, final: int, fired: frozenset[int], occurrence: Occurrence) -> None:
+        """Keep the event for later questions.
+
+        Args:
+            base: the event's rule if no composite had fired.
+            final: the event's rule; -1 for none.
+            fired: composites that fired for it.
+            occurrence: the event.
+        """
+        ...

@@ -1,0 +1,96 @@
+"""Slots: what the lane is told of an event, by name. Only those that some rule of the set needs."""
+
+from collections.abc import Iterable, Sequence
+
+from hids.core.decode.event import Event
+from hids.core.pattern.pattern import Pattern
+from hids.core.rules.composite import Window
+from hids.core.rules.conditions import field
+from hids.core.rules.rule import Rule
+from hids.messages import DIFF, FTS
+
+IGNORE_SLOTS = {
+    "name": "decoder",
+    "id": "id",
+    "user": "dstuser",
+    "srcip": "srcip",
+    "dstip": "dstip",
+    "data": "extra_data",
+    "system_name": "system_name",
+    "location": "location",
+}
+"""Words of `<ignore>` and `<check_if_ignored>`, in the order in which their values stand in a line (OSSEC)."""
+
+
+class Slots:
+    """Names of the slots of one ruleset, and how to fill them."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        patterns = (rule.window.source.regex for rule in rules if rule.window is not None)
+        self._patterns: tuple[Pattern, ...] = tuple(dict.fromkeys(p for p in patterns if p is not None))
+        self.names: tuple[str, ...] = tuple(sorted({name for rule in rules for name in self._of(rule)}))
+        self._place = {name: place for place, name in enumerate(self.names)}
+
+    def places(self, names: Iterable[str]) -> tuple[int, ...]:
+        """Numbers of slots."""
+        return tuple(self._place[name] for name in names)
+
+    def regex(self, window: Window) -> int:
+        """Slot of a window's past-log pattern; -1 when it has none."""
+        name = self._regex_name(window)
+        return -1 if name is None else self._place[name]
+
+    def values(self, event: Event) -> tuple[bytes | None, ...]:
+        """The event's, in the order of `names`."""
+        return tuple([self._value(name, event) for name in self.names])
+
+    def _of(self, rule: Rule) -> Iterable[str]:
+        if FTS in rule.asks:
+            yield from ("fts", "fts_ids")
+        if DIFF in rule.asks:
+            yield from ("log", "hostname")
+        for word in (*rule.ignore_fields, *rule.check_ignored):
+            yield IGNORE_SLOTS[word]
+        if (window := rule.window) is not None:
+            yield from (*window.like.same, *window.like.different, *window.like.different_present)
+            if window.like.dynamic:
+                yield "dynamic"
+            if (regex := self._regex_name(window)) is not None:
+                yield regex
+
+    def _regex_name(self, window: Window) -> str | None:
+        pattern = window.source.regex
+        return None if pattern is None else f"regex:{self._patterns.index(pattern)}"
+
+    def _value(self, name: str, event: Event) -> bytes | None:  # noqa: PLR0911 - one a kind of slot
+        kind, _, what = name.partition(":")
+        if what:
+            if kind == "regex":
+                return b"1" if self._patterns[int(what)].matches(event.log) else None
+            return event.dynamic.get(what)
+        match name:
+            case "hostname":
+                return event.hostname
+            case "location":
+                return _location(event)
+            case "decoder":
+                return (event.decoder_name or "").encode()
+            case "type":
+                return event.decoder_type.encode()
+            case "log":
+                return event.log
+            case "dynamic":
+                return b"1" if event.dynamic else None
+            case "fts":
+                return event.fts_key
+            case "fts_ids":
+                return b"1" if event.fts_is_ids else None
+            case "user":
+                return field(event, ("dstuser", "srcuser"))
+            case _:
+                return event.fields.get(name)
+
+
+def _location(event: Event) -> bytes:
+    """The file, with the sender's name: Wazuh's locations of agents hold both."""
+    return (event.host or b"") + b"->" + event.location.encode("utf-8", "surrogateescape")
