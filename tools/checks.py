@@ -5,11 +5,12 @@ Every check runs, even when one before it failed; the exit status is 1 when any 
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
 
-from environment import PROJECT, Environment, InstallError, fingerprint
+from environment import PROJECT, Environment, InstallError, development
 
 CHECKS = {
     "ruff format": ("ruff", "format", "--check"),
@@ -35,9 +36,9 @@ def main() -> int:
     parser.add_argument("--fast", action="store_true", help="leave out tests that are marked slow")
     parser.add_argument("--only", action="append", choices=CHECKS, metavar="CHECK", help=f"one of: {', '.join(CHECKS)}")
     options = parser.parse_args()
-    environment = Environment(PROJECT / ".venv")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would tests
     try:
-        environment.ensure(("--editable", ".[dev]"), fingerprint([PROJECT / "pyproject.toml"]))
+        environment = development()
     except InstallError as error:
         print(f"tools/check: {error}", file=sys.stderr)
         return 1

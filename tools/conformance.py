@@ -172,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             order = options.ruleset or path.resolve().parent.parent / "load.json"
             if order not in engines:
                 engines[order] = Engine(read_load(order, options.which))
-            cases = _cases(path, engines[order].order.suite)
+            cases = read_cases(path, engines[order].order.suite)
             wrong = {case["case"]: found for case in cases if (found := differences(case, engines[order]))}
             total, agreeing = total + len(cases), agreeing + len(cases) - len(wrong)
             print(f"{path.parent.parent.name}/{path.name}: {len(cases) - len(wrong)} of {len(cases)}")
@@ -188,7 +188,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(agreeing != total)
 
 
-def _cases(path: Path, suite: str) -> list[dict[str, Any]]:
+def read_cases(path: Path, suite: str) -> list[dict[str, Any]]:
+    """The records of a file, all of which must be of `suite`. Raises LoadError."""
     try:
         cases: list[dict[str, Any]] = [json.loads(line) for line in path.read_text().splitlines() if line]
     except (OSError, ValueError) as error:

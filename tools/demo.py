@@ -224,7 +224,7 @@ class Follower:
             errors="replace",
             start_new_session=True,
         )
-        assert self.process.stdout is not None  # noqa: S101 - because of PIPE
+        assert self.process.stdout is not None
         self._thread = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
         self._thread.start()
 

@@ -155,19 +155,25 @@ def _wait(process: "subprocess.Popen[str]", what: str, began: float) -> str:
     return ""
 
 
+def development() -> Environment:
+    """The project's .venv: the project itself, editable, and all that its checks need.
+
+    Raises:
+        InstallError: it cannot be made.
+    """
+    environment = Environment(PROJECT / ".venv")
+    environment.ensure(("--editable", ".[dev]"), fingerprint([PROJECT / "pyproject.toml"]))
+    return environment
+
+
 def main() -> NoReturn:
     """Run a Python program with its arguments in the project's .venv; makes that first where it is not there yet."""
-    environment = Environment(PROJECT / ".venv")
     try:
-        environment.ensure(("--editable", ".[dev]"), fingerprint([PROJECT / "pyproject.toml"]))
+        environment = development()
     except InstallError as error:
         sys.exit(f"{sys.argv[1]}: {error}")
     python = environment.command("python")
-    os.execve(python, [python, *sys.argv[1:]], environment.variables() | _data_folders())  # noqa: S606 - no shell
-
-
-def _data_folders() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name.startswith("HIDS_")}
+    os.execve(python, [python, *sys.argv[1:]], environment.variables())  # noqa: S606 - no shell
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ class Load(NamedTuple):
     suite: str
     """Which engine's: also the dialect."""
     files: tuple[SourceFile, ...]
-    lists: tuple[SourceFile, ...]
-    """`path` is the name that rules use."""
+    lists: dict[str, bytes]
+    """Text of each list, by the name that rules use."""
     alert_level: int
     """Rules of a lower level make no alert."""
 
@@ -51,7 +51,7 @@ def read_load(path: Path, which: str | None = None) -> Load:
         return Load(
             suite=order["suite"],
             files=tuple(SourceFile(name, (path.parent / name).read_bytes()) for name in (*decoders, *rules)),
-            lists=tuple(SourceFile(name, (path.parent / file).read_bytes()) for name, file in named.items()),
+            lists={name: (path.parent / file).read_bytes() for name, file in named.items()},
             alert_level=order["log_alert_level"],
         )
     except (OSError, ValueError, KeyError) as error:

@@ -156,7 +156,9 @@ class AgentSession(LoopActor):
             case HelloDue():
                 if self._hello is None:
                     self._refuse("no hello came", retry_s=REFUSED_RETRY_S)
-        if self.mailbox.depth == 0 and not self._over_credit():
+        over = self._over_credit()
+        self._note_hold(over)
+        if self.mailbox.depth == 0 and not over:
             self._wire.resume()
 
     def on_shutdown(self) -> None:
@@ -232,6 +234,7 @@ class AgentSession(LoopActor):
         presence.machine_id = hello.machine_id
         presence.since_ms = presence.seen_ms = now_ms
         presence.lines = 0
+        presence.held_back = False
         presence.epoch = hello.epoch
         presence.clock_offset_ms = _offset(now_ms, hello.clock_ms)
         if abs(presence.clock_offset_ms) > OFFSET_ALERT_MS:
@@ -344,6 +347,13 @@ class AgentSession(LoopActor):
         if self._presence is not None:
             self._presence.committed = self._acked
         self._send(Ack(seq=self._acked, credit=self._credit.share()))
+
+    def _note_hold(self, over: bool) -> None:  # noqa: FBT001 - a fact, not a switch
+        """Tell the monitor when the agent cannot be heard, and give it its time anew when it can."""
+        presence = self._presence
+        if presence is not None and presence.hangup == self._hang_up and presence.held_back != over:
+            presence.held_back = over
+            presence.seen_ms = self._clock.now_ms()
 
     def _over_credit(self) -> bool:
         return len(self._out) > 1 and self._bytes_out > 2 * self._credit.share()

@@ -16,7 +16,8 @@ import msgspec
 
 from hids.actors.stage import Control, LoopActor, Mailbox
 from hids.core.correlate.alert import compose
-from hids.core.correlate.native import NO_RULE, Correlator
+from hids.core.correlate.correlator import Correlator
+from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.sequence import Sequencer
 from hids.core.correlate.windows import WindowKey, Windows
 from hids.messages import (

@@ -28,6 +28,8 @@ class Presence:
         self.machine_id = ""
         self.hangup: Callable[[str, int], None] | None = None
         """Ends the live session: reason for the agent, seconds until it may retry (0: it needs a person)."""
+        self.held_back = False
+        """Its session reads nothing at the moment, for want of credit: its silence says nothing."""
         self.told_silent = False
         """The rules have been told that it is gone."""
 

@@ -37,7 +37,7 @@ BASELINE_BYTES = 4_096
 """What a changed baseline counts in a group's size: 2,000 rows fill a group, for their writes take longer than their bytes."""
 
 WINDOW_LIFE_MS = 24 * 3600 * 1000
-"""Stored windows are kept this long after their newest event (hids.core.correlate.native.LATE_MAX_MS)."""
+"""Stored windows are kept this long after their newest event (hids.core.correlate.correlator.LATE_MAX_MS)."""
 OUTBOX_LIFE_MS = 7 * 24 * 3600 * 1000
 """An output that is further behind has a hole, which is counted and alerted."""
 HOUSEKEEPING_S = 60.0

@@ -104,8 +104,9 @@ class RuleShard(LoopActor):
                     ruleset=ruleset,
                     residual=residuals.setdefault(verdict.residual, len(residuals)),
                     slots=verdict.slots,
-                    tail=tail(verdict.event, line, job.agent, self._manager),
+                    tail=tail(verdict.event, line, job.agent, self._manager, full_log=verdict.full_log),
                     text=verdict.event.full_log[:TEXT_BYTES],
+                    descriptions=verdict.descriptions,
                 )
             )
         return events

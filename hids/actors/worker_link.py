@@ -136,7 +136,9 @@ class WorkerLink(LoopActor):
         def got(message: Any) -> None:
             self._got(worker, message)
 
-        worker = _Worker(self._connect(ours, got, lambda: self._closed(worker)), page, Deadline(self._clock, self._stuck_s))
+        worker = _Worker(
+            self._connect(ours, got, lambda: self._closed(worker)), page, Deadline(self._clock, self._stuck_s)
+        )
         self._nursery.tell(ForkRequest(self._number, theirs, page, self.mailbox, self.life))
         self._dispatcher.tell(WorkerUp(self._number, self._send))
         return worker

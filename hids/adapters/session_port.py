@@ -128,9 +128,7 @@ class Connection(asyncio.Protocol):
 class SessionPort:
     """Listens for agents on the running loop."""
 
-    def __init__(
-        self, sock: socket.socket, context: ssl.SSLContext, accept: Callable[[Connection], None]
-    ) -> None:
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, accept: Callable[[Connection], None]) -> None:
         self._sock = sock
         loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None

@@ -1,23 +1,40 @@
-"""`hidsctl logtest`: what the rules say of lines on standard input."""
+"""`hidsctl logtest`: what the rules say of lines that are typed or come on standard input."""
 
 import sys
+from datetime import datetime
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, get_args
 
+import msgspec
 import typer
 
 from hids.adapters.clock import SystemClock
-from hids.adapters.paths import host_name, shipped
+from hids.adapters.paths import host_name
+from hids.cli.rulesets import USAGE, CompatOption, ConfigOption, DialectOption, folders
 from hids.cli.settings import Settings, fail
 from hids.core.alert.text import plain
+from hids.core.rules.plan import Plan
+from hids.core.rules.trace import Step, trace
+from hids.core.rules.walk import decoded
 from hids.errors import ConfigError
-from hids.manager.config import read_config
 from hids.manager.logtest import Logtest
-from hids.messages import MAX_LINE_BYTES, LogLine
-from hids.workers.nursery import Folder, compile_all
+from hids.messages import MAX_LINE_BYTES, Kind, LogLine
+from hids.workers.nursery import compile_all
 
-USAGE = 2
+_FORMATS: dict[str, Kind] = {"syslog": "log", "json": "log"} | {kind: kind for kind in get_args(Kind)}
+"""What lines may be said to be; text of any log is one kind, the decoders tell what is in it."""
+
+
+class _Clock(NamedTuple):
+    """When lines come: now, or at a time of the caller's that moves by a step each line."""
+
+    start_ms: int | None
+    step_ms: int
+
+    def at(self, number: int, now_ms: int) -> int:
+        """Time of the line of this number, from 0."""
+        return (now_ms if self.start_ms is None else self.start_ms) + number * self.step_ms
 
 
 def logtest(
@@ -27,30 +44,44 @@ def logtest(
         Path | None,
         typer.Option("--ruleset", help="Folder of rules; default: those of the manager's configuration."),
     ] = None,
-    dialect: Annotated[str, typer.Option(help='Of --ruleset: "hids" or "ossec".')] = "hids",
-    config: Annotated[
-        Path | None, typer.Option("--config", help="manager.toml to take the rulesets from.")
-    ] = None,
+    dialect: DialectOption = "hids",
+    config: ConfigOption = None,
+    compat: CompatOption = False,
     location: Annotated[str, typer.Option(help="Where the lines are said to come from.")] = "stdin",
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    agent: Annotated[str, typer.Option(help="Name of the agent that is said to have sent them.")] = "",
+    format_: Annotated[str, typer.Option("--format", help=f"What the lines are: {', '.join(_FORMATS)}.")] = "syslog",
+    time: Annotated[
+        str, typer.Option("--time", help="Time of the first line, such as 2026-11-24T12:00:00Z; default: now.")
+    ] = "",
+    every: Annotated[float, typer.Option("--every", min=0, help="Seconds from one line to the next.")] = 0,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Tell each decoder and rule tried, and the first condition that failed.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line and ruleset.")] = False,
 ) -> None:
-    """Try lines: how they are decoded and which rule takes them. Reads standard input until its end.
+    r"""Try lines: how they are decoded and which rule takes them. Reads standard input until its end.
 
-    Composite rules count the lines of one run, all at the time they are read.
+    The lines of one run are one history: composite rules count them. At a terminal each line is answered as it is typed.
 
     \b
     Examples:
-      tail -1 /var/log/auth.log | hidsctl logtest
+      tail -1 /var/log/auth.log | hidsctl logtest -v
       hidsctl logtest --ruleset ./rules --json < lines.txt
+      hidsctl logtest --time 2026-11-24T12:00:00Z --every 30 < attack.txt
 
     Exit status: 0 done, 2 the rules are refused.
-    """  # noqa: D301 - click's mark for lines that stay as they are
+    """
     settings: Settings = ctx.obj
+    clock = _Clock(_time(time), round(every * 1000))
+    kind = _FORMATS.get(format_)
+    if kind is None:
+        fail(f"--format: expected one of {', '.join(_FORMATS)}, got {format_!r}", USAGE)
     try:
-        plans = compile_all(_folders(settings, ruleset, dialect, config))
+        plans = compile_all(folders(settings, ruleset, dialect, config, compat=compat))
     except ConfigError as error:
         fail(str(error), USAGE)
-    test, clock = Logtest(plans, host_name()), SystemClock()
+    host = agent or host_name()
+    test, system, number = Logtest(plans, host), SystemClock(), 0
     people = sys.stdin.isatty()
     if people:
         typer.echo("one log line each, Ctrl-D ends", err=True)
@@ -58,36 +89,45 @@ def logtest(
         text = raw.rstrip(b"\r\n")
         if not text:
             continue
-        now_ms = clock.now_ms()
-        for told in test.test(LogLine(location, text, now_ms, now_ms)):
-            typer.echo(dumps(told, ensure_ascii=False) if json or settings.json else _human(told))
+        at_ms = clock.at(number, system.now_ms())
+        line = LogLine(location, text, at_ms, at_ms, kind)
+        number += 1
+        for plan, told in zip(plans, test.test(line), strict=True):
+            steps = _steps(plan, line, host) if verbose else []
+            if json or settings.json:
+                more = {"tried": msgspec.to_builtins(steps)} if verbose else {}
+                typer.echo(dumps(told | more, ensure_ascii=False))
+            else:
+                typer.echo(_human(told, steps))
 
 
-def _folders(settings: Settings, ruleset: Path | None, dialect: str, config: Path | None) -> list[Folder]:
-    if ruleset is not None:
-        return [Folder(ruleset.name, str(ruleset), dialect)]
-    path = config or (settings.paths.config if settings.paths.config.exists() else None)
-    folders = [
-        Folder(rules.name or Path(rules.path).name, rules.path, rules.dialect)
-        for rules in read_config(path).ruleset
-    ]
-    return folders or [Folder("hids", str(shipped("rules")), "hids")]
+def _time(text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        return round(datetime.fromisoformat(text).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        fail(f"--time: expected a time such as 2026-11-24T12:00:00Z, got {text!r}", USAGE)
 
 
-def _human(told: dict[str, Any]) -> str:
+def _steps(plan: Plan, line: LogLine, host: str) -> list[Step]:
+    return trace(plan.ruleset, decoded(plan.ruleset, line, host.encode()))
+
+
+def _human(told: dict[str, Any], steps: list[Step]) -> str:
     """In the three phases that OSSEC's users know."""
     lines = [f"ruleset {plain(told['ruleset'])}", "  header"]
     lines += [f"    {key}: {plain(value)}" for key, value in told["header"].items()]
     lines += [f"    log: {plain(told['log'])}", "  decoder"]
+    lines += _tried(steps, "decoder")
     if told["decoder"] is None:
         lines.append("    none")
     else:
-        lines.append(
-            f"    name: {plain(told['decoder'])}"
-            + (f", parent {plain(told['parent'])}" if told["parent"] else "")
-        )
+        parent = f", parent {plain(told['parent'])}" if told["parent"] else ""
+        lines.append(f"    name: {plain(told['decoder'])}{parent}")
         lines += [f"    {key}: {plain(value)}" for key, value in told["fields"].items()]
     lines.append("  rule")
+    lines += _tried(steps, "rule")
     rule = told["rule"]
     if rule is None:
         lines.append("    none")
@@ -96,15 +136,26 @@ def _human(told: dict[str, Any]) -> str:
             f"    id: {rule['id']}, level {rule['level']}",
             f"    description: {plain(rule['description'])}",
             f"    groups: {plain(', '.join(rule['groups']))}",
+            "    " + _outcome(rule),
         ]
-        lines.append("    " + _outcome(rule))
     return "\n".join(lines)
+
+
+_MARKS = {"yes": "+", "no": "-", "asks": "?"}
+
+
+def _tried(steps: list[Step], kind: str) -> list[str]:
+    return [
+        f"    {_MARKS[step.outcome]} {'  ' * step.depth}{plain(step.name)}" + (f": {plain(step.why)}" if step.why else "")
+        for step in steps
+        if step.kind == kind
+    ]
 
 
 def _outcome(rule: dict[str, Any]) -> str:
     if rule["silenced"]:
-        return "silenced: its ignore time runs for this key"
+        return "silenced: its ignore time runs"
     if not rule["alert"]:
-        return "no alert: level 0"
+        return "no alert" + (": level 0" if rule["level"] == 0 else "")
     counted = f", after {rule['counted']} earlier events" if rule["counted"] else ""
     return f"alert{counted}"

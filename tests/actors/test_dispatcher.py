@@ -68,8 +68,14 @@ class Bench:
 
     def worker(self, number: int) -> list[Job]:
         self.given.setdefault(number, [])
-        self.mailbox.tell(WorkerUp(number, lambda given: self.given[number].append(given)))
+        self.mailbox.tell(WorkerUp(number, self._giver(number)))
         return self.given[number]
+
+    def _giver(self, number: int) -> Callable[[Job], None]:
+        def give(given: Job) -> None:
+            self.given[number].append(given)
+
+        return give
 
     async def tell(self, *messages: Any) -> None:
         for message in messages:
@@ -241,7 +247,7 @@ def test_what_is_committed_is_forgotten_and_told():
         await bench.tell(LaneReady({}, (), 1))
         hole = Hole(SOURCE, AGENT, 1, 21, 30, bytes(32), "gone")
         await bench.tell(job(1), job(11), hole, Tell(AGENT, "one"), Tell(AGENT, "two"))
-        number = [told for told in bench.to_lane() if isinstance(told, Notice)][0].number
+        number = next(told for told in bench.to_lane() if isinstance(told, Notice)).number
         await bench.tell(committed(30, notices=number))
         assert bench.facts == {"uncommitted": 0, "waiting": 2, "poison": 0}
         assert len(woken) == 2

@@ -348,9 +348,7 @@ def test_a_branch_that_starts_anew_has_left_no_life_of_the_old_one():
             tree.spec("heart", significant=True),
         )
         tree.start(
-            ChildSpec(
-                node=branch, start=lambda mailbox: Supervisor.start(mailbox, branch, specs, tree.clock, AT_ONCE)
-            )
+            ChildSpec(node=branch, start=lambda mailbox: Supervisor.start(mailbox, branch, specs, tree.clock, AT_ONCE))
         )
         tree.tell("heart", "dud")
         await until(lambda: tree.diary.count("start lane") == 2, "the branch is back")
@@ -364,9 +362,7 @@ def test_a_bug_in_the_supervisor_leaves_no_life_of_its_children_behind():
         branch = Node(Mailbox("branch"), "supervisor")
         specs = (tree.spec("lane"),)
         tree.start(
-            ChildSpec(
-                node=branch, start=lambda mailbox: Supervisor.start(mailbox, branch, specs, tree.clock, AT_ONCE)
-            )
+            ChildSpec(node=branch, start=lambda mailbox: Supervisor.start(mailbox, branch, specs, tree.clock, AT_ONCE))
         )
         branch.mailbox.tell("nonsense")
         await until(lambda: tree.diary.count("start lane") == 2 and "end lane" in tree.diary, "the branch is back")

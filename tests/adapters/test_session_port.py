@@ -57,9 +57,7 @@ class Stand:
         identity.write(folder)
         return client_context(self.authority.ca_pem, Identity.file(folder) if certificate else None)
 
-    async def connect(
-        self, context: ssl.SSLContext | None = None
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(self, context: ssl.SSLContext | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port.port, ssl=context or self.context())
 
 

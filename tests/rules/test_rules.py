@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hids.core.correlate.native import Correlator
+from hids.core.correlate.correlator import Correlator
 from hids.core.correlate.windows import Windows
 from hids.core.pattern.pattern import Pattern
 from hids.core.pattern.pcre import translate

@@ -68,7 +68,10 @@ def row(rule: int, index: int, feeds: tuple[int, ...] = (), window: WindowSpec |
 
 
 TABLE = RuleTable(
-    hash="table", name="test", slots=("srcip",), rules=(row(1, 0, feeds=(1,)), row(2, 1, (), WindowSpec(NEEDED, 60_000, (0,))))
+    hash="table",
+    name="test",
+    slots=("srcip",),
+    rules=(row(1, 0, feeds=(1,)), row(2, 1, (), WindowSpec(NEEDED, 60_000, (0,)))),
 )
 RESIDUAL = ((1, 1, 1, 2), (0, 1, 0, 0), (0, 0, -1, 0))
 

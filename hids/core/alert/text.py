@@ -86,6 +86,9 @@ def _lines(alert: Mapping[str, Any], tz: tzinfo | None) -> Iterator[str]:
     yield f"Rule: {plain(str(rule['id']))} (level {int(rule['level'])}) -> '{plain(rule['description'])}'"
     yield from _fields(alert.get("data", {}))
     yield from _log_lines(alert.get("full_log"))
+    if alert.get("previous_log"):
+        yield "Previous output:"
+        yield from _log_lines(alert["previous_log"])
     yield from _log_lines(alert.get("previous_output"))
 
 

@@ -28,6 +28,8 @@ def compose(
     fired: int,
     timestamp: str,
     previous: Sequence[Entry],
+    previous_log: bytes = b"",
+    description: bytes = b'""',
 ) -> bytes:
     """Put an alert together from the worker's part and the lane's.
 
@@ -41,6 +43,8 @@ def compose(
         fired: how often the rule has fired, this time included.
         timestamp: the event time in Wazuh's form, local zone.
         previous: what a composite counted, newest first.
+        previous_log: the log before, for a rule with `check_diff`.
+        description: JSON string, for a rule whose description differs from event to event.
     """
     seq = outcome.first_seq + event.offset
     name = alert_id(outcome.source, outcome.epoch, seq, outcome.agent.id, turn)
@@ -48,6 +52,8 @@ def compose(
     if previous:
         logs = b"\n".join(entry.text for entry in previous).decode(errors="replace")
         before = b'"previous_output":' + _encode(logs) + b","
+    if previous_log:
+        before += b'"previous_log":' + _encode(previous_log.decode(errors="replace")) + b","
     ours = {
         "number": number,
         "source": outcome.source,
@@ -60,8 +66,8 @@ def compose(
         (
             b'{"timestamp":"%s","rule":' % timestamp.encode(),
             row.head,
-            b'"firedtimes":%d' % fired,
-            row.end,
+            description + row.middle if row.middle else b"",
+            b'"firedtimes":%d%s' % (fired, row.end) if row.counted else row.end.removeprefix(b","),
             b',"id":"%s",' % name.encode(),
             before,
             event.tail,

@@ -50,16 +50,17 @@ class Cells:
         if data is not None:
             self._held.move_to_end(key)
             return data
-        data = self._uncommitted.get(key)
+        data = self._touched[key][0] if key in self._touched else self._uncommitted.get(key)
         if data is None:
             data = self._load(key)
         if data is not None:
             self._hold(key, data)
         return data
 
-    def put(self, key: CellKey, data: bytes, at_ms: int, life_ms: int = ROW_LIFE_MS) -> None:
-        """Remember a value for `life_ms` after `at_ms`."""
-        self._hold(key, data)
+    def put(self, key: CellKey, data: bytes, at_ms: int, life_ms: int = ROW_LIFE_MS, *, hold: bool = True) -> None:
+        """Remember a value for `life_ms` after `at_ms`. Without `hold` it does not stay in memory (the caller has it)."""
+        if hold:
+            self._hold(key, data)
         self._touched[key] = (data, at_ms + life_ms - ROW_LIFE_MS)
 
     def take_touched(self) -> dict[CellKey, tuple[bytes, int]]:

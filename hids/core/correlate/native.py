@@ -5,10 +5,11 @@ feeds those that list it. Firing uses up that key's events and nobody else's, an
 the rule. So ten attackers at once give ten alerts, whatever else goes on.
 """
 
-from functools import lru_cache, partial
+from functools import partial
 
 import msgspec
 
+from hids.core.correlate.differences import compared, compares, differ
 from hids.core.correlate.occurrence import Occurrence
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.window import Entry
@@ -19,12 +20,15 @@ _encode_key = msgspec.msgpack.Encoder().encode
 
 
 class Native:
-    """Windows by (rule identity, key)."""
+    """Windows by (rule identity, key). One for each ruleset."""
 
     asks_once = True
 
-    def __init__(self, windows: Windows) -> None:
+    def __init__(self, windows: Windows, table: RuleTable) -> None:
         self._windows = windows
+        self._by_regex = tuple(
+            (n, row.window.regex) for n, row in enumerate(table.rules) if row.window is not None and row.window.regex >= 0
+        )
 
     def ask(self, rule: int, occurrence: Occurrence) -> tuple[Entry, ...] | None:
         """Fires when enough past events of the event's key lie within one timeframe around it."""
@@ -35,8 +39,8 @@ class Native:
             return None
         where = (row.identity, key)
         window = self._windows.get(where)
-        differs = partial(_differs, spec, _compared(spec, occurrence)) if _compares(spec) else None
-        entries = window.ask(occurrence.at_ms, spec.needed, spec.timeframe_ms, differs)
+        counts = partial(_counts, spec, compared(spec, occurrence)) if compares(spec) else None
+        entries = window.ask(occurrence.at_ms, spec.needed, spec.timeframe_ms, counts)
         if entries is not None:
             before = Windows.cost(window)
             window.consume()
@@ -44,7 +48,7 @@ class Native:
         return entries
 
     def silences(self, rule: int, occurrence: Occurrence) -> bool:
-        """`ignore` of a composite silences its key; that of any other rule silences the agent that sent the event."""
+        """`ignore` of a composite silences its key; that of another rule the agent that sent the event."""
         row = occurrence.table.rules[rule]
         key = _encode_key((occurrence.agent,)) if row.window is None else _key(row.window, occurrence)
         if row.ignore_ms == 0 or key is None:
@@ -59,34 +63,27 @@ class Native:
 
     def remember(self, base: int, final: int, fired: frozenset[int], occurrence: Occurrence) -> None:
         """Feed the windows that list the base rule or the final one."""
-        table = occurrence.table
+        rules, slots = occurrence.table.rules, occurrence.event.slots
         feeds: set[int] = set()
         for rule in {base, final} - {NO_RULE}:
-            feeds.update(table.rules[rule].feeds)
-            if table.rules[rule].level > 0:
-                feeds.update(
-                    composite for composite, slot in _by_regex(table) if occurrence.event.slots[slot] is not None
-                )
+            feeds.update(rules[rule].feeds)
+            if rules[rule].level > 0:
+                feeds.update(composite for composite, slot in self._by_regex if slots[slot] is not None)
         for composite in sorted(feeds - fired):
             self._feed(composite, occurrence)
 
     def _feed(self, composite: int, occurrence: Occurrence) -> None:
         row = occurrence.table.rules[composite]
-        key = None if row.window is None else _key(row.window, occurrence)
-        if row.window is None or key is None or row.window.needed == 0:
+        spec = row.window
+        key = None if spec is None else _key(spec, occurrence)
+        if spec is None or key is None or spec.needed == 0:
             return
         where = (row.identity, key)
         window = self._windows.get(where)
         before = Windows.cost(window)
-        event = occurrence.event
-        values = _compared(row.window, occurrence) if _compares(row.window) else ()
-        window.insert(Entry(event.at_ms, event.text, values), row.window.needed)
+        values = compared(spec, occurrence) if compares(spec) else ()
+        window.insert(Entry(occurrence.at_ms, occurrence.event.text, values), spec.needed)
         self._windows.changed(where, before)
-
-
-@lru_cache(maxsize=64)
-def _by_regex_of(rules: tuple[WindowSpec | None, ...]) -> tuple[tuple[int, int], ...]:
-    return tuple((n, spec.regex) for n, spec in enumerate(rules) if spec is not None and spec.regex >= 0)
 
 
 def _key(spec: WindowSpec, occurrence: Occurrence) -> bytes | None:
@@ -97,18 +94,5 @@ def _key(spec: WindowSpec, occurrence: Occurrence) -> bytes | None:
     return _encode_key((occurrence.agent, *values) if spec.per_agent else values)
 
 
-def _compares(spec: WindowSpec) -> bool:
-    return bool(spec.different or spec.different_present)
-
-
-def _compared(spec: WindowSpec, occurrence: Occurrence) -> tuple[bytes | None, ...]:
-    """What `_differs` looks at."""
-    dynamic = (occurrence.value(spec.dynamic),) if spec.dynamic >= 0 else ()
-    return occurrence.values(spec.different_present + spec.different) + dynamic
-
-
-def _differs(spec: WindowSpec, now: tuple[bytes | None, ...], entry: Entry) -> bool:
-    """Whether a past event differs from this one where the rule says it must."""
-    return differ(spec, now, entry.values)
-
-
+def _counts(spec: WindowSpec, now: tuple[bytes | None, ...], past: Entry) -> bool:
+    return differ(spec, now, past.values)

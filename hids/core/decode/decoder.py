@@ -65,6 +65,8 @@ class Decoder(msgspec.Struct, frozen=True, eq=False):
     regex_offset: Offset
     order: tuple[str, ...]
     """Field of each group of `regex`."""
+    plugin: str | None = None
+    """Code that takes the fields instead of a regex, by the name that decoders use."""
     chained: bool = False
     """The chain goes on with the next sibling."""
     children: tuple["Decoder", ...] = ()

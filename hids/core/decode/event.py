@@ -103,14 +103,33 @@ class Event:
         "_root_end",
         "dialect",
         "header",
+        "given",
         "host",
         "line",
+        "local_ms",
+        "log_fw",
+        "relayed_rule",
         "selection",
     )
 
-    def __init__(self, line: LogLine, header: Header, dialect: Dialect, host: bytes | None = None) -> None:
+    def __init__(
+        self,
+        line: LogLine,
+        header: Header,
+        dialect: Dialect,
+        host: bytes | None = None,
+        local_ms: int | None = None,
+    ) -> None:
         """`host` stands in where the header names none."""
         self.line = line
+        self.local_ms = line.at_ms if local_ms is None else local_ms
+        """When it came, by the clock on the manager's wall: milliseconds since the epoch as if that were UTC."""
+        self.given: dict[str, bytes] = {}
+        """Fields that do not come from this line, but count where it has none."""
+        self.log_fw = True
+        """OSSEC rewrites the action of a firewall's events (`analysisd.log_fw`)."""
+        self.relayed_rule: int | None = None
+        """Id of the rule that another manager gave this alert."""
         self.header = header
         self.dialect: Dialect = dialect
         self.host = host
@@ -192,6 +211,16 @@ class Event:
         """What `<field name="...">` sees; in OSSEC's dialect names are in lower case."""
         return self._dynamic if self.fields else {}
 
+    @property
+    def fts_key(self) -> bytes | None:
+        """What must be new for `<if_fts>`; None when the decoder has no `<fts>`."""
+        return None
+
+    @property
+    def fts_is_ids(self) -> bool:
+        """Keys of type ids that resemble each other are one."""
+        return False
+
     def end_of_root(self, root: Decoder) -> int:
         """Where the text behind the top-level decoder's prematch starts."""
         if self._root_end < 0:
@@ -218,6 +247,7 @@ class _Taken:
     def __init__(self, event: Event, selection: Selection) -> None:
         self._log = event.log
         self._ossec = event.dialect == "ossec"
+        self._rewrites = self._ossec and event.log_fw
         self._selection = selection
         self._parent_end = event.end_of_root(selection.root)
         self.current = selection.current
@@ -247,7 +277,7 @@ class _Taken:
                 self._store(member.order, match.captures)
             elif self._ossec:
                 starts["regex"] = first
-        if self._ossec and self.current.type == "firewall" and "action" in self.fields:
+        if self._rewrites and self.current.type == "firewall" and "action" in self.fields:
             self.fields["action"] = _firewall_action(self.fields["action"])
 
     def _store(self, order: tuple[str, ...], captures: tuple[bytes | None, ...]) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from hids.core.decode.decoder import Decoder
 from hids.core.dialect import Dialect
 from hids.core.pattern.pattern import MATCH_LIMIT, Pattern
-from hids.core.rules.conditions import Listed
+from hids.core.rules.conditions import InList
 from hids.core.rules.rule import Rule, Ruleset
 
 Verdict = Literal["exact", "equivalent", "refused"]
@@ -46,6 +46,8 @@ GENERAL: dict[Dialect, tuple[str, ...]] = {
 
 UPSTREAM_LISTS = 2
 _ASCII_END = 0x80
+_SHOWN = {"dstuser": "user"}
+"""Slots that people know by another name."""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -144,7 +146,6 @@ class _Rules:
     def __init__(self, ruleset: Ruleset) -> None:
         self._dialect: Dialect = ruleset.dialect
         self._native = ruleset.correlation == "native"
-        self._slots_shown = {"dstuser": "user"}
 
     def entry(self, rule: Rule) -> Entry:
         """The verdict on one rule."""
@@ -153,7 +154,7 @@ class _Rules:
     def _differences(self, rule: Rule) -> Iterator[Difference]:
         if self._dialect == "hids":
             return
-        lists = [condition for condition in rule.conditions if isinstance(condition, Listed)]
+        lists = [condition for condition in rule.conditions if isinstance(condition, InList)]
         if len(lists) > UPSTREAM_LISTS:
             yield Difference("lists", "an event that only one of the first lists refuses")
         for condition in rule.conditions:
@@ -170,7 +171,7 @@ class _Rules:
             return
         counted = f"{window.needed + 1} events of what it counts"
         if self._native:
-            keys = " and ".join(self._slots_shown.get(name, name) for name in window.key)
+            keys = " and ".join(_SHOWN.get(name, name.removeprefix("field:")) for name in window.like.same)
             yield Difference(
                 "windows",
                 f"{counted} with one {keys}, with as many of another in between, within {window.timeframe_s} s"
@@ -180,5 +181,5 @@ class _Rules:
         if self._dialect == "wazuh":
             text = f"{counted}, read within a second, whose own times lie over {window.timeframe_s} s apart"
             yield Difference("event time", text)
-        if self._dialect == "ossec" and window.regex is not None:
+        if self._dialect == "ossec" and window.source.regex is not None:
             yield Difference("all threads", f"{counted} from two log files")

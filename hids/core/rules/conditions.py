@@ -32,10 +32,12 @@ class Category(msgspec.Struct, frozen=True):
     """`<category>` of a top-level rule: the type of the event's decoder."""
 
     type: str
+    complete: tuple[str, ...] = ()
+    """Fields that must all be there: of a firewall's events only those reach the rules that the firewall log can tell."""
 
     def holds(self, event: Event) -> bool:
         """Ask the decoder."""
-        return event.decoder_type == self.type
+        return event.decoder_type == self.type and (not self.complete or event.fields.keys() >= set(self.complete))
 
 
 class ProgramName(msgspec.Struct, frozen=True):

@@ -144,11 +144,7 @@ def _taker(rule: Rule, conditions: frozenset[object], earlier: dict[frozenset[ob
 
 def _takes_all(rule: Rule) -> bool:
     """It has a result of its own whenever its conditions hold."""
-    return rule.window is None and not rule.noalert and not _asks(rule)
-
-
-def _asks(rule: Rule) -> tuple[int, ...]:
-    return getattr(rule, "asks", ())
+    return rule.window is None and not rule.noalert and not rule.asks
 
 
 def _taken(rule: Rule, conditions: frozenset[object], before: Rule) -> Finding:
@@ -166,7 +162,7 @@ def _patterns(ruleset: Ruleset, can_match: CanMatch) -> Iterator[Finding]:
     for rule in ruleset.rules:
         for condition in rule.conditions:
             pattern: object = getattr(condition, "pattern", None)
-            if not isinstance(pattern, Pattern) or getattr(condition, "negate", False):
+            if not isinstance(pattern, Pattern) or getattr(condition, "negated", False):
                 continue
             if pattern not in known:
                 known[pattern] = can_match(pattern)
@@ -177,7 +173,7 @@ def _patterns(ruleset: Ruleset, can_match: CanMatch) -> Iterator[Finding]:
 
 def _manners(ruleset: Ruleset) -> Iterator[Finding]:
     for rule in ruleset.rules:
-        if rule.window is not None and not rule.window.key:
+        if rule.window is not None and not rule.window.like.same:
             text = "counts the events of all hosts and addresses together; add same_source_ip or another same_*"
             yield Finding(rule.id, "one key", text)
         if not rule.description:

@@ -24,7 +24,7 @@ from hids.core.rules.reach import (
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.table import rule_table
 from hids.core.rules.trie import Trail, Trie
-from hids.core.rules.walk import Verdict, matters, slot_values, walk
+from hids.core.rules.walk import Finals, Verdict, finals, matters, naive, slots_of, verdict, walk
 from hids.messages import LogLine, Residual, RuleTable
 
 MAX_PROGRAMS = 4_096
@@ -33,6 +33,9 @@ MAX_CLASSES = 256
 """Classes compiled; OSSEC's rules have 69, Wazuh's 102. A line of a further class is walked naively."""
 MAX_PLANS = 2_048
 """Answers of the scan remembered in each class, and as many rule trees."""
+
+RELAY = "OSSECAlert_Decoder"
+"""The plug-in for alerts of another manager."""
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -50,16 +53,19 @@ class _Outcome(NamedTuple):
 
     residual: Residual
     matters: bool
+    ends: Finals
 
 
 class _Chosen:
     """End of a walk through the decoders."""
 
-    __slots__ = ("rules", "selection")
+    __slots__ = ("relays", "rules", "selection")
 
     def __init__(self, selection: Selection | None, rules: Trie[Event, _Outcome]) -> None:
         self.selection = selection
         self.rules = rules
+        self.relays = selection is not None and any(member.plugin == RELAY for member in selection.chain)
+        """The event may have its rule already, which the walk knows."""
 
 
 class _Below:
@@ -111,6 +117,7 @@ class Plan:
         self.name = ruleset.name
         self.hash = ruleset.hash
         self.table: RuleTable = rule_table(ruleset)
+        self._slots = slots_of(ruleset)
         self.counts = Counts(ruleset.decoders.count, len(ruleset.rules))
         self._program_patterns = program_patterns(ruleset)
         self._ascii_only = any(pattern.utf for pattern in scanned_patterns(ruleset))
@@ -119,10 +126,17 @@ class Plan:
         self._outcomes: dict[Residual, _Outcome] = {}
         self._class_of(None)
 
-    def recognise(self, line: LogLine, host: bytes | None = None) -> Recognised:
-        """Read the header, scan, choose the decoders. `host` stands in where the header names none."""
+    def recognise(self, line: LogLine, host: bytes | None = None, local_ms: int | None = None) -> Recognised:
+        """Read the header, scan, choose the decoders.
+
+        Args:
+            line: what came.
+            host: stands in where the header names none.
+            local_ms: when it came, by the clock on the wall; the line's own time when left out.
+        """
         header = read_header(line, self.ruleset.dialect)
-        event = Event(line, header, self.ruleset.dialect, host)
+        event = Event(line, header, self.ruleset.dialect, host, local_ms)
+        event.log_fw = self.ruleset.log_fw
         kind = self._class_of(header.program)
         if kind is None or (self._ascii_only and not header.log.isascii()):
             decode(self.ruleset.decoders, event)
@@ -133,18 +147,18 @@ class Plan:
         if chosen is None:
             chosen = self._choose(kind, ids, event)
         event.selection = chosen.selection
-        return Recognised(event, kind, ids, chosen)
+        return Recognised(event, kind, ids, None if chosen.relays else chosen)
 
     def judge(self, recognised: Recognised) -> Verdict | None:
         """Walk the rules. None: the event asks, alerts and feeds nothing."""
         event, chosen = recognised.event, recognised.chosen
-        if chosen is None:
-            outcome = self._outcome(walk(self.ruleset, lambda condition: condition.holds(event)))
+        if chosen is None or event.given:
+            outcome = self._outcome(naive(self.ruleset, event))
         else:
             outcome = chosen.rules.find(event) or self._walk(recognised, chosen)
         if not outcome.matters:
             return None
-        return Verdict(outcome.residual, slot_values(self.table.slots, event), event)
+        return verdict(outcome.residual, self._slots, event, outcome.ends)
 
     # ---- what is not remembered yet ----------------------------------------------------------------------
 
@@ -184,7 +198,7 @@ class Plan:
         """Equal residuals are one object, so that batches name them once."""
         found = self._outcomes.get(residual)
         if found is None:
-            found = _Outcome(residual, matters(self.ruleset, residual))
+            found = _Outcome(residual, matters(self.ruleset, residual), finals(self.ruleset, residual))
             _remember(self._outcomes, residual, found, MAX_PLANS)
         return found
 

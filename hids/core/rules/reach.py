@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from hids.core.decode.decoder import Decoder
 from hids.core.decode.event import Prematch, ProgramIs, Selection
+from hids.core.decode.load import TYPES
 from hids.core.pattern.pattern import Pattern
 from hids.core.rules.conditions import (
     Category,
@@ -22,6 +23,9 @@ from hids.core.rules.conditions import (
 )
 from hids.core.rules.rule import Rule, Ruleset
 from hids.core.rules.scan import build
+
+JSON = "JSON_Decoder"
+"""The plug-in that takes the fields of a JSON text, whatever they are."""
 
 Signature = tuple[bool, frozenset[Pattern]]
 """Whether there is a program name, and which patterns match it."""
@@ -38,11 +42,22 @@ class Scanned(NamedTuple):
 class Possible:
     """What decoders can make of an event: of a whole class, or given those that were chosen."""
 
-    def __init__(self, names: frozenset[str | None], types: frozenset[str], fields: frozenset[str]) -> None:
-        """`names` holds None where the event may be undecoded."""
-        self.names = names
-        self.types = types
-        self.fields = fields | {name.lower() for name in fields}
+    def __init__(self, decoders: Iterable[Decoder], fields: Iterable[str], *, decoded: bool) -> None:
+        """`decoders` may be the event's; with `decoded` one of them is."""
+        members = tuple(decoders)
+        names: set[str | None] = {member.name for member in members}
+        types = {member.type for member in members}
+        plugins = {member.plugin for member in members if member.plugin is not None}
+        if not decoded:
+            names.add(None)
+            types.add("syslog")
+        if plugins - {JSON}:
+            types |= set(TYPES)  # some plug-ins change it
+        self.names = frozenset(names)
+        self.types = frozenset(types)
+        self.fields = frozenset(fields) | {name.lower() for name in fields}
+        self.open = bool(plugins)
+        """Any field may be there, and what is in it may be nowhere in the log."""
 
     def knows(self, question: object) -> bool | None:
         """The answer to a condition on decoder or fields, None when it depends on the event."""
@@ -50,9 +65,9 @@ class Possible:
             return _among(question.name, self.names)
         if isinstance(question, Category):
             known = _among(question.type, self.types)
-            return None if known and question.type == "firewall" else known
+            return None if known and question.complete else known
         names = fields_of(question)
-        if names and self.fields.isdisjoint(names):
+        if names and not self.open and self.fields.isdisjoint(names):
             return False
         return None
 
@@ -66,15 +81,10 @@ def _among(value: str, possible: frozenset[str | None] | frozenset[str]) -> bool
 def possible_for(selection: Selection | None) -> Possible:
     """What a choice of decoders leaves open."""
     if selection is None:
-        return Possible(frozenset({None}), frozenset({"syslog"}), frozenset())
+        return Possible((), (), decoded=False)
     members = (selection.current, *selection.chain)
-    if selection.settled:
-        members = members[:1]
-    return Possible(
-        frozenset(member.name for member in members),
-        frozenset(member.type for member in members),
-        selection.fields,
-    )
+    possible = Possible(members, selection.fields, decoded=True)
+    return Possible(members[:1], selection.fields, decoded=True) if selection.settled and not possible.open else possible
 
 
 class ProgramClass:
@@ -82,26 +92,22 @@ class ProgramClass:
 
     def __init__(self, ruleset: Ruleset, signature: Signature) -> None:
         self._ruleset = ruleset
-        has_program, self._matching = signature
+        self._has_program, self._matching = signature
         tree = ruleset.decoders
         self.roots: tuple[Decoder, ...] = tuple(
             root
-            for root in (tree.with_program if has_program else tree.without_program)
+            for root in (tree.with_program if self._has_program else tree.without_program)
             if root.program is None or root.program in self._matching
         )
         scanned = [*_scanned_by_decoders(self.roots), *_scanned_by_rules(self.reachable(self._possible()).values())]
         expressions = tuple(dict.fromkeys(e for e in map(_expression, scanned) if e is not None))
-        scanner = build(expressions, "re2" if has_program else "hyperscan")
+        scanner = build(expressions, "re2" if self._has_program else "hyperscan")
         self.scan = scanner.scan
         self._ids = {expressions[position]: scan_id for position, scan_id in scanner.ids.items()}
 
     def _possible(self) -> Possible:
         decoders = [decoder for root in self.roots for decoder in (root, *root.children)]
-        return Possible(
-            frozenset(decoder.name for decoder in decoders) | {None},
-            frozenset(decoder.type for decoder in decoders) | {"syslog"},
-            frozenset(name for decoder in decoders for name in decoder.order),
-        )
+        return Possible(decoders, {name for decoder in decoders for name in decoder.order}, decoded=False)
 
     def reachable(self, possible: Possible) -> dict[int, Rule]:
         """Rules, by index, of which no condition is known not to hold, below others of the kind."""
@@ -133,12 +139,17 @@ class ProgramClass:
     def knows_condition(self, question: object, ids: frozenset[int], possible: Possible) -> bool | None:
         """The answer to a rule's condition that follows from class, scan and decoders."""
         scanned = _scanned_condition(question)
-        known = None if scanned is None else self._answer(scanned, ids)
-        return self._knows(question, possible) if known is None else known
+        if scanned is None or (scanned.sliced and possible.open):
+            return self._knows(question, possible)
+        known = self._answer(scanned, ids)
+        if known is None:
+            return self._knows(question, possible)
+        # What a field lacks is no answer to a negated condition on it: the field may not be there.
+        return known is not (isinstance(question, LogMatches) and question.negated)
 
     def _knows(self, question: object, possible: Possible) -> bool | None:
         if isinstance(question, ProgramName):
-            return question.pattern in self._matching
+            return self._has_program and (question.pattern in self._matching) is not question.negated
         return possible.knows(question)
 
     def _answer(self, scanned: Scanned, ids: frozenset[int]) -> bool | None:
@@ -168,7 +179,7 @@ def _scanned_condition(condition: object) -> Scanned | None:
     """Fields are slices of the log, so a pattern that is nowhere in the log is in no field."""
     if isinstance(condition, LogMatches):
         return Scanned(condition.pattern, sliced=False)
-    if isinstance(condition, FieldMatches | DynamicMatches) and condition.pattern.telling:
+    if isinstance(condition, FieldMatches | DynamicMatches) and condition.pattern.telling and not condition.negated:
         return Scanned(condition.pattern, sliced=True)
     return None
 
@@ -182,7 +193,7 @@ def _scanned_by_decoders(roots: Iterable[Decoder]) -> Iterator[Scanned]:
 
 def _scanned_by_rules(rules: Iterable[Rule]) -> Iterator[Scanned]:
     for rule in rules:
-        for condition in rule.conditions:
+        for condition in (*rule.conditions, *rule.late):
             scanned = _scanned_condition(condition)
             if scanned is not None:
                 yield scanned
@@ -201,6 +212,6 @@ def program_patterns(ruleset: Ruleset) -> frozenset[Pattern]:
     return frozenset(
         condition.pattern
         for rule in ruleset.rules
-        for condition in rule.conditions
+        for condition in (*rule.conditions, *rule.late)
         if isinstance(condition, ProgramName)
     ) | frozenset(root.program for root in roots if root.program is not None)

@@ -30,7 +30,7 @@ _ORDER = (
 """Wazuh's order of the static fields in `data`."""
 
 
-def tail(event: Event, line: LogLine, agent: Agent, manager_name: str) -> bytes:
+def tail(event: Event, line: LogLine, agent: Agent, manager_name: str, *, full_log: bool = True) -> bytes:
     """JSON members without the outer braces. Bytes that are no UTF-8 become U+FFFD, so it is always valid.
 
     `line.facts`, which only the manager writes, are appended as they are.
@@ -38,8 +38,9 @@ def tail(event: Event, line: LogLine, agent: Agent, manager_name: str) -> bytes:
     members: dict[str, Any] = {
         "agent": {"id": agent.id, "name": agent.name, "ip": agent.ip},
         "manager": {"name": manager_name},
-        "full_log": _text(event.full_log),
     }
+    if full_log:
+        members["full_log"] = _text(event.full_log)
     if header := _predecoder(event):
         members["predecoder"] = header
     decoder = event.decoder

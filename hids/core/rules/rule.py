@@ -1,7 +1,5 @@
 """Rules as data, and the ruleset that holds them."""
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from hids.core.decode.decoder import DecoderTree
@@ -10,9 +8,6 @@ from hids.core.rules.composite import Window
 from hids.core.rules.conditions import Condition
 from hids.core.rules.describe import Template
 from hids.messages import Correlation
-
-if TYPE_CHECKING:
-    from hids.core.rules.slots import Slots
 
 
 class SourceFile(msgspec.Struct, frozen=True):
@@ -72,6 +67,8 @@ class Ruleset(msgspec.Struct, frozen=True, eq=False):
     hash: str
     """Names the content: dialect, name and all files."""
     correlation: Correlation
+    log_fw: bool
+    """Events of firewalls are made ready for the firewall log."""
     decoders: DecoderTree
     rules: tuple[Rule, ...]
     """In load order."""
@@ -86,6 +83,5 @@ class Ruleset(msgspec.Struct, frozen=True, eq=False):
     group_marks: tuple[tuple[tuple[int, int], ...], ...]
     """For each rule, (composite that counts its group, times)."""
     refused: tuple[Refused, ...]
-    slots: "Slots"
     by_id: dict[int, int]
     """Id -> index."""

@@ -1,13 +1,15 @@
 """`Ruleset` -> `RuleTable`: what the lane needs to know of the rules."""
 
 import hashlib
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from hids.core.pattern.pattern import Pattern
+from hids.core.rules.composite import Window
 from hids.core.rules.rule import Rule, Ruleset
-from hids.core.rules.walk import slot_names
+from hids.core.rules.slots import IGNORE_SLOTS, Slots
+from hids.core.rules.walk import slots_of
 from hids.messages import RuleRow, RuleTable, WindowSpec
 
 _COMPLIANCE = ("pci_dss", "cis", "gdpr", "gpg13", "hipaa", "nist_800_53", "tsc")
@@ -18,44 +20,68 @@ _json = msgspec.json.Encoder()
 
 def rule_table(ruleset: Ruleset) -> RuleTable:
     """One row a rule, in load order."""
-    slots = slot_names(ruleset.rules)
+    slots = slots_of(ruleset)
     sources: list[list[int]] = [[] for _ in ruleset.rules]
     for rule in ruleset.rules:
         for composite in ruleset.feeds[rule.index]:
             sources[composite].append(rule.id)
     rows = tuple(_row(ruleset, rule, slots, sources[rule.index]) for rule in ruleset.rules)
-    return RuleTable(ruleset.hash, ruleset.name, slots, rows)
+    return RuleTable(ruleset.hash, ruleset.name, slots.names, rows, ruleset.dialect, ruleset.correlation)
 
 
-def _row(ruleset: Ruleset, rule: Rule, slots: tuple[str, ...], sources: list[int]) -> RuleRow:
-    head, end = rule_object(rule)
+def _row(ruleset: Ruleset, rule: Rule, slots: Slots, sources: list[int]) -> RuleRow:
+    head, middle, end = rule_object(rule)
     return RuleRow(
         id=rule.id,
         level=rule.level,
         identity=_identity(ruleset.dialect, rule, sources),
         head=head,
+        middle=middle,
         end=end,
         window=_spec(rule, slots),
         feeds=ruleset.feeds[rule.index],
         ignore_ms=rule.ignore_s * 1000,
         log=rule.log,
+        counted=rule.counted,
+        ignore_fields=slots.places(IGNORE_SLOTS[word] for word in rule.ignore_fields),
+        check_ignored=slots.places(IGNORE_SLOTS[word] for word in rule.check_ignored),
+        sid_list=ruleset.sid_lists[rule.index],
+        group_marks=ruleset.group_marks[rule.index],
     )
 
 
-def _spec(rule: Rule, slots: tuple[str, ...]) -> WindowSpec | None:
-    if rule.window is None:
+def _spec(rule: Rule, slots: Slots) -> WindowSpec | None:
+    window = rule.window
+    if window is None:
         return None
-    key = tuple(slots.index(name) for name in rule.window.key)
-    return WindowSpec(rule.window.needed, rule.window.timeframe_s * 1000, key)
+    return WindowSpec(
+        needed=window.needed,
+        timeframe_ms=window.timeframe_s * 1000,
+        key=slots.places(window.like.same),
+        per_agent=window.per_agent,
+        different=slots.places(window.like.different),
+        different_present=slots.places(window.like.different_present),
+        dynamic=slots.places(["dynamic"])[0] if window.like.dynamic else -1,
+        regex=slots.regex(window),
+        frequency=window.frequency or 0,
+    )
 
 
-def rule_object(rule: Rule) -> tuple[bytes, bytes]:
-    """The alert's rule object in Wazuh 4's form, before and after `"firedtimes":n`."""
-    head: dict[str, Any] = {"level": rule.level, "description": rule.description, "id": str(rule.id)}
+def rule_object(rule: Rule) -> tuple[bytes, bytes, bytes]:
+    """The alert's rule object in Wazuh 4's form: before `"firedtimes":n`, in two parts, and behind it.
+
+    The second part is empty unless the description, which stands between them, differs from event to event.
+    """
+    head: dict[str, Any] = {"level": rule.level}
+    rest: dict[str, Any] = {"id": str(rule.id)}
     if rule.mitre:
-        head["mitre"] = {"id": rule.mitre}
+        rest["mitre"] = {"id": rule.mitre}
+    if rule.cve:
+        rest["cve"] = rule.cve
+    if rule.info:
+        rest["info"] = rule.info
     if rule.window is not None and rule.window.frequency is not None:
-        head["frequency"] = rule.window.frequency
+        rest["frequency"] = rule.window.frequency
     own: list[str] = []
     compliance: dict[str, list[str]] = {}
     for group in rule.groups:
@@ -65,15 +91,26 @@ def rule_object(rule: Rule) -> tuple[bytes, bytes]:
         else:
             compliance.setdefault(prefix, []).append(group.removeprefix(prefix + "_"))
     tail = {"mail": rule.mail, "groups": own} | {p: compliance[p] for p in _COMPLIANCE if p in compliance}
-    return _json.encode(head)[:-1] + b",", b"," + _json.encode(tail)[1:]
+    end = b"," + _json.encode(tail)[1:]
+    if rule.template is None:
+        return _json.encode(head | {"description": rule.description} | rest)[:-1] + b",", b"", end
+    return _json.encode(head)[:-1] + b',"description":', b"," + _json.encode(rest)[1:-1] + b",", end
 
 
 def _identity(dialect: str, rule: Rule, sources: list[int]) -> str:
     """Names what the rule's windows hold: while it stays the same, state survives a reload."""
     window = rule.window
-    counted = None if window is None else (window.key, window.needed, window.timeframe_s)
-    content = (dialect, rule.id, sources, counted, [_plain(c) for c in rule.conditions])
+    if window is not None and window.source.regex is not None:
+        sources = []  # whatever was logged; the pattern is part of what is counted
+    counted = None if window is None else _counted(window)
+    conditions = [_plain(c) for c in (*rule.conditions, *rule.late)]
+    content = (dialect, rule.id, sources, counted, rule.asks, conditions)
     return hashlib.sha256(_json.encode(content)).hexdigest()[:16]
+
+
+def _counted(window: Window) -> tuple[object, ...]:
+    regex = None if window.source.regex is None else _plain(window.source.regex)
+    return window.needed, window.timeframe_s, window.like, window.per_agent, regex
 
 
 def _plain(value: object) -> object:
@@ -84,6 +121,6 @@ def _plain(value: object) -> object:
         return value.hex()
     if isinstance(value, msgspec.Struct):
         return [type(value).__name__, *map(_plain, msgspec.structs.astuple(value))]
-    if isinstance(value, tuple):
-        return list(map(_plain, cast("tuple[object, ...]", value)))
+    if isinstance(value, tuple | frozenset):
+        return sorted(map(_plain, value), key=str) if isinstance(value, frozenset) else list(map(_plain, value))
     return str(value)

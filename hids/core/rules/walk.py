@@ -1,7 +1,7 @@
 """The walk through the rules: which rule is an event's, told without knowing the past.
 
 Rules form a tree. Siblings are tried in order; the first whose conditions hold takes the event, and its
-children may take it from there. Composites need the past, which the walk does not have: it notes an Ask and
+children may take it from there. Some rules need the past, which the walk does not have: it notes the question and
 follows both answers. So the result is a `Residual`, a small graph that the lane runs
 (hids.messages.ResidualNode).
 
@@ -10,14 +10,19 @@ and is tested against this one.
 """
 
 from collections.abc import Callable, Container
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
+
+import msgspec
 
 from hids.core.decode.event import Event, decode
 from hids.core.decode.header import read_header
-from hids.core.rules.conditions import Condition, field
+from hids.core.rules.conditions import Condition
 from hids.core.rules.rule import Rule, Ruleset
-from hids.messages import LogLine, Residual, ResidualNode
+from hids.core.rules.slots import Slots
+from hids.messages import FINAL, WINDOW, LogLine, Residual, ResidualNode
+
+_json = msgspec.json.Encoder()
 
 NO_RULE: Residual = ((0, -1, -1, 0),)
 """The event is no rule's."""
@@ -30,6 +35,10 @@ class Verdict(NamedTuple):
     slots: tuple[bytes | None, ...]
     """Values of `RuleTable.slots`."""
     event: Event
+    descriptions: tuple[tuple[int, bytes], ...] = ()
+    """(rule, JSON string): those of the residual's rules that name fields of the event."""
+    full_log: bool = True
+    """False: each rule that may be the event's wants alerts without the line."""
 
 
 Ask = Callable[[Condition], bool]
@@ -61,13 +70,25 @@ class _Walk:
             if not self._holds(rule):
                 continue
             following = _once(partial(self.siblings, rules, position + 1, parent, otherwise))
-            if rule.window is None:
+            if not rule.asks:
                 return self._inside(rule, parent, following)
-            node = len(self.nodes)
-            self.nodes.append(NO_RULE[0])
-            self.nodes[node] = (1, rule.index, self._inside(rule, parent, following), following())
-            return node
+            if all(map(self._ask, rule.late)):
+                return self._asking(rule, rule.asks, following, partial(self._inside, rule, parent, following))
+            # The questions have their effects all the same; only a window comes behind these conditions.
+            before = tuple(op for op in rule.asks if op != WINDOW)
+            return self._asking(rule, before, following, following)
         return otherwise()
+
+    def _asking(
+        self, rule: Rule, asks: tuple[int, ...], following: Callable[[], int], inside: Callable[[], int]
+    ) -> int:
+        """Node of the first question, with the others behind its "yes"; "no" goes on behind the rule."""
+        if not asks:
+            return inside()
+        node = len(self.nodes)
+        self.nodes.append(NO_RULE[0])
+        self.nodes[node] = (asks[0], rule.index, self._asking(rule, asks[1:], following, inside), following())
+        return node
 
     def _holds(self, rule: Rule) -> bool:
         return (self._among is None or rule.index in self._among) and all(map(self._ask, rule.conditions))
@@ -101,7 +122,7 @@ def _once(make: Callable[[], int]) -> Callable[[], int]:
 
 
 def base(residual: Residual) -> int:
-    """Index of the rule when every composite is answered "no"; -1 for none."""
+    """Index of the rule when every question is answered "no"; -1 for none."""
     node = residual[0]
     while node[0]:
         node = residual[node[3]]
@@ -118,37 +139,59 @@ def matters(ruleset: Ruleset, residual: Residual) -> bool:
     return ruleset.rules[index].log >= 0 or bool(ruleset.feeds[index])
 
 
-def slot_values(slots: tuple[str, ...], event: Event) -> tuple[bytes | None, ...]:
-    """What windows may key on. `location` is the host and, in our dialect, the file as well."""
-    return tuple(_slot(name, event) for name in slots)
+class Finals(NamedTuple):
+    """What the rules that a residual may end in mean for its events."""
+
+    described: tuple[Rule, ...]
+    """Those whose descriptions name fields of the event."""
+    full_log: bool
 
 
-def _slot(name: str, event: Event) -> bytes | None:
-    if name == "user":
-        return field(event, ("dstuser", "srcuser"))
-    if name != "location":
-        return field(event, (name,))
-    if event.dialect == "ossec":
-        return event.hostname
-    return (event.hostname or b"") + b"->" + event.location.encode("utf-8", "surrogateescape")
+def finals(ruleset: Ruleset, residual: Residual) -> Finals:
+    """The rules of all ends. A rule's parent counts: in Wazuh's sets `ignore` makes it the result."""
+    ends = [node for node in residual if node[0] == FINAL and node[1] >= 0]
+    indexes = dict.fromkeys(index for node in ends for index in node[1:3] if index >= 0)
+    rules = [ruleset.rules[index] for index in indexes]
+    described = tuple(rule for rule in rules if rule.template is not None)
+    return Finals(described, not ends or any(ruleset.rules[node[1]].full_log for node in ends))
 
 
-def slot_names(rules: tuple[Rule, ...]) -> tuple[str, ...]:
-    """Every field that some composite keys on."""
-    return tuple(sorted({name for rule in rules if rule.window is not None for name in rule.window.key}))
+def verdict(residual: Residual, slots: Slots, event: Event, ends: Finals) -> Verdict:
+    """Put together what the lane needs of an event that matters."""
+    descriptions = tuple(
+        (rule.index, _json.encode(rule.template.text(event).decode("utf-8", "replace")))
+        for rule in ends.described
+        if rule.template is not None
+    )
+    return Verdict(residual, slots.values(event), event, descriptions, ends.full_log)
 
 
-def judge(ruleset: Ruleset, line: LogLine, host: bytes | None = None) -> Verdict | None:
+@lru_cache(maxsize=8)
+def slots_of(ruleset: Ruleset) -> Slots:
+    """The slots of a ruleset."""
+    return Slots(ruleset.rules)
+
+
+def judge(ruleset: Ruleset, line: LogLine, host: bytes | None = None, local_ms: int | None = None) -> Verdict | None:
     """Decode and walk without any plan. None: the event asks, alerts and feeds nothing."""
-    event = decoded(ruleset, line, host)
-    residual = walk(ruleset, lambda condition: condition.holds(event))
+    event = decoded(ruleset, line, host, local_ms)
+    residual = naive(ruleset, event)
     if not matters(ruleset, residual):
         return None
-    return Verdict(residual, slot_values(slot_names(ruleset.rules), event), event)
+    return verdict(residual, slots_of(ruleset), event, finals(ruleset, residual))
 
 
-def decoded(ruleset: Ruleset, line: LogLine, host: bytes | None = None) -> Event:
-    """The line as an event with its decoders chosen."""
-    event = Event(line, read_header(line, ruleset.dialect), ruleset.dialect, host)
+def naive(ruleset: Ruleset, event: Event) -> Residual:
+    """The walk that asks everything of the event itself. A relayed alert has its rule already."""
+    if event.relayed_rule is not None:
+        index = ruleset.by_id.get(event.relayed_rule)
+        return NO_RULE if index is None else ((0, index, -1, 0),)
+    return walk(ruleset, lambda condition: condition.holds(event))
+
+
+def decoded(ruleset: Ruleset, line: LogLine, host: bytes | None = None, local_ms: int | None = None) -> Event:
+    """The line as an event with its decoders chosen. `local_ms` is as for `Event`."""
+    event = Event(line, read_header(line, ruleset.dialect), ruleset.dialect, host, local_ms)
+    event.log_fw = ruleset.log_fw
     decode(ruleset.decoders, event)
     return event

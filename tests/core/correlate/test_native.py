@@ -5,7 +5,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hids.core.correlate.native import LATE_MAX_MS, NO_RULE, Correlator, Decision
+from hids.core.correlate.correlator import LATE_MAX_MS, Correlator, Decision
+from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.windows import Windows
 from hids.messages import EventOut, Residual, RuleRow, RuleTable, WindowSpec
 
@@ -28,7 +29,12 @@ def row(rule: int, *, window: WindowSpec | None = None, feeds: tuple[int, ...] =
 
 
 def table(
-    needed: int = 2, *, per_agent: bool = False, ignore_ms: int = 0, key: tuple[int, ...] = (0,), above: int | None = None
+    needed: int = 2,
+    *,
+    per_agent: bool = False,
+    ignore_ms: int = 0,
+    key: tuple[int, ...] = (0,),
+    above: int | None = None,
 ) -> RuleTable:
     """BASE feeds COMPOSITE, which feeds ABOVE when there is one."""
     composite = WindowSpec(needed, 60 * S, key, per_agent)

@@ -101,9 +101,7 @@ def test_what_nobody_touches_for_long_leaves_memory_and_is_not_counted_as_spille
     st.integers(0, 3000),
     st.lists(st.booleans(), min_size=60, max_size=60),
 )
-def test_a_budget_changes_nothing_but_memory(
-    events: list[tuple[int, int]], budget: int, commits: list[bool]
-):
+def test_a_budget_changes_nothing_but_memory(events: list[tuple[int, int]], budget: int, commits: list[bool]):
     """Any events, any budget, commits that lag: the same windows as with all the memory in the world."""
     store = Store()
     small, large = Windows(store.load, budget), Windows(lambda _: None, 1 << 30)

@@ -1,5 +1,6 @@
 """Lines as a batch's bytes: what goes in comes out, and hostile batches cost nothing but an error."""
 
+import contextlib
 import hashlib
 
 import msgspec
@@ -63,10 +64,8 @@ def test_a_damaged_batch_is_lines_or_a_protocol_error(lines: list[LogLine], data
     packed = bytearray(pack(lines))
     place = data.draw(st.integers(0, len(packed) - 1))
     packed[place] ^= data.draw(st.integers(1, 255))
-    try:
-        unpack(bytes(packed), len(lines))
-    except RemoteProtocolError as error:
-        assert str(error)
+    with contextlib.suppress(RemoteProtocolError):
+        assert len(unpack(bytes(packed), len(lines))) == len(lines)
 
 
 MESSAGE = st.recursive(
@@ -78,10 +77,8 @@ MESSAGE = st.recursive(
 
 @given(MESSAGE, st.integers(0, 4))
 def test_any_message_inside_is_lines_or_a_protocol_error(message: object, count: int):
-    try:
-        unpack(squeezed(message), count)
-    except RemoteProtocolError as error:
-        assert str(error)
+    with contextlib.suppress(RemoteProtocolError):
+        assert len(unpack(squeezed(message), count)) == count
 
 
 @pytest.mark.parametrize(

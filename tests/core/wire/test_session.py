@@ -12,9 +12,7 @@ from hids.messages import Hello, Progress, ToManager
 A, B = b"a" * 32, b"b" * 32
 
 
-def hello(
-    epoch: int = 5, oldest: int = 1, following: int = 1, chain: bytes = GENESIS, previous: int = 0
-) -> Hello:
+def hello(epoch: int = 5, oldest: int = 1, following: int = 1, chain: bytes = GENESIS, previous: int = 0) -> Hello:
     return Hello(
         version=PROTOCOL_VERSION,
         machine_id="m",
@@ -75,7 +73,7 @@ NUMBER = st.integers(0, 12)
 
 
 @given(NUMBER, st.integers(1, 12), st.integers(0, 12), st.sampled_from((A, B, GENESIS)), NUMBER, NUMBER, NUMBER)
-def test_after_any_hello_every_line_is_committed_kept_by_the_agent_or_in_a_hole(  # noqa: PLR0917 - drawn
+def test_after_any_hello_every_line_is_committed_kept_by_the_agent_or_in_a_hole(
     epoch: int, oldest: int, more: int, chain: bytes, previous: int, committed: int, committed_epoch: int
 ):
     said = hello(epoch, oldest, oldest + more, chain, previous)

@@ -1,0 +1,66 @@
+"""Which ruleset a command works on, for all commands that load rules themselves."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hids.adapters.paths import shipped
+from hids.adapters.rulesets import read_lists, read_ruleset
+from hids.cli.settings import Settings
+from hids.core.dialect import dialect
+from hids.core.rules.load import load
+from hids.core.rules.rule import Ruleset
+from hids.manager.config import read_config
+from hids.workers.nursery import Folder
+
+USAGE = 2
+"""Exit status when what was given cannot be used."""
+
+DialectOption = Annotated[str, typer.Option("--dialect", help='Of the folder: "hids", "ossec" or "wazuh".')]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="manager.toml to take the rulesets from, where no folder is given.")
+]
+FolderArgument = Annotated[
+    Path | None, typer.Argument(metavar="DIR", help="Folder of rules; default: those of the manager's configuration.")
+]
+CompatOption = Annotated[
+    bool, typer.Option("--compat", help="Correlate as OSSEC or Wazuh does, where a folder is given.")
+]
+
+
+def folders(
+    settings: Settings, folder: Path | None, speaks: str, config: Path | None, *, compat: bool = False
+) -> list[Folder]:
+    """The rulesets meant: a folder, or those of the configuration, or those that come with hids.
+
+    Raises:
+        ConfigError: a dialect that does not exist, or an unreadable configuration.
+    """
+    if folder is not None:
+        correlation = "compat" if compat else "native"
+        return [Folder(folder.resolve().name, str(folder), dialect(speaks), correlation)]
+    path = config or (settings.paths.config if settings.paths.config.exists() else None)
+    found = [
+        Folder(rules.name or Path(rules.path).name, rules.path, rules.dialect, rules.correlation)
+        for rules in read_config(path).ruleset
+    ]
+    return found or [Folder("hids", str(shipped("rules")), "hids")]
+
+
+def loaded(folder: Folder, *, strict: bool = False) -> Ruleset:
+    """Read and load one ruleset; `strict`: what would be left out is a problem.
+
+    Raises:
+        RulesetError: with all that is wrong with it.
+        ConfigError: it cannot be read.
+    """
+    path = Path(folder.path)
+    return load(
+        folder.name,
+        folder.dialect,
+        read_ruleset(path),
+        read_lists(path),
+        correlation=folder.correlation,
+        strict=strict,
+    )

@@ -1,0 +1,209 @@
+"""What becomes of an event: its residual is run against what the lane remembers.
+
+Windows, first-time-seen keys and changed logs are asked in the order in which the walk meets them, which is that of
+the rule language; then come `ignore` and the lists of `<ignore>`; what is left is told, and remembered as the
+ruleset's correlation has it (`Semantics`).
+"""
+
+from typing import NamedTuple
+
+import msgspec
+
+from hids.core.correlate.cells import DAY_MS, Cells
+from hids.core.correlate.changed import Changed
+from hids.core.correlate.compat import Compat
+from hids.core.correlate.firstseen import FirstSeen
+from hids.core.correlate.native import Native
+from hids.core.correlate.occurrence import Occurrence
+from hids.core.correlate.seen import Seen
+from hids.core.correlate.semantics import NO_RULE, Semantics
+from hids.core.correlate.window import PREVIOUS_TOLD, Entry
+from hids.core.correlate.windows import Windows
+from hids.messages import DIFF, FINAL, FTS, WINDOW, EventOut, Residual, RuleTable
+
+LATE_MAX_MS = 24 * 3600 * 1000
+"""Events older than this at their arrival are not correlated, but counted (`Decision.late`)."""
+
+FIRST_SEEN_DAYS = 365
+"""First-time-seen keys are new again when they were not met for so long. OSSEC and Wazuh keep them for good."""
+IGNORED_DAYS = 30
+"""What `<ignore>` noted counts for so long. OSSEC keeps it until somebody empties the file."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Decision(NamedTuple):
+    """What becomes of an event."""
+
+    rule: int
+    """Index into the rule table; `NO_RULE` for none."""
+    previous: tuple[Entry, ...] = ()
+    """Past events that a composite counted, newest first."""
+    silent: bool = False
+    """No alert: the rule's `ignore` time runs, or the event's values are on a list of `<ignore>`."""
+    late: bool = False
+    previous_log: bytes = b""
+    """The log before, where the rule asks for a changed one."""
+    stands_for: int = NO_RULE
+    """The rule that the event is really of, when Wazuh's `ignore` lets its parent speak instead."""
+
+    @property
+    def result(self) -> int:
+        """The rule whose firings are counted."""
+        return self.rule if self.stands_for == NO_RULE else self.stands_for
+
+
+class Correlator:
+    """Runs residuals. One for the lane; logtest has one on a throwaway state."""
+
+    def __init__(
+        self,
+        windows: Windows,
+        cells: Cells | None = None,
+        *,
+        first_seen_days: int = FIRST_SEEN_DAYS,
+        ignored_days: int = IGNORED_DAYS,
+    ) -> None:
+        self._windows = windows
+        self._cells = Cells() if cells is None else cells
+        self._first_seen = FirstSeen(self._cells, first_seen_days * DAY_MS)
+        self._changed = Changed(self._cells)
+        self._ignored_ms = ignored_days * DAY_MS
+        self._natives: dict[str, Native] = {}
+        self._compats: dict[str, tuple[str, Compat]] = {}
+
+    def decide(self, table: RuleTable, residual: Residual, event: EventOut, agent: str, now_ms: int) -> Decision:
+        """Find the event's rule, and change the state that it concerns.
+
+        Args:
+            table: the rules that the residual's numbers mean.
+            residual: the worker's answer, open where past events matter.
+            event: what the worker extracted.
+            agent: id of the sender, for rules that count per agent.
+            now_ms: when the event was received, for the limit on lateness.
+        """
+        if now_ms - event.at_ms > LATE_MAX_MS:
+            return Decision(_base(residual, {}), late=True)
+        occurrence = Occurrence(table, event, agent)
+        semantics = self._semantics(table)
+        run = _Run(self, semantics, occurrence)
+        final, parent = run.walk(residual)
+        decision = Decision(
+            final, run.fired.get(final, ())[:PREVIOUS_TOLD], previous_log=occurrence.previous_log if final in run.changed else b""
+        )
+        if final == NO_RULE or table.rules[final].level == 0:
+            remembered = NO_RULE
+        else:
+            decision = self._silence(decision, parent, semantics, occurrence)
+            remembered = decision.rule
+        if isinstance(semantics, Compat) and decision.silent:
+            return decision
+        semantics.remember(_base(residual, run.answers), remembered, frozenset(run.fired), occurrence)
+        return decision
+
+    def ask(self, operation: int, rule: int, occurrence: Occurrence) -> bool:
+        """A question that is no window's."""
+        return self._first_seen.ask(occurrence) if operation == FTS else self._changed.ask(rule, occurrence)
+
+    def _silence(self, decision: Decision, parent: int, semantics: Semantics, occurrence: Occurrence) -> Decision:
+        """`ignore`, `<check_if_ignored>` and `<ignore>`, in this order. Wazuh's lists never have an effect."""
+        table = occurrence.table
+        if semantics.silences(decision.rule, occurrence):
+            if table.dialect == "wazuh" and parent != NO_RULE:
+                return Decision(parent, stands_for=decision.rule)
+            return decision._replace(silent=True)
+        row = table.rules[decision.rule]
+        if table.dialect == "wazuh" or not (row.check_ignored or row.ignore_fields):
+            return decision
+        noted = Seen(self._cells, f"ignored:{table.name}", self._ignored_ms)
+        line = _values_line(row.check_ignored, occurrence)
+        if line is not None and noted.has(line, occurrence.at_ms):
+            return decision._replace(silent=True)
+        line = _values_line(row.ignore_fields, occurrence)
+        if line is not None:
+            noted.add(line, occurrence.at_ms)
+        return decision
+
+    def _semantics(self, table: RuleTable) -> Semantics:
+        if table.correlation == "compat":
+            return self._compat(table)
+        native = self._natives.get(table.hash)
+        if native is None:
+            native = self._natives[table.hash] = Native(self._windows, table)
+        return native
+
+    def _compat(self, table: RuleTable) -> Compat:
+        """A ruleset's ring goes on when the ruleset is loaded anew; outcomes of both versions may come in turns."""
+        held = self._compats.get(table.name)
+        if held is None:
+            held = (table.hash, Compat(self._cells, table))
+        elif held[0] != table.hash:
+            held[1].take_over(table)
+            held = (table.hash, held[1])
+        self._compats[table.name] = held
+        return held[1]
+
+
+class _Run:
+    """One event's way through its residual."""
+
+    def __init__(self, correlator: Correlator, semantics: Semantics, occurrence: Occurrence) -> None:
+        self._correlator = correlator
+        self._semantics = semantics
+        self._occurrence = occurrence
+        self.answers: dict[tuple[int, int], bool] = {}
+        """(operation, rule) -> last answer."""
+        self.fired: dict[int, tuple[Entry, ...]] = {}
+        """Composites that fired, with the events that they counted."""
+        self.changed: set[int] = set()
+        """Rules whose log changed."""
+
+    def walk(self, residual: Residual) -> tuple[int, int]:
+        """Ask and follow the answers. Returns the final rule and the one that it hangs under."""
+        place = 0
+        while True:
+            operation, rule, yes, no = residual[place]
+            if operation == FINAL:
+                return rule, yes
+            place = yes if self._ask(operation, rule) else no
+
+    def _ask(self, operation: int, rule: int) -> bool:
+        key = (operation, rule)
+        if key in self.answers and self._semantics.asks_once:
+            return self.answers[key]
+        if operation == WINDOW:
+            entries = self._semantics.ask(rule, self._occurrence)
+            answer = entries is not None
+            if entries is not None:
+                self.fired[rule] = entries
+        else:
+            answer = self._first_or_changed(operation, rule)
+        self.answers[key] = answer
+        return answer
+
+    def _first_or_changed(self, operation: int, rule: int) -> bool:
+        """The first-time-seen key is the event's: natively it has one answer for all rules."""
+        if operation == FTS and self._semantics.asks_once:
+            for (asked, _), answer in self.answers.items():
+                if asked == FTS:
+                    return answer
+        answer = self._correlator.ask(operation, rule, self._occurrence)
+        if operation == DIFF and answer:
+            self.changed.add(rule)
+        return answer
+
+
+def _base(residual: Residual, answers: dict[tuple[int, int], bool]) -> int:
+    """The rule that results when every composite answers "no". What was not asked is answered "no", too."""
+    place = 0
+    while residual[place][0] != FINAL:
+        operation, rule, yes, no = residual[place]
+        place = yes if operation != WINDOW and answers.get((operation, rule)) else no
+    return residual[place][1]
+
+
+def _values_line(slots: tuple[int, ...], occurrence: Occurrence) -> bytes | None:
+    """The event's values under their names; None when it has none of them."""
+    names = occurrence.table.slots
+    values = sorted((names[slot], value) for slot in slots if (value := occurrence.value(slot)) is not None)
+    return _encode(values) if values else None
