@@ -145,6 +145,7 @@ def _bind(path: Path) -> socket.socket:
         )
     try:
         sock.bind(str(path))
+        sock.listen()  # from now on whoever asks waits, and another manager sees that this one lives
     except OSError as error:
         sock.close()
         raise ConfigError(f"{path}: cannot make the control socket: {error.strerror or error}") from error

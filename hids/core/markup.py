@@ -27,6 +27,8 @@ _CLOSE = re.compile(rb"</\s*([A-Za-z_][\w.:-]*)\s*>")
 _ATTRIBUTE = re.compile(rb"\s+([A-Za-z_][\w.:-]*)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
 _TAG_END = re.compile(rb"\s*(/?)>")
 _TAG_START = re.compile(rb"(?<!\\)<")
+_WAZUH_TAG_START = re.compile(rb"(?<!\\)(?:\\\\)*<")
+"""An even number of backslashes escapes itself and not the tag."""
 
 
 class Attribute(msgspec.Struct, frozen=True):
@@ -77,17 +79,20 @@ class _Open:
         self.children: list[Element] = []
 
 
-def read(file: str, text: bytes, problems: list[Problem], *, strict: bool) -> tuple[Element, ...]:
-    """All top-level elements of a file, in order.
+def read(
+    file: str, text: bytes, problems: list[Problem], *, strict: bool, pairs: bool = False
+) -> tuple[Element, ...]:
+    r"""All top-level elements of a file, in order.
 
-    Unless `strict`, text between elements is dropped: OSSEC's files have comments that end too early.
+    Unless `strict`, text between elements is dropped: OSSEC's files have comments that end too early. With `pairs`
+    `\\<` is two backslashes and a tag, as Wazuh reads it.
     """
     if len(text) > MAX_FILE_BYTES:
         problems.append(
             Problem(file, 0, f"a rule file may have {MAX_FILE_BYTES} bytes, this one has {len(text)}; split it")
         )
         return ()
-    reader = _Reader(file, text, problems, strict=strict)
+    reader = _Reader(file, text, problems, strict=strict, pairs=pairs)
     try:
         reader.run()
     except _Broken as broken:
@@ -96,8 +101,9 @@ def read(file: str, text: bytes, problems: list[Problem], *, strict: bool) -> tu
 
 
 class _Reader:
-    def __init__(self, file: str, text: bytes, problems: list[Problem], *, strict: bool) -> None:
+    def __init__(self, file: str, text: bytes, problems: list[Problem], *, strict: bool, pairs: bool) -> None:
         self._strict = strict
+        self._tag_start = _WAZUH_TAG_START if pairs else _TAG_START
         self._file = file
         self._text = text
         self._problems = problems
@@ -110,9 +116,10 @@ class _Reader:
 
     def run(self) -> None:
         at = 0
-        while tag := _TAG_START.search(self._text, at):
-            self._add_text(at, tag.start())
-            at = self._tag(tag.start())
+        while tag := self._tag_start.search(self._text, at):
+            start = tag.end() - 1
+            self._add_text(at, start)
+            at = self._tag(start)
         self._add_text(at, len(self._text))
         if len(self._open) > 1:
             left = self._open[-1]
@@ -221,6 +228,8 @@ def _shown(text: bytes) -> str:
 
 OSSEC_VARIABLE = re.compile(rb"\$([^$.|, ]+)")
 """A name goes on to `$ . | ,`, a space or the end."""
+WAZUH_VARIABLE = re.compile(rb"\$(?!\()([^$.|, ]+)")
+"""The same, but `$(` starts the name of a field in a description."""
 VARIABLE = re.compile(rb"\$([A-Za-z_]\w*)")
 """Ours: an identifier, so that `$)` in a pattern stays what it is."""
 

@@ -16,7 +16,7 @@ from hids.actors.child_process import Check
 from hids.actors.dispatcher import WorkerLost, WorkerUp
 from hids.actors.nursery import Nursery, Reload
 from hids.actors.stage import Exited, Mailbox
-from hids.actors.worker_link import WorkerLink
+from hids.actors.worker_link import STATUS_PATIENCE_S, WorkerLink
 from hids.adapters.channel import Channel, open_channel
 from hids.adapters.markpage import MarkPage
 from hids.adapters.process import Launched, ended, kill, launch
@@ -216,7 +216,9 @@ def test_a_killed_worker_is_told_with_its_job_and_replaced_once(run: Any):
         assert second != first
         bench.send(job(4))
         await bench.answered(2)
-        await asyncio.sleep(0.7)  # longer than the patience of the life before
+        loop = asyncio.get_running_loop()
+        over = loop.time() + 2 * STATUS_PATIENCE_S
+        await until(lambda: loop.time() > over, "the patience of the life before is over")
         bench.look()
         assert (len(bench.exits), len(bench.lost), is_alive(second)) == (1, 1, True)
 

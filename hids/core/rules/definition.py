@@ -105,7 +105,8 @@ _KEPT: dict[Dialect, tuple[str, ...]] = {
 }
 """What `overwrite="yes"` leaves as it was, beside the place in the tree and what a composite counts."""
 
-_TECHNIQUE = re.compile(r"T[0-9]{4}(?:\.[0-9]{3})?")
+_ATTACK = re.compile(r"TA[0-9]{4}|T[0-9]{4}(?:\.[0-9]{3})?")
+"""Ids of MITRE ATT&CK: tactics and techniques."""
 
 
 class Definition:
@@ -250,6 +251,8 @@ class Definition:
             self._read_text(child, form)
         elif not self._options.take(child.name, _plain(child.text)):
             self.problem(f"unknown element <{child.name}>", line=child.line)
+        elif child.name.endswith("_field") and not _plain(child.text):
+            self.problem(f"<{child.name}> must name a field", line=child.line)
 
     def _check_attributes_of(self, child: Element, *, pattern: bool) -> None:
         allowed = {"field": ["name"], "info": ["type"], "list": ["field", "lookup", "check_value"]}.get(child.name, [])
@@ -380,10 +383,10 @@ class Definition:
     def _read_mitre(self, child: Element) -> None:
         for technique in child.children:
             text = _plain(technique.text)
-            if technique.name == "id" and _TECHNIQUE.fullmatch(text):
-                self.mitre.append(text)
+            if technique.name != "id" or not text or (self._dialect == "hids" and not _ATTACK.fullmatch(text)):
+                self.problem(f"<mitre> holds <id>s like T1110, T1110.001 or TA0001, got {text!r}", line=technique.line)
             else:
-                self.problem("<mitre> holds <id>s like T1110 or T1110.001", line=technique.line)
+                self.mitre.append(text)
 
     def _ignore_words(self, name: str) -> tuple[str, ...]:
         """Fields of `<ignore>` and `<check_if_ignored>`. Wazuh has them, but its comparison never succeeds."""
@@ -422,8 +425,8 @@ class Definition:
         if self.source is None:
             timed = ours and self._element.get("timeframe") is not None
             if written or self._options.given or timed:
-                what = "frequency" if written else "timeframe" if timed else "same_* and different_*"
-                self.problem(f"{what} needs <if_matched_sid>, <if_matched_group> or <if_matched_regex>")
+                what = "frequency needs" if written else "timeframe needs" if timed else "same_* and different_* need"
+                self.problem(f"{what} <if_matched_sid>, <if_matched_group> or <if_matched_regex>")
             return None
         if ours and self.level == 0:
             self.problem("a composite of level 0 never fires; give it a level")

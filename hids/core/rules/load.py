@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from hids.core.decode.load import load_decoders
 from hids.core.dialect import Dialect, Refused, dialect
-from hids.core.markup import OSSEC_VARIABLE, VARIABLE, Element, expand, read
+from hids.core.markup import OSSEC_VARIABLE, VARIABLE, WAZUH_VARIABLE, Element, expand, read
 from hids.core.rules.lists import ListTable, read_list
 from hids.core.rules.rule import Ruleset, SourceFile
 from hids.core.rules.tree import Tree, feeds
@@ -89,9 +89,10 @@ def load(
 
 
 def _elements(files: Sequence[SourceFile], speaks: Dialect, problems: list[Problem]) -> Iterable[Element]:
-    variable = VARIABLE if speaks == "hids" else OSSEC_VARIABLE
+    variable = {"ossec": OSSEC_VARIABLE, "wazuh": WAZUH_VARIABLE, "hids": VARIABLE}[speaks]
     for file in files:
-        yield from expand(read(file.path, file.text, problems, strict=speaks == "hids"), variable, problems)
+        elements = read(file.path, file.text, problems, strict=speaks == "hids", pairs=speaks == "wazuh")
+        yield from expand(elements, variable, problems)
 
 
 def _hash(

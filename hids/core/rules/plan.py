@@ -112,8 +112,9 @@ class Recognised:
 class Plan:
     """A compiled ruleset. Not thread-safe: its caches grow as it works."""
 
-    def __init__(self, ruleset: Ruleset) -> None:
+    def __init__(self, ruleset: Ruleset, cache: SetCache | None = None) -> None:
         self.ruleset = ruleset
+        self._cache = cache
         self.name = ruleset.name
         self.hash = ruleset.hash
         self.table: RuleTable = rule_table(ruleset)
@@ -171,7 +172,7 @@ class Plan:
         signature = (program is not None, matching)
         kind = self._classes.get(signature)
         if kind is None and len(self._classes) < MAX_CLASSES:
-            kind = self._classes[signature] = _Class(ProgramClass(self.ruleset, signature))
+            kind = self._classes[signature] = _Class(ProgramClass(self.ruleset, signature, self._cache))
         _remember(self._programs, program, kind, MAX_PROGRAMS)
         return kind
 
@@ -203,9 +204,9 @@ class Plan:
         return found
 
 
-def compile_plan(ruleset: Ruleset) -> Plan:
+def compile_plan(ruleset: Ruleset, cache: SetCache | None = None) -> Plan:
     """Make a ruleset ready. Classes are compiled when their first line comes."""
-    return Plan(ruleset)
+    return Plan(ruleset, cache)
 
 
 def _recall(cache: dict[Key, Value], key: Key, make: Callable[[], Value]) -> Value:

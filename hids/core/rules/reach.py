@@ -22,7 +22,7 @@ from hids.core.rules.conditions import (
     fields_of,
 )
 from hids.core.rules.rule import Rule, Ruleset
-from hids.core.rules.scan import build
+from hids.core.rules.scan import SetCache, build
 
 JSON = "JSON_Decoder"
 """The plug-in that takes the fields of a JSON text, whatever they are."""
@@ -90,7 +90,7 @@ def possible_for(selection: Selection | None) -> Possible:
 class ProgramClass:
     """One class with its set of patterns."""
 
-    def __init__(self, ruleset: Ruleset, signature: Signature) -> None:
+    def __init__(self, ruleset: Ruleset, signature: Signature, cache: SetCache | None = None) -> None:
         self._ruleset = ruleset
         self._has_program, self._matching = signature
         tree = ruleset.decoders
@@ -101,7 +101,7 @@ class ProgramClass:
         )
         scanned = [*_scanned_by_decoders(self.roots), *_scanned_by_rules(self.reachable(self._possible()).values())]
         expressions = tuple(dict.fromkeys(e for e in map(_expression, scanned) if e is not None))
-        scanner = build(expressions, "re2" if self._has_program else "hyperscan")
+        scanner = build(expressions, "re2" if self._has_program else "hyperscan", cache)
         self.scan = scanner.scan
         self._ids = {expressions[position]: scan_id for position, scan_id in scanner.ids.items()}
 

@@ -5,8 +5,12 @@ for a thousand patterns but cannot be slowed down by hostile text, which matters
 patterns meet. Each stands in for the other, and plain `re` for both.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple, Protocol
+
+import msgspec
 
 from hids.core.pattern.pattern import Pattern
 
@@ -19,6 +23,18 @@ RE2_MEMORY = 16 * 1024 * 1024
 Engine = Literal["re2", "hyperscan"]
 
 
+class SetCache(Protocol):
+    """Keeps compiled sets from one start to the next."""
+
+    def load(self, key: str) -> bytes | None:
+        """What was stored under `key` on a machine and with libraries like these; None for nothing, or nothing whole."""
+        ...
+
+    def store(self, key: str, data: bytes) -> None:
+        """Keep `data`; a cache that cannot is none, and no error."""
+        ...
+
+
 class Scanner(NamedTuple):
     """A set of expressions, ready."""
 
@@ -28,11 +44,14 @@ class Scanner(NamedTuple):
     engine: str
 
 
-def build(expressions: Sequence[bytes], prefer: Engine) -> Scanner:
-    """Compile a set with the engine preferred, or the next that is installed and can."""
+def build(expressions: Sequence[bytes], prefer: Engine, cache: SetCache | None = None) -> Scanner:
+    """Compile a set with the engine preferred, or the next that is installed and can.
+
+    Hyperscan's sets, which take seconds, are looked for in the cache first. RE2 cannot store its own, and need not.
+    """
     if not expressions:
         return Scanner(_nothing, {}, "none")
-    makers: list[Callable[[Sequence[bytes]], Scanner | None]] = [_re2, _hyperscan]
+    makers: list[Callable[[Sequence[bytes]], Scanner | None]] = [_re2, partial(_hyperscan, cache=cache)]
     if prefer == "hyperscan":
         makers.reverse()
     for make in makers:
@@ -80,12 +99,72 @@ def _re2(expressions: Sequence[bytes]) -> Scanner | None:
     return Scanner(scan, ids, "re2")
 
 
-def _hyperscan(expressions: Sequence[bytes]) -> Scanner | None:
+class _Stored(msgspec.Struct, frozen=True, array_like=True):
+    """A compiled set as the cache holds it."""
+
+    taken: tuple[int, ...]
+    """Positions of the expressions in it."""
+    database: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_stored_decoder = msgspec.msgpack.Decoder(_Stored)
+
+
+def _hyperscan(expressions: Sequence[bytes], cache: SetCache | None = None) -> Scanner | None:
     try:
         import hyperscan  # noqa: PLC0415 - an agent has no engine
     except ImportError:
         return None
     library: Any = hyperscan
+    key = _key(expressions)
+    found = None if cache is None else _from_cache(library, cache.load(key), len(expressions))
+    if found is None:
+        found = _compiled(library, expressions)
+        if found is None:
+            return None
+        if cache is not None:
+            cache.store(key, _encode(_Stored(tuple(found[0]), library.dumpb(found[1]))))
+    taken, database = found
+    run: Callable[..., None] = database.scan
+    hits: list[int] = []
+
+    def note(position: int, *_where: object) -> None:
+        hits.append(position)
+
+    def scan(text: bytes) -> tuple[int, ...]:
+        hits.clear()
+        run(text, match_event_handler=note)
+        return tuple(hits)
+
+    return Scanner(scan, {position: position for position in taken}, "hyperscan")
+
+
+def _key(expressions: Sequence[bytes]) -> str:
+    """Names the content of a set."""
+    digest = hashlib.sha256()
+    for expression in expressions:
+        digest.update(len(expression).to_bytes(8, "big") + expression)
+    return digest.hexdigest()
+
+
+def _from_cache(library: Any, data: bytes | None, count: int) -> tuple[Sequence[int], Any] | None:
+    """The set that `data` holds; None when it is of no use here, so that it is compiled anew."""
+    if data is None:
+        return None
+    try:
+        stored = _stored_decoder.decode(data)
+        if not all(0 <= position < count for position in stored.taken):
+            return None
+        database = library.loadb(stored.database, library.HS_MODE_BLOCK)
+        database.scratch = library.Scratch(database)
+    except (msgspec.MsgspecError, library.error):
+        return None
+    return stored.taken, database
+
+
+def _compiled(library: Any, expressions: Sequence[bytes]) -> tuple[Sequence[int], Any] | None:
+    """Positions of the expressions that Hyperscan takes, and their set; None when it takes none."""
     flags: int = library.HS_FLAG_SINGLEMATCH | library.HS_FLAG_ALLOWEMPTY
 
     def compiled(positions: Sequence[int]) -> Any:
@@ -107,25 +186,11 @@ def _hyperscan(expressions: Sequence[bytes]) -> Scanner | None:
 
     taken: Sequence[int] = range(len(expressions))
     try:
-        database = compiled(taken)
+        return taken, compiled(taken)
     except library.error:
         # One bad expression spoils the set, so find out which.
         taken = [position for position in taken if accepted(position)]
-        if not taken:
-            return None
-        database = compiled(taken)
-    run: Callable[..., None] = database.scan
-    hits: list[int] = []
-
-    def note(position: int, *_where: object) -> None:
-        hits.append(position)
-
-    def scan(text: bytes) -> tuple[int, ...]:
-        hits.clear()
-        run(text, match_event_handler=note)
-        return tuple(hits)
-
-    return Scanner(scan, {position: position for position in taken}, "hyperscan")
+        return (taken, compiled(taken)) if taken else None
 
 
 def _plain(expressions: Sequence[bytes]) -> Scanner:

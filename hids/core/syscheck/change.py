@@ -42,7 +42,9 @@ _QUIET_ALONE = frozenset({"inode", "mtime"})
 def compare(before: FileFact | None, now: FileFact) -> Change | None:
     """The change between the manager's baseline and what the agent saw; None when there is nothing to tell."""
     if now.gone:
-        return _told("deleted", before, before, ()) if before is not None else None
+        if before is None:
+            return None
+        return _told("deleted", before, msgspec.structs.replace(before, seen=now.seen), ())
     if before is None:
         return _told("added", None, now, ()) if now.seen != "baseline" else None
     changed = tuple(name for field, name in _ATTRIBUTES if getattr(before, field) != getattr(now, field))

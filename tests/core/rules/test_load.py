@@ -201,13 +201,13 @@ def test_a_tree_to_get_lost_in_is_refused(problems_of: Problems, rows: list[str]
 
 def test_a_category_needs_its_template() -> None:
     files = [SourceFile("r.xml", group(rule(100100)).encode())]
-    with pytest.raises(RulesetError, match=r"load rules_config\.xml before this file"):
+    with pytest.raises(RulesetError, match="load the file with rules 1 to 9 before this one"):
         load("n", "ossec", files)
 
 
-def test_wazuh_is_not_available_yet() -> None:
-    with pytest.raises(ConfigError, match="not available yet"):
-        load("n", "wazuh", [])
+def test_an_unknown_dialect_is_named() -> None:
+    with pytest.raises(ConfigError, match="dialect must be one of ossec, wazuh, hids, got 'snort'"):
+        load("n", "snort", [])
 
 
 def test_the_hash_names_dialect_name_and_content() -> None:
@@ -256,7 +256,7 @@ def loads_or_says_why(dialect: str, text: bytes) -> None:
     assert all(problem.file == "r.xml" for problem in problems)
 
 
-@given(st.lists(WORDS, max_size=16), st.sampled_from(["ossec", "hids"]))
+@given(st.lists(WORDS, max_size=16), st.sampled_from(["ossec", "wazuh", "hids"]))
 def test_any_elements_give_a_ruleset_or_problems(words: list[str], dialect: str) -> None:
     loads_or_says_why(dialect, "".join(words).encode())
 

@@ -30,7 +30,7 @@ def test_rows_are_the_rules_in_load_order(make_ruleset: Make) -> None:
         (200003, 3, (), 0, -1),
     ]
     assert table.rules[0].window is None
-    assert table.rules[1].window == WindowSpec(needed=7, timeframe_ms=120_000, key=(0,), per_agent=False)
+    assert table.rules[1].window == WindowSpec(needed=7, timeframe_ms=120_000, key=(0,), frequency=8)
 
 
 def test_the_rule_object_is_wazuhs(make_ruleset: Make) -> None:

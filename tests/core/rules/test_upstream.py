@@ -96,7 +96,7 @@ def test_events_are_answered_as_ossec_answers_them(subset: Subset, upstream: Pat
         compared += 1
         if answer != (event["rule"], event["decoder"]):
             wrong.append((case["file"], case["case"], answer, (event["rule"], event["decoder"])))
-    assert wrong == []
+    assert not wrong, wrong
     assert compared >= 165
 
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from hids.core.rules.rule import Ruleset
-from hids.core.rules.walk import NO_RULE, Verdict, base, decoded, judge, matters, slot_names, walk
+from hids.core.rules.walk import NO_RULE, Verdict, base, decoded, judge, matters, slots_of, walk
 from hids.messages import LogLine, Residual
 
 Make = Callable[..., Ruleset]
@@ -157,10 +157,10 @@ def test_a_verdict_carries_the_slots_of_all_composites(make_ruleset: Make, make_
         "<if_matched_sid>200100</if_matched_sid><same_srcip/><same_user/><same_location/><same_id/>",
     )
     ruleset = make_ruleset(keyed)
-    assert slot_names(ruleset.rules) == ("id", "location", "srcip", "user")
+    assert slots_of(ruleset).names == ("hostname", "id", "location", "srcip", "user")
     verdict = judge(ruleset, make_line("app 192.0.2.7 joe"), b"web1")
     assert isinstance(verdict, Verdict)
-    assert verdict.slots == (None, b"web1->/var/log/x", b"192.0.2.7", b"joe")
+    assert verdict.slots == (b"web1", None, b"web1->/var/log/x", b"192.0.2.7", b"joe")
 
 
 def test_ossecs_same_location_is_the_host(make_ruleset: Make, make_line: Line) -> None:

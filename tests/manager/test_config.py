@@ -1,0 +1,90 @@
+"""manager.toml: the shipped file is the defaults, every key has its word of explanation, mistakes are named."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import tomli
+
+from hids.errors import ConfigError
+from hids.manager.config import Config, Ruleset, address_of, read_config
+
+SHIPPED = Path(__file__).parents[2] / "conf" / "manager.toml"
+
+
+def test_the_shipped_file_is_the_defaults():
+    assert read_config(SHIPPED) == read_config(None) == Config()
+
+
+def test_the_shipped_file_shows_every_key():
+    shown = tomli.loads(SHIPPED.read_text())
+    expected: dict[str, Any] = msgspec.to_builtins(Config())
+    expected.pop("ruleset")  # by default there is none; the file shows one in a comment
+    assert {section: set(keys) for section, keys in shown.items()} == {
+        section: set(keys) for section, keys in expected.items()
+    }
+    text = SHIPPED.read_text()
+    assert "# [[ruleset]]" in text
+    assert all(f"# {field.name} = " in text for field in msgspec.structs.fields(Ruleset))
+
+
+def test_every_key_is_explained_in_the_line_above_it():
+    lines = SHIPPED.read_text().splitlines()
+    keys = [index for index, line in enumerate(lines) if "=" in line and not line.startswith("#")]
+    assert keys
+    assert [lines[index] for index in keys if not lines[index - 1].startswith("# ")] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("colour = 1", "unknown field `colour`"),
+        ("[listen]\nagent = ':1514'", "unknown field `agent` - at `$.listen`"),
+        ("[workers]\ncount = -1", "`$.workers.count`"),
+        ("[workers]\ncount = 'two'", "Expected `int`, got `str`"),
+        ("[workers]\nstuck_s = 0", "`$.workers.stuck_s`"),
+        ("[alerts]\nlevel = 17", "`$.alerts.level`"),
+        ("[[ruleset]]\ndialect = 'hids'", "missing required field `path`"),
+        ("[[ruleset]]\npath = 'x'\ndialect = 'snort'", "Invalid enum value 'snort'"),
+        ("[listen]\nagents = '1514'", 'expected "address:port"'),
+        ("[listen]\njoin = ':65536'", 'expected "address:port"'),
+        ("[limits]\nwindows_mib = 0", "`$.limits.windows_mib`"),
+        ("= 5", "not valid TOML"),
+        ("# \udcff", "not valid TOML"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_file(tmp_path: Path, text: str, complaint: str):
+    path = tmp_path / "manager.toml"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ConfigError) as refused:
+        read_config(path)
+    assert str(refused.value).startswith(f"{path}: ")
+    assert complaint in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"no such file; conf/manager\.toml is a template"):
+        read_config(tmp_path / "manager.toml")
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        (":1514", ("", 1514)),
+        ("0.0.0.0:0", ("0.0.0.0", 0)),  # noqa: S104 - as people write it
+        ("[::1]:1514", ("::1", 1514)),
+        ("hids.example.org:65535", ("hids.example.org", 65_535)),
+    ],
+)
+def test_an_address_is_a_host_and_a_port(text: str, address: tuple[str, int]):
+    assert address_of(text, "here") == address
+
+
+@pytest.mark.parametrize("text", ["", "1514", "host", "host:", "host:-1", "host:99999", "host:1e3", "host:\u0661"])
+def test_what_is_no_address_is_refused(text: str):
+    with pytest.raises(ConfigError, match="^here: expected"):
+        address_of(text, "here")
