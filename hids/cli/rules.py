@@ -15,7 +15,7 @@ from hids.cli.rulesets import (
     DialectOption,
     FolderArgument,
     folders,
-    loaded,
+
 )
 from hids.cli.settings import REFUSED, Settings, fail
 from hids.core.alert.text import plain
@@ -31,7 +31,7 @@ from hids.core.rules.plan import compile_plan
 from hids.core.rules.rule import Ruleset
 from hids.errors import ConfigError, RulesetError
 from hids.manager.trials import Failure, Trials, read_trials
-from hids.workers.nursery import Folder
+from hids.workers.nursery import Folder, load_folder
 
 app = typer.Typer(no_args_is_help=True, help="The rules in use, and rules before they are.")
 
@@ -96,7 +96,7 @@ def _checked(folder: Folder, *, strict: bool) -> dict[str, Any]:
     problems: Sequence[object] = ()
     refused: list[str] = []
     try:
-        ruleset = loaded(folder, strict=strict)
+        ruleset = load_folder(folder, strict=strict)
         answer["decoders"], answer["rules"] = ruleset.decoders.count, len(ruleset.rules)
         refused = [f"{r.file}:{r.line}: {r.kind} {r.id} is left out: {r.reason}" for r in ruleset.refused]
     except RulesetError as error:
@@ -144,7 +144,7 @@ def certificate(
     """
     settings: Settings = ctx.obj
     found = _usable(lambda: folders(settings, folder, dialect, config, compat=compat))
-    certificates = _usable(lambda: [certify(loaded(one)) for one in found])
+    certificates = _usable(lambda: [certify(load_folder(one)) for one in found])
     settings.show(
         [_certificate_json(one) for one in certificates],
         lambda _answer: _print_certificates(certificates, everything=all_),
@@ -197,7 +197,7 @@ def lint_rules(
     settings: Settings = ctx.obj
     found = [
         (ruleset.name, lint(ruleset, can_match))
-        for ruleset in _usable(lambda: [loaded(one) for one in folders(settings, folder, dialect, config)])
+        for ruleset in _usable(lambda: [load_folder(one) for one in folders(settings, folder, dialect, config)])
     ]
     answer = [{"ruleset": name} | msgspec.to_builtins(finding) for name, findings in found for finding in findings]
     settings.show(answer, lambda _answer: _print_lint(found), json=json)
@@ -309,7 +309,7 @@ def test_rules(
     found = _usable(lambda: folders(settings, ruleset, dialect, config, compat=compat))
     if len(found) != 1:
         fail(f"tests are for one ruleset, {len(found)} are configured; name a folder with --ruleset", USAGE)
-    rules = _usable(lambda: loaded(found[0]))
+    rules = _usable(lambda: load_folder(found[0]))
     trials = Trials(compile_plan(rules), "localhost")
     count, failures = 0, []
     for path in files:

@@ -6,12 +6,10 @@ from typing import Annotated
 import typer
 
 from hids.adapters.paths import shipped
-from hids.adapters.rulesets import read_lists, read_ruleset
 from hids.cli.settings import Settings
 from hids.core.dialect import dialect
-from hids.core.rules.load import load
-from hids.core.rules.rule import Ruleset
 from hids.manager.config import read_config
+from hids.messages import Correlation
 from hids.workers.nursery import Folder
 
 USAGE = 2
@@ -38,7 +36,7 @@ def folders(
         ConfigError: a dialect that does not exist, or an unreadable configuration.
     """
     if folder is not None:
-        correlation = "compat" if compat else "native"
+        correlation: Correlation = "compat" if compat else "native"
         return [Folder(folder.resolve().name, str(folder), dialect(speaks), correlation)]
     path = config or (settings.paths.config if settings.paths.config.exists() else None)
     found = [
@@ -46,21 +44,3 @@ def folders(
         for rules in read_config(path).ruleset
     ]
     return found or [Folder("hids", str(shipped("rules")), "hids")]
-
-
-def loaded(folder: Folder, *, strict: bool = False) -> Ruleset:
-    """Read and load one ruleset; `strict`: what would be left out is a problem.
-
-    Raises:
-        RulesetError: with all that is wrong with it.
-        ConfigError: it cannot be read.
-    """
-    path = Path(folder.path)
-    return load(
-        folder.name,
-        folder.dialect,
-        read_ruleset(path),
-        read_lists(path),
-        correlation=folder.correlation,
-        strict=strict,
-    )

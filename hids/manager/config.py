@@ -1,5 +1,6 @@
 """manager.toml. Unknown keys are errors; every key has a default (conf/manager.toml shows them all)."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,8 +8,9 @@ import msgspec
 import tomli
 
 from hids.errors import ConfigError
+from hids.messages import Correlation
 
-Dialect = Literal["hids", "ossec"]
+Dialect = Literal["hids", "ossec", "wazuh"]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -33,6 +35,7 @@ class Ruleset(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     path: str
     dialect: Dialect = "hids"
     name: str = ""
+    correlation: Correlation = "native"
 
 
 class Workers(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -106,6 +109,6 @@ def address_of(text: str, where: str) -> tuple[str, int]:
         ConfigError: not of that form.
     """
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65_535:  # noqa: PLR2004 - the largest port
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:  # noqa: PLR2004 - the largest port
         raise ConfigError(f'{where}: expected "address:port", such as "0.0.0.0:1514", got {text!r}')
     return host.strip("[]"), int(port)

@@ -211,9 +211,9 @@ class Topology:
     def launch_nursery(self) -> Launched:
         """A nursery process for the rulesets that the configuration names now."""
         folders = [
-            Folder(name=ruleset.name or Path(ruleset.path).name, path=ruleset.path, dialect=ruleset.dialect)
+            Folder(ruleset.name or Path(ruleset.path).name, ruleset.path, ruleset.dialect, ruleset.correlation)
             for ruleset in self.config.ruleset
-        ] or [Folder(name="hids", path=str(shipped("rules")), dialect="hids")]
+        ] or [Folder("hids", str(shipped("rules")), "hids")]
         options = ("--tables", str(self.paths.tables), "--manager", self.name)
         return launch(
             "hids.workers.nursery",

@@ -20,11 +20,13 @@ from pathlib import Path
 import msgspec
 
 from hids.adapters.files import write_atomically
-from hids.adapters.rulesets import read_ruleset
+from hids.adapters.rulesets import read_lists, read_ruleset
 from hids.core.rules.load import load
 from hids.core.rules.plan import Plan, compile_plan
-from hids.errors import ConfigError, RulesetError
+from hids.core.rules.rule import Ruleset
+from hids.errors import ConfigError, Problem, RulesetError
 from hids.messages import (
+    Correlation,
     Fork,
     FromNursery,
     NurseryReady,
@@ -53,6 +55,7 @@ class Folder(msgspec.Struct, frozen=True):
     name: str
     path: str
     dialect: str
+    correlation: Correlation = "native"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -83,17 +86,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _serve(control, plans, options.manager)
 
 
+def load_folder(folder: Folder, *, strict: bool = False) -> Ruleset:
+    """Read and load one ruleset; `strict`: what would be left out with a reason is a problem.
+
+    Raises:
+        RulesetError: with all that is wrong with it.
+        ConfigError: it cannot be read.
+    """
+    path = Path(folder.path)
+    return load(
+        folder.name,
+        folder.dialect,
+        read_ruleset(path),
+        read_lists(path),
+        correlation=folder.correlation,
+        strict=strict,
+    )
+
+
 def compile_all(folders: Sequence[Folder]) -> list[Plan]:
     """Read, load and compile every ruleset; all problems of all of them are raised together."""
     plans: list[Plan] = []
-    problems: list[object] = []
+    problems: list[Problem] = []
     for folder in folders:
         try:
-            plans.append(compile_plan(load(folder.name, folder.dialect, read_ruleset(Path(folder.path)))))
+            plans.append(compile_plan(load_folder(folder)))
         except RulesetError as error:
             problems.extend(error.problems)
     if problems:
-        raise RulesetError(problems)  # type: ignore[arg-type]
+        raise RulesetError(problems)
     return plans
 
 

@@ -87,9 +87,7 @@ class Bench:
         (self.rules / "demo.xml").write_text(text.format(rule=rule))
 
     def start_nursery(self) -> None:
-        Nursery.start(
-            self.nursery, self.launch, self.ready.append, self.refused.append, lambda: (self.link,), ended
-        )
+        Nursery.start(self.nursery, self.launch, self.ready.append, self.refused.append, lambda: (self.link,), ended)
 
     def start_link(self) -> None:
         WorkerLink.start(
@@ -134,9 +132,7 @@ class Bench:
         found: list[set[int]] = []
         for outcome in self.outcomes:
             body = msgspec.msgpack.decode(outcome.body, type=OutcomeBody)
-            table = msgspec.msgpack.decode(
-                (self.tables / f"{body.rulesets[0]}.msgpack").read_bytes(), type=RuleTable
-            )
+            table = msgspec.msgpack.decode((self.tables / f"{body.rulesets[0]}.msgpack").read_bytes(), type=RuleTable)
             found.append({table.rules[body.residuals[event.residual][0][1]].id for event in body.events})
         return found
 

@@ -88,7 +88,15 @@ def test_many_may_ask_at_once(path: Path):
 
 @pytest.mark.parametrize(
     "nonsense",
-    [b"\n", b"nonsense\n", b"[1]\n", b'{"command": 5}\n', b'{"command": "echo", "arguments": []}\n', b"\xff\xfe\n", b"[" * 50_000 + b"\n"],
+    [
+        b"\n",
+        b"nonsense\n",
+        b"[1]\n",
+        b'{"command": 5}\n',
+        b'{"command": "echo", "arguments": []}\n',
+        b"\xff\xfe\n",
+        b"[" * 50_000 + b"\n",
+    ],
 )
 def test_nonsense_is_answered_with_what_was_expected(path: Path, nonsense: bytes):
     def test() -> None:

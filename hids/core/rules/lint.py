@@ -78,7 +78,7 @@ def _outcomes(ruleset: Ruleset) -> list[Possible]:
     for root in (*tree.with_program, *tree.without_program):
         for selection in _selections(root):
             possible = possible_for(selection)
-            found.setdefault((possible.names, possible.types, possible.fields), possible)
+            found.setdefault((possible.names, possible.types, possible.fields, possible.open), possible)
     undecoded = possible_for(None)
     return [undecoded, *found.values()]
 

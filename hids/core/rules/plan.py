@@ -22,6 +22,7 @@ from hids.core.rules.reach import (
     scanned_patterns,
 )
 from hids.core.rules.rule import Ruleset
+from hids.core.rules.scan import SetCache
 from hids.core.rules.table import rule_table
 from hids.core.rules.trie import Trail, Trie
 from hids.core.rules.walk import Finals, Verdict, finals, matters, naive, slots_of, verdict, walk

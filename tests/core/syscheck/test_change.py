@@ -122,5 +122,4 @@ def test_whatever_an_agent_sends_the_first_line_is_ours_and_the_facts_are_json(b
 @given(st.integers(0, 0o7777))
 def test_rights_are_those_of_ls(mode: int):
 
-
     assert rights(msgspec.structs.replace(FILE, mode=mode)) == stat.filemode(mode)[1:]

@@ -1,0 +1,194 @@
+"""Groups: what is gathered is committed as one, told after it, and numbered without gaps."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from waiting import SetClock, settle, until
+
+from hids.actors.ledger import GROUP_BYTES, Housekeeping, Ledger
+from hids.actors.stage import Exited, Mailbox
+from hids.core.wire.lines import GENESIS, link, unpack
+from hids.errors import StoreError
+from hids.messages import Agent, AgentId, Applied, Committed, Cursors, LogLine, Progress, SourceId
+from hids.ports import Group
+
+AGENT = Agent(AgentId("007"), "web1", "")
+MANAGER = Agent(AgentId("000"), "boss", "")
+SOURCE = SourceId("agent/007")
+
+
+class Store:
+    """Takes notes of groups; fails when told to."""
+
+    def __init__(self) -> None:
+        self.groups: list[tuple[int, Group]] = []
+        self.failing = False
+        self.gone: tuple[int, int] | None = None
+
+    def commit(self, group: Group, first_alert: int) -> None:
+        if self.failing:
+            raise StoreError("ledger.db: cannot be written: disk full")
+        self.groups.append((first_alert, group))
+
+    def expire(self, before_ms: int) -> int:
+        return 0
+
+    def trim_outbox(self, limit_bytes: int, before_ms: int) -> tuple[int, int] | None:
+        return self.gone
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.store = Store()
+        self.said: list[Committed] = []
+        self.saved: list[Group] = []
+        self.exits: list[Exited] = []
+        self.mailbox = Mailbox("ledger", 1000)
+        self.mailbox.on_exit = self.exits.append
+        Ledger.start(
+            self.mailbox,
+            self.store,
+            "boot",
+            MANAGER,
+            101,
+            {"derived/agent/007": (7, b"c" * 32)},
+            ("alerts.json", "search.db"),
+            SetClock(),
+            self.said.append,
+            self.saved.append,
+            outbox_bytes=1000,
+        )
+
+    async def committed(self, groups: int) -> None:
+        await until(lambda: len(self.said) == groups, f"{groups} groups are committed")
+
+
+def applied(seq: int, *alerts: bytes, **more: Any) -> Applied:
+    return Applied(source=SOURCE, agent=AGENT, progress=Progress(1, seq, b"%d" % seq), alerts=alerts, **more)
+
+
+def line(text: bytes) -> tuple[Any, LogLine]:
+    return "agent", LogLine("hids-manager", text, 1, 1, "agent")
+
+
+def run(test: Callable[[Bench], Any]) -> None:
+    async def main() -> None:
+        await test(Bench())
+
+    asyncio.run(main())
+
+
+def test_what_comes_together_is_one_group_and_the_last_word_counts():
+    async def test(bench: Bench) -> None:
+        key = ("rule", b"key")
+        bench.mailbox.tell(applied(5, b"a\n", state={key: (b"1", 1)}, fired={"rule": 1}, counts={"evaluated": 5}))
+        bench.mailbox.tell(
+            applied(9, b"b\n", b"c\n", state={key: (b"2", 2)}, fired={"rule": 2}, counts={"evaluated": 4})
+        )
+        await bench.committed(1)
+        first, group = bench.store.groups[0]
+        assert (first, group.alerts, group.state, group.fired) == (
+            101,
+            [b"a\n", b"b\n", b"c\n"],
+            {key: (b"2", 2)},
+            {"rule": 2},
+        )
+        assert group.progress == bench.said[0].progress == {SOURCE: Progress(1, 9, b"9")}
+        assert group.counts == {(SOURCE, "evaluated"): 9}
+        assert bench.said[0].outbox_next == 104
+        assert bench.saved == [group]
+        bench.mailbox.tell(applied(10, b"d\n"))
+        await bench.committed(2)
+        assert [number for number, _ in bench.store.groups] == [101, 104]
+
+    run(test)
+
+
+def test_a_large_group_does_not_wait():
+    async def test(bench: Bench) -> None:
+        bench.mailbox.tell(applied(1, b"x" * GROUP_BYTES))
+        bench.mailbox.tell(applied(2, b"y"))
+        await bench.committed(2)
+        assert [len(group.alerts) for _, group in bench.store.groups] == [1, 1]
+
+    run(test)
+
+
+def test_derived_lines_go_on_where_they_ended():
+    async def test(bench: Bench) -> None:
+        bench.mailbox.tell(applied(1, lines=(line(b"one"), line(b"two"))))
+        await bench.committed(1)
+        bench.mailbox.tell(applied(2, lines=(line(b"three"),)))
+        await bench.committed(2)
+        batches = [derived.batch for said in bench.said for derived in said.derived]
+        assert [(batch.epoch, batch.first_seq, batch.count) for batch in batches] == [(1, 8, 2), (1, 10, 1)]
+        chain = b"c" * 32
+        for batch in batches:
+            chain = link(chain, batch.data)
+            assert batch.chain == chain
+        assert [text.text for batch in batches for text in unpack(batch.data, batch.count)] == [
+            b"one",
+            b"two",
+            b"three",
+        ]
+        assert [group.derived for _, group in bench.store.groups] == [list(said.derived) for said in bench.said]
+
+    run(test)
+
+
+def test_a_source_that_begins_has_a_chain_of_its_own():
+    async def test(bench: Bench) -> None:
+        other = Agent(AgentId("008"), "web2", "")
+        bench.mailbox.tell(Applied(source=SourceId("agent/008"), agent=other, lines=(line(b"x"),), notice=3))
+        await bench.committed(1)
+        (derived,) = bench.said[0].derived
+        assert (derived.source, derived.agent, derived.batch.first_seq) == ("derived/agent/008", other, 1)
+        assert derived.batch.chain == link(GENESIS, derived.batch.data)
+        assert (bench.said[0].notices, bench.store.groups[0][1].notices) == (3, ("boot", 3))
+
+    run(test)
+
+
+def test_cursors_of_our_outputs_are_committed_and_no_others():
+    async def test(bench: Bench) -> None:
+        bench.mailbox.tell(Cursors({"alerts.json": 5, "stranger": 9}))
+        await bench.committed(1)
+        assert bench.store.groups[0][1].cursors == {"alerts.json": 5, "search.db": 0}
+
+    run(test)
+
+
+def test_a_failed_commit_says_nothing_and_ends_it():
+    async def test(bench: Bench) -> None:
+        bench.store.failing = True
+        bench.mailbox.tell(applied(5, b"a\n"))
+        await until(lambda: bench.exits, "it ends")
+        assert bench.exits[0].failure == "StoreError: ledger.db: cannot be written: disk full"
+        assert (bench.said, bench.saved) == ([], [])
+
+    run(test)
+
+
+def test_the_end_commits_what_is_open():
+    async def test(bench: Bench) -> None:
+        bench.mailbox.tell(applied(5, b"a\n"))
+        await until(bench.mailbox.empty, "it is taken")
+        bench.mailbox.shut_down()
+        await until(lambda: bench.exits, "it ends")
+        assert (bench.exits[0].failure, len(bench.store.groups)) == (None, 1)
+        await settle()
+
+    run(test)
+
+
+def test_alerts_that_had_to_be_dropped_are_told():
+    async def test(bench: Bench) -> None:
+        bench.store.gone = (5, 9)
+        bench.mailbox.tell_life(1, Housekeeping())
+        await bench.committed(1)
+        (derived,) = bench.said[0].derived
+        assert derived.agent == MANAGER
+        assert b"alerts dropped: 5 to 9" in unpack(derived.batch.data, 1)[0].text
+
+    run(test)

@@ -1,0 +1,212 @@
+"""hidsctl against a control socket: what people see, what scripts read, and the exit status."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import hids
+from hids.adapters.control import ControlSocket
+from hids.adapters.paths import ManagerPaths
+from hids.cli.hidsctl import app
+from hids.errors import HidsError
+
+EVIL = "web\x1b[31m1"
+
+
+def node(name: str, state: str = "running", *children: dict[str, Any], **more: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "name": name,
+        "kind": "part",
+        "state": state,
+        "mailbox": {"depth": 1, "bound": 64},
+        "handled": 5,
+        "per_s": 0.5,
+        "restarts": 0,
+        "last_failure": None,
+        "last_failure_ms": None,
+        "facts": {},
+        "children": list(children),
+    }
+    return made | more
+
+
+def agent(**changes: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "id": "007",
+        "name": EVIL,
+        "state": "connected",
+        "address": "10.0.0.1",
+        "os": "Linux",
+        "software": "hids 0.1.0",
+        "joined_ms": 1_700_000_000_000,
+        "last_seen_ms": 1_700_000_000_000,
+        "removed_ms": None,
+        "removed_by": None,
+        "committed": 42,
+        "epoch": 1,
+    }
+    return made | changes
+
+
+class Manager:
+    """Answers as a manager would; the test sets what."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.paths = ManagerPaths.of(state)
+        self.paths.run.mkdir(parents=True)
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.answers: dict[str, Any] = {}
+        self._ready = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),))
+        self._thread.start()
+        assert self._ready.wait(10)
+
+    async def _serve(self) -> None:
+        control = ControlSocket(self.paths.control, self._answer)
+        self._ready.set()
+        await self._stop.wait()
+        control.close()
+        await asyncio.sleep(0)
+
+    async def _answer(self, command: str, arguments: dict[str, Any], who: str) -> Any:
+        assert who
+        self.asked.append((command, arguments))
+        answer = self.answers[command]
+        if isinstance(answer, HidsError):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        self._loop.close()
+
+    def run(self, *arguments: str) -> Result:
+        return CliRunner().invoke(app, ["--state", str(self.state), *arguments])
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    manager = Manager(tmp_path)
+    yield manager
+    manager.close()
+
+
+def status(**more: Any) -> dict[str, Any]:
+    lane = node("lane", facts={"pid": 77, "rss_mib": 30.5, "cpu_percent": 1.5, "path": EVIL})
+    return {
+        "version": "0.1.0",
+        "name": "boss",
+        "uptime_s": 3725.2,
+        "listen": {"agents": 1514, "join": 1515},
+        "agents_connected": 3,
+        "rulesets": [{"name": "hids", "hash": "abc", "decoders": 10, "rules": 100}],
+        "tree": node("root", "running", lane, node("index")),
+    } | more
+
+
+def test_status_shows_the_tree_and_ends_with_0_when_all_runs(manager: Manager):
+    manager.answers["status"] = status()
+    shown = manager.run("status")
+    assert shown.exit_code == 0, shown.output
+    assert "hids 0.1.0 on boss, up 1:02:05" in shown.output
+    assert all(word in shown.output for word in ("root", "lane", "index", "77", "30.5", "1.5"))
+    assert "\x1b[31m" not in shown.output
+
+
+def test_status_names_what_failed_and_ends_with_1(manager: Manager):
+    broken = node(
+        "worker-1", "restarting in 2 s", last_failure=f"killed {EVIL}", last_failure_ms=1_700_000_000_000, restarts=3
+    )
+    manager.answers["status"] = status(tree=node("root", "running", broken))
+    shown = manager.run("status")
+    assert shown.exit_code == 1
+    assert "last failure of worker-1" in shown.output
+    assert "\x1b[31m" not in shown.output
+
+
+@pytest.mark.parametrize("arguments", [("--json", "status"), ("status", "--json")])
+def test_json_is_what_the_manager_said(manager: Manager, arguments: tuple[str, ...]):
+    manager.answers["status"] = status()
+    assert json.loads(manager.run(*arguments).output) == status()
+
+
+def test_no_manager_is_told_with_what_to_do(tmp_path: Path):
+    shown = CliRunner().invoke(app, ["--state", str(tmp_path), "status"])
+    assert shown.exit_code == 3
+    assert "no manager runs on" in shown.output
+    assert "Traceback" not in shown.output
+
+
+def test_a_token_comes_as_the_command_to_type(manager: Manager):
+    manager.answers["token"] = {
+        "token": "TOKEN",
+        "pin": "sha256:ab",
+        "join_port": 1515,
+        "expires_ms": 1_700_000_000_000,
+        "uses": 20,
+    }
+    arguments = ("agent", "token", "--host", "boss.example.org", "--valid", "7d", "--uses", "20", "--note", "web")
+    shown = manager.run(*arguments)
+    assert shown.exit_code == 0, shown.output
+    assert "hids-agent join boss.example.org:1515 --token TOKEN --ca-pin sha256:ab" in shown.output
+    assert manager.asked == [("token", {"valid_s": 7 * 86_400, "uses": 20, "note": "web"})]
+    answer = json.loads(manager.run(*arguments, "--json").output)
+    assert answer["command"].startswith("hids-agent join boss.example.org:1515")
+
+
+@pytest.mark.parametrize("span", ["", "0m", "5", "m", "1w", "-1h", "1h30m"])
+def test_a_span_that_is_none_is_wrong_usage(manager: Manager, span: str):
+    shown = manager.run("agent", "token", "--valid", span)
+    assert shown.exit_code == 2
+    assert manager.asked == []
+
+
+def test_agents_are_listed_shown_and_removed(manager: Manager):
+    manager.answers |= {"agents": [agent()], "agent": agent(), "remove": agent(state="removed")}
+    listed, one, removed = (
+        manager.run("agent", "list"),
+        manager.run("agent", "show", "007"),
+        manager.run("agent", "remove", "007"),
+    )
+    assert [result.exit_code for result in (listed, one, removed)] == [0, 0, 0]
+    assert "007" in listed.output
+    assert "committed: 42" in one.output
+    assert removed.output.startswith("agent 007 (")
+    assert not any("\x1b[31m" in result.output for result in (listed, one, removed))
+    assert manager.asked[1:] == [("agent", {"agent": "007"}), ("remove", {"agent": "007"})]
+    manager.answers["agents"] = []
+    assert "`hidsctl agent token`" in manager.run("agent", "list").output
+
+
+def test_a_refusal_ends_with_1_and_its_words_on_stderr(manager: Manager):
+    manager.answers["remove"] = HidsError(f"no agent is named {EVIL}")
+    shown = manager.run("agent", "remove", "web9")
+    assert shown.exit_code == 1
+    assert shown.stdout == ""
+    assert shown.stderr.startswith("hidsctl: no agent is named web")
+    assert "\x1b[31m" not in shown.stderr
+
+
+def test_a_reload_says_which_rules_are_in_use(manager: Manager):
+    manager.answers["reload"] = {"rulesets": status()["rulesets"]}
+    shown = manager.run("rules", "reload")
+    assert (shown.exit_code, shown.output) == (0, "in use: hids, 10 decoders, 100 rules (abc)\n")
+    manager.answers["reload"] = HidsError("the rulesets are refused, the old ones stay in use:\na.xml:1: x\nb.xml:2: y")
+    shown = manager.run("rules", "reload")
+    assert shown.exit_code == 1
+    assert shown.stderr.count("hidsctl: ") == 3
+
+
+def test_the_version_needs_no_manager(tmp_path: Path):
+    shown = CliRunner().invoke(app, ["--state", str(tmp_path), "version"])
+    assert (shown.exit_code, shown.output) == (0, f"hids {hids.__version__}\n")
