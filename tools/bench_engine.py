@@ -45,7 +45,7 @@ from hids.core.rules.plan import Plan, compile_plan  # noqa: E402
 from hids.core.rules.rule import Ruleset, SourceFile  # noqa: E402
 from hids.core.wire.lines import GENESIS, cut, link, pack, unpack  # noqa: E402
 from hids.errors import ConfigError  # noqa: E402
-from hids.messages import Agent, AgentId, Applied, Batch, Job, LogLine, Outcome, SourceId  # noqa: E402
+from hids.messages import Agent, AgentId, Applied, Batch, Correlation, Job, LogLine, Outcome, SourceId  # noqa: E402
 
 USAGE = 2
 AT_MS = 1_795_478_400_000
@@ -151,17 +151,17 @@ def _cpu(step: Callable[[], object]) -> float:
 # ---- rulesets -------------------------------------------------------------------------------------------------
 
 
-def rulesets(name: str, share: float = 1.0) -> tuple[list[Ruleset], int]:
+def rulesets(name: str, correlation: Correlation, share: float = 1.0) -> tuple[list[Ruleset], int]:
     """The rulesets to run, and the level from which on they alert; `share` keeps the first part of their rules."""
     if name == "both":
-        (ossec,), level = rulesets("ossec", share)
-        (wazuh,), _ = rulesets("wazuh", share)
+        (ossec,), level = rulesets("ossec", correlation, share)
+        (wazuh,), _ = rulesets("wazuh", correlation, share)
         return [ossec, wazuh], level
     if name == "own":
         return [load("hids", "hids", _part(read_ruleset(ROOT / "rules"), share))], 3
     folder = Path(_variable("HIDS_CONFORMANCE")) / name
     order = read_load(folder / "load.json", {"ossec": "rules", "wazuh": "production"}[name])
-    return [load(name, name, _part(order.files, share), order.lists, correlation="compat")], order.alert_level
+    return [load(name, name, _part(order.files, share), order.lists, correlation=correlation)], order.alert_level
 
 
 def _part(files: Sequence[SourceFile], share: float) -> list[SourceFile]:
@@ -184,10 +184,10 @@ def _variable(name: str) -> str:
     return value
 
 
-def run(name: str, batches: Sequence[Job], share: float = 1.0) -> tuple[Cost, int]:
+def run(name: str, batches: Sequence[Job], correlation: Correlation = "native", share: float = 1.0) -> tuple[Cost, int]:
     """Load, compile and measure; also tells how many rules there are."""
     began = time.process_time()
-    found, level = rulesets(name, share)
+    found, level = rulesets(name, correlation, share)
     plans = [compile_plan(ruleset) for ruleset in found]
     gc.collect()
     gc.freeze()  # as a nursery does
@@ -244,14 +244,14 @@ def as_json(name: str, cost: Cost, factor: float | None) -> dict[str, Any]:
     }
 
 
-def grow(name: str, batches: Sequence[Job]) -> Iterator[dict[str, Any]]:
+def grow(name: str, batches: Sequence[Job], correlation: Correlation) -> Iterator[dict[str, Any]]:
     """Cost with parts of the rules, then with both rulesets."""
     for share in (0.1, 0.5, 1.0):
-        cost, rules = run(name, batches, share)
+        cost, rules = run(name, batches, correlation, share)
         print(f"{share:5.0%} of {name}: {rules:5} rules, {cost.per_million:6.2f} CPU s per million lines", flush=True)
         yield {"ruleset": name, "share": share, "rules": rules, "cpu_s_per_million": round(cost.per_million, 3)}
     if name != "own":
-        cost, rules = run("both", batches)
+        cost, rules = run("both", batches, correlation)
         print(f"  both rulesets: {rules:5} rules, {cost.per_million:6.2f} CPU s per million lines", flush=True)
         yield {"ruleset": "both", "share": 1.0, "rules": rules, "cpu_s_per_million": round(cost.per_million, 3)}
 
@@ -264,6 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ruleset", choices=("ossec", "wazuh", "own", "both"), default="ossec")
     parser.add_argument("--load", type=Path, help="log file to read, .xz too; default: the realistic load")
     parser.add_argument("--lines", type=int, help="only the first so many lines")
+    parser.add_argument("--correlation", choices=("native", "compat"), default="native")
     parser.add_argument("--grow", action="store_true", help="measure with parts of the rules, too")
     parser.add_argument("--json", action="store_true", help="end with one object on one line")
     options = parser.parse_args(arguments)
@@ -272,10 +273,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         batches = jobs(read_lines(path)[: options.lines])
         factor = calibration()
         if options.grow:
-            result: dict[str, Any] = {"grow": list(grow(options.ruleset, batches))}
+            result: dict[str, Any] = {"grow": list(grow(options.ruleset, batches, options.correlation))}
             result["cpu_s_per_million"] = result["grow"][2]["cpu_s_per_million"]
         else:
-            cost, _rules = run(options.ruleset, batches)
+            cost, _rules = run(options.ruleset, batches, options.correlation)
             show(options.ruleset, cost, factor)
             result = as_json(options.ruleset, cost, factor)
     except (LoadError, ConfigError, OSError) as error:

@@ -10,6 +10,7 @@ A bug    ends the lane's process: the next lane loads the committed state and ma
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -207,8 +208,15 @@ class CorrelationWindow(LoopActor):
 def timestamp(at_ms: int) -> str:
     """Event time as Wazuh writes it, `2026-11-24T03:21:43.123+0000`, in the manager's zone."""
     seconds, milliseconds = divmod(at_ms, 1000)
+    moment, zone = _second(seconds)
+    return f"{moment}.{milliseconds:03d}{zone}"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> tuple[str, str]:
+    """A second's time and zone; alerts come many a second."""
     local = time.localtime(seconds)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{milliseconds:03d}{time.strftime('%z', local)}"
+    return time.strftime("%Y-%m-%dT%H:%M:%S", local), time.strftime("%z", local)
 
 
 def _hole(hole: Hole, now_ms: int) -> Applied:

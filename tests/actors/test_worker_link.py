@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,7 @@ def _connect(sock: Any, got: Callable[[Any], None], closed: Callable[[], None]) 
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[[Callable[[Bench], Any]], None]]:
+def run(tmp_path: Path) -> Callable[[Callable[[Bench], Any]], None]:
     def go(test: Callable[[Bench], Any]) -> None:
         async def main() -> None:
             bench = Bench(tmp_path)
@@ -168,7 +168,7 @@ def run(tmp_path: Path) -> Iterator[Callable[[Callable[[Bench], Any]], None]]:
 
         asyncio.run(main())
 
-    yield go
+    return go
 
 
 def is_alive(pid: int) -> bool:
@@ -298,7 +298,10 @@ def test_a_killed_nursery_takes_its_workers_along_and_all_come_back(run: Any):
         pid = await bench.worker()
         bench.launched[0].kill()
         await until(lambda: len(bench.exits) == 2, "both are noticed", 10)
-        assert sorted(str(exited.failure) for exited in bench.exits)[0] == "ProcessDied: its process is gone"
+        assert {exited.name: exited.failure for exited in bench.exits} == {
+            "nursery": "ProcessDied: killed by SIGKILL",
+            "worker-1": "ProcessDied: its process is gone",
+        }
         await until(lambda: not is_alive(pid), "the worker has gone along")
         bench.start_link()
         bench.start_nursery()

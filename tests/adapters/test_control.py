@@ -25,7 +25,7 @@ async def handle(command: str, arguments: dict[str, Any], who: str) -> Any:
         case "refuse":
             raise HidsError("no agent is named web9")
         case "wait":
-            await asyncio.sleep(3600)
+            return await asyncio.sleep(3600)
         case _:
             raise KeyError(command)
 
@@ -40,9 +40,9 @@ def serve(path: Path, test: Callable[[], Any]) -> None:
         finally:
             control.close()
             await settle()
-        assert not path.exists()
 
     asyncio.run(main())
+    assert not path.exists()
 
 
 @pytest.fixture

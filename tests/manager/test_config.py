@@ -88,5 +88,5 @@ def test_an_address_is_a_host_and_a_port(text: str, address: tuple[str, int]):
     "text", ["", "1514", "host", "host:", "host:-1", "host:99999", "host:1e3", "host:\u0661", ":" + "1" * 5000]
 )
 def test_what_is_no_address_is_refused(text: str):
-    with pytest.raises(ConfigError, match="^here: expected"):
+    with pytest.raises(ConfigError, match=r"^here: expected"):
         address_of(text, "here")

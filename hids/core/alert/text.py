@@ -19,6 +19,7 @@ them at 1,256 bytes).
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, tzinfo
+from functools import lru_cache
 from typing import Any, cast
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -48,7 +49,8 @@ _UNSAFE = re.compile(
 
 def plain(value: str) -> str:
     r"""Escape what could act on a terminal or break a line: ESC becomes ``\x1b``. The result is one line."""
-    return _UNSAFE.sub(_escape, value)
+    # What is printable has nothing to escape, and most text is.
+    return value if value.isprintable() else _UNSAFE.sub(_escape, value)
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -78,11 +80,14 @@ def text(alert: Mapping[str, Any], tz: tzinfo | None) -> str:
 
 def _lines(alert: Mapping[str, Any], tz: tzinfo | None) -> Iterator[str]:
     rule = alert["rule"]
-    at = datetime.fromisoformat(alert["timestamp"])
+    timestamp = alert["timestamp"]
+    if timestamp[19:20] == "." and timestamp[23:24] in ("+", "-"):
+        timestamp = timestamp[:19] + timestamp[23:]  # whole seconds, of which a busy moment has few
+    seconds, date = _moment(timestamp, tz)
     mail = " mail " if rule.get("mail") else ""
     groups = "".join(f"{plain(group)}," for group in rule.get("groups", ()))
-    yield f"** Alert {int(at.timestamp())}.{int(alert['hids']['number'])}:{mail} - {groups}"
-    yield f"{_date(at.astimezone(tz))} {_origin(alert)}"
+    yield f"** Alert {seconds}.{int(alert['hids']['number'])}:{mail} - {groups}"
+    yield f"{date} {_origin(alert)}"
     yield f"Rule: {plain(str(rule['id']))} (level {int(rule['level'])}) -> '{plain(rule['description'])}'"
     yield from _fields(alert.get("data", {}))
     yield from _log_lines(alert.get("full_log"))
@@ -95,6 +100,13 @@ def _lines(alert: Mapping[str, Any], tz: tzinfo | None) -> Iterator[str]:
 def _escape(match: re.Match[str]) -> str:
     code = ord(match.group())
     return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"  # noqa: PLR2004 - one byte
+
+
+@lru_cache(maxsize=64)
+def _moment(timestamp: str, tz: tzinfo | None) -> tuple[int, str]:
+    """Seconds since the epoch, and the date as OSSEC writes it. Alerts of one moment come together."""
+    at = datetime.fromisoformat(timestamp)
+    return int(at.timestamp()), _date(at.astimezone(tz))
 
 
 def _date(at: datetime) -> str:
