@@ -569,7 +569,7 @@ class WorkerExited(msgspec.Struct, frozen=True, tag="worker_exited"):
     """Exit status; -N when signal N killed it."""
 
 
-FromNursery = NurseryReady | NurseryRefused | WorkerForked | WorkerExited
+FromNursery = NurseryReady | NurseryRefused | WorkerForked | WorkerExited | Pulse
 FromWorker = Outcome | Pulse
 ToLane = Outcome | Hole | Notice | Cursors
 FromLane = LaneReady | Committed | Pulse

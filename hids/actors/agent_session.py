@@ -12,7 +12,7 @@ import hashlib
 import hmac
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
@@ -78,6 +78,13 @@ class Wire(Protocol):
         ...
 
 
+class _Out(NamedTuple):
+    last: int
+    """Its last sequence."""
+    size: int
+    chain: bytes
+
+
 class Closed(Control):
     """connection -> session."""
 
@@ -126,8 +133,8 @@ class AgentSession(LoopActor):
         self._welcomed = False
         self._next: int = 0
         self._chain = GENESIS
-        self._out: deque[tuple[int, int]] = deque()
-        """(last sequence, bytes) of each batch that is not committed."""
+        self._out: deque[_Out] = deque()
+        """Batches that are not known to be committed."""
         self._bytes_out = 0
         self._acked = 0
         credit.join()
@@ -246,9 +253,13 @@ class AgentSession(LoopActor):
         self._begin()
 
     def _begin(self) -> None:
-        """Judge the hello once the lane has said what is committed, and again after a hole is recorded."""
+        """Judge the hello once it is known what is committed, and again after a hole is recorded.
+
+        Batches of an earlier session may still be under way. The agent could have been restored from a copy meanwhile
+        and send others under the same numbers, so they are waited for.
+        """
         hello, agent = self._hello, self._agent
-        if hello is None or agent is None or not self._register.known:
+        if hello is None or agent is None or not self._register.known or self._register.under_way.get(self._source):
             return
         progress = self._register.get(self._source)
         match judge(hello, progress):
@@ -308,7 +319,7 @@ class AgentSession(LoopActor):
             return
         self._chain = chain
         self._next += batch.count
-        self._out.append((self._next - 1, len(batch.data)))
+        self._out.append(_Out(self._next - 1, len(batch.data), chain))
         self._bytes_out += len(batch.data)
         presence = self._presence
         if presence is not None:
@@ -318,6 +329,7 @@ class AgentSession(LoopActor):
         else:
             offset = 0
         self._emit(Job(self._source, agent, batch, self._clock.now_ms(), offset))
+        self._settle()
 
     def _beat(self, beat: Heartbeat) -> None:
         presence = self._presence
@@ -334,16 +346,23 @@ class AgentSession(LoopActor):
 
     def _moved(self) -> None:
         """The register has moved: begin, or acknowledge."""
-        if not self._welcomed:
+        if self._welcomed:
+            self._settle()
+        else:
             self._begin()
-            return
-        progress = self._register.get(self._source)
-        hello = self._hello
+
+    def _settle(self) -> None:
+        """Acknowledge what is committed. It must be what this session brought, and the chain tells."""
+        progress, hello = self._register.get(self._source), self._hello
         if progress is None or hello is None or progress.epoch != hello.epoch or progress.seq <= self._acked:
             return
+        while self._out and self._out[0].last < progress.seq:
+            self._bytes_out -= self._out.popleft().size
+        if not self._out or self._out[0].last != progress.seq or self._out[0].chain != progress.chain:
+            self._fork(f"what is committed at line {progress.seq} is not what came: another history", hello.epoch)
+            return
+        self._bytes_out -= self._out.popleft().size
         self._acked = progress.seq
-        while self._out and self._out[0][0] <= self._acked:
-            self._bytes_out -= self._out.popleft()[1]
         if self._presence is not None:
             self._presence.committed = self._acked
         self._send(Ack(seq=self._acked, credit=self._credit.share()))

@@ -97,8 +97,10 @@ class ChildProcess(LoopActor):
         in_words: Callable[[int], str],
         clock: Clock,
         *,
+        greet: Callable[[], Any] | None = None,
         pulse_limit_s: float,
     ) -> None:
+        """`greet` gives the first message for the process, or None."""
         super().__init__(mailbox)
         self._receive = receive
         self._in_words = in_words
@@ -108,6 +110,9 @@ class ChildProcess(LoopActor):
         mailbox.inside = ()
         self._process = launch()
         self._channel = connect(self._process, self._got, lambda: self.remind(Gone()))
+        greeting = greet() if greet is not None else None
+        if greeting is not None:
+            self._channel.send(greeting)
         self._timer: asyncio.TimerHandle = self.later(CHECK_S, Check())
 
     def on_receive(self, message: Any) -> None:

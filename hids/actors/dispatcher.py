@@ -97,6 +97,7 @@ class Dispatcher(LoopActor):
     ) -> None:
         super().__init__(mailbox)
         self._register = register
+        register.under_way.clear()
         self._lane = lane
         self._outputs = outputs
         self._clock = clock
@@ -153,6 +154,7 @@ class Dispatcher(LoopActor):
         if task.place not in tasks:
             tasks[task.place] = task
             self._ready.append(task)
+            self._register.under_way[job.source] = len(tasks)
 
     def _assign(self) -> None:
         """Give jobs to the workers that have fewest."""
@@ -229,6 +231,7 @@ class Dispatcher(LoopActor):
         self._wake_outputs(ready.outbox_next)
 
     def _wake_outputs(self, outbox_next: int) -> None:
+        self._register.outbox_next = outbox_next
         for output in self._outputs:
             if output.depth == 0:  # one that waits there will make it read all there is
                 output.tell(Outboxed(outbox_next))
@@ -245,8 +248,11 @@ class Dispatcher(LoopActor):
             done = [place for place in tasks if place <= (now.epoch, now.seq)]
             for place in done:
                 tasks.pop(place).state = _State.EVALUATED
-            if not tasks:
+            if tasks:
+                self._register.under_way[source] = len(tasks)
+            else:
                 self._tasks.pop(source, None)
+                self._register.under_way.pop(source, None)
         self._holes = [hole for hole in self._holes if not _is_past(progress.get(hole.source), hole)]
 
 

@@ -34,7 +34,7 @@ GROUP_BYTES = 8 * 1024 * 1024
 """A group that has so many bytes of alerts and state closes at once."""
 
 BASELINE_BYTES = 4_096
-"""What a changed baseline counts in a group's size: 2,000 rows fill a group, for their writes take longer than their bytes."""
+"""What a changed baseline counts in a group: 2,000 fill it, for their writes take longer than their bytes."""
 
 WINDOW_LIFE_MS = 24 * 3600 * 1000
 """Stored windows are kept this long after their newest event (hids.core.correlate.correlator.LATE_MAX_MS)."""

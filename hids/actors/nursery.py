@@ -17,16 +17,18 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from hids.actors.child_process import ENDING_S, Launched, ProcessDied
+from hids.actors.child_process import CHECK_S, ENDING_S, Check, Deadline, Launched, ProcessDied
 from hids.actors.stage import Control, LoopActor, Mailbox, OneLife
 from hids.messages import (
     Fork,
     FromNursery,
     NurseryReady,
     NurseryRefused,
+    Pulse,
     WorkerExited,
     WorkerForked,
 )
+from hids.ports import Clock
 
 log = structlog.get_logger()
 
@@ -100,8 +102,9 @@ class NurseryLaunched(Launched, Protocol):
 class _Process:
     """One nursery process: reads its datagrams and passes them to the actor."""
 
-    def __init__(self, actor: "Nursery", launched: NurseryLaunched) -> None:
+    def __init__(self, actor: "Nursery", launched: NurseryLaunched, deadline: Deadline) -> None:
         self.launched = launched
+        self.deadline = deadline
         self.ready = False
         self.workers: dict[int, ForkRequest] = {}
         """Living workers of this process, by pid."""
@@ -150,8 +153,15 @@ class Nursery(LoopActor):
         refused: Callable[[tuple[str, ...]], None],
         links: Callable[[], tuple[Mailbox, ...]],
         in_words: Callable[[int], str],
+        clock: Clock,
+        *,
+        pulse_limit_s: float,
+        loading_limit_s: float,
     ) -> None:
         super().__init__(mailbox)
+        self._clock = clock
+        self._pulse_limit_s = pulse_limit_s
+        self._loading_limit_s = loading_limit_s
         self._ready = ready
         self._refused = refused
         self._links = links
@@ -160,11 +170,14 @@ class Nursery(LoopActor):
         self._loading: tuple[_Process, Reload] | None = None
         self._old: list[_Process] = []
         self._rulesets = ""
-        self._current = _Process(self, launch())
+        self._current = self._watched(launch())
+        self._timer = self.later(CHECK_S, Check())
 
-    def on_receive(self, message: ForkRequest | Reload | _Said) -> None:
-        """Fork, reload, or hear what a process says."""
+    def on_receive(self, message: ForkRequest | Reload | _Said | Check) -> None:
+        """Fork, reload, hear what a process says, or look whether it still says anything."""
         match message:
+            case Check():
+                self._check()
             case ForkRequest():
                 self._waiting.append(message)
                 self._fork_waiting()
@@ -175,6 +188,7 @@ class Nursery(LoopActor):
 
     def closing(self) -> None:
         """All processes end, and their workers with them."""
+        self._timer.cancel()
         for process in (self._current, *self._old, *((self._loading[0],) if self._loading else ())):
             process.close()
             process.launched.kill()
@@ -185,8 +199,21 @@ class Nursery(LoopActor):
         """Figures for `hidsctl status`."""
         return {"pid": self._current.launched.pid, "rulesets": self._rulesets, "old": len(self._old)}
 
+    def _watched(self, launched: NurseryLaunched) -> _Process:
+        return _Process(self, launched, Deadline(self._clock, self._loading_limit_s))
+
+    def _check(self) -> None:
+        """End a process that says nothing: one that loads for too long, or one that no longer serves."""
+        for process in (self._current, *((self._loading[0],) if self._loading else ())):
+            if process.deadline.missed():
+                process.launched.kill()
+        self._timer = self.later(CHECK_S, Check())
+
     def _hear(self, process: _Process, message: FromNursery | None) -> None:
+        process.deadline.renew()
         match message:
+            case Pulse():
+                pass
             case NurseryReady():
                 self._now_ready(process, message)
             case NurseryRefused():
@@ -203,6 +230,7 @@ class Nursery(LoopActor):
 
     def _now_ready(self, process: _Process, message: NurseryReady) -> None:
         process.ready = True
+        process.deadline = Deadline(self._clock, self._pulse_limit_s)
         if self._loading is not None and process is self._loading[0]:
             _, reload = self._loading
             self._loading = None
@@ -223,8 +251,10 @@ class Nursery(LoopActor):
             self._loading = None
             process.close()
             reload.done(message.problems)
-        else:
+        elif self.life == 1:
             self._refused(message.problems)
+        else:  # broken on disk since it was started: no reason to end, but to try until a person has mended them
+            raise ProcessDied(f"the rulesets are refused: {message.problems[0]}")
 
     def _ended(self, process: _Process) -> None:
         if process is self._current:
@@ -246,7 +276,7 @@ class Nursery(LoopActor):
         if self._loading is not None:
             message.done(("a reload is under way; try again when it is done",))
             return
-        self._loading = (_Process(self, message.launch()), message)
+        self._loading = (self._watched(message.launch()), message)
 
     def _fork_waiting(self) -> None:
         while self._current.ready and self._current.open and self._waiting:

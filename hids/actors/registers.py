@@ -16,6 +16,10 @@ class ProgressRegister:
         self._watchers: dict[str, list[Callable[[], None]]] = {}
         self.known = False
         """False until the lane has said what is committed."""
+        self.under_way: dict[str, int] = {}
+        """Batches by source that are received and not committed; sources without any are not there."""
+        self.outbox_next = 1
+        """The number that the next alert gets."""
 
     def get(self, source: str) -> Progress | None:
         """Where a source stands; None when nothing of it was ever committed."""

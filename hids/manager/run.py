@@ -1,6 +1,7 @@
 """The manager's life: one process that stays in the foreground until a signal ends it."""
 
 import asyncio
+import faulthandler
 import fcntl
 import os
 import signal
@@ -26,7 +27,7 @@ log = structlog.get_logger()
 
 STOP_S = 5.0
 """SIGTERM to exit."""
-HUNG_S = 30.0
+HUNG_S = 30
 """The event loop did nothing for so long: the process ends, so that the service manager starts it anew."""
 
 EX_CONFIG = 2
@@ -129,9 +130,11 @@ class _Watchdog:
         while not self._stopped.wait(1.0):
             self._answered.clear()
             self._loop.call_soon_threadsafe(self._answered.set)
-            if not self._answered.wait(HUNG_S) and not self._stopped.is_set():
-                import faulthandler  # noqa: PLC0415 - only on the way out
-
+            # One second at a time: a process that was stopped, or a machine that slept, is not a loop that hangs.
+            for _ in range(HUNG_S):
+                if self._answered.wait(1.0) or self._stopped.is_set():
+                    break
+            else:
                 faulthandler.dump_traceback(all_threads=True)
                 os._exit(EX_SOFTWARE)
 

@@ -68,6 +68,7 @@ from hids.messages import (
     FromWorker,
     Hello,
     NurseryReady,
+    Outboxed,
     ToJoin,
 )
 from hids.workers.nursery import Folder
@@ -79,6 +80,8 @@ DISPATCHER_BOUND = 200_000
 SESSION_BOUND = 32_768
 """More frames than one read of a socket can bring; reading pauses long before."""
 
+LOADING_LIMIT_S = 120.0
+"""Both public rulesets take some seconds."""
 PULSE_LIMIT_S = 15.0
 """A lane, an output or the index may wait so long for a slow disk."""
 
@@ -192,10 +195,15 @@ class Topology:
                 (self.dispatcher if mailbox is self.lane else self.lane).tell,
                 ended,
                 self.clock,
+                greet=None if mailbox is self.lane else self._newest,
                 pulse_limit_s=PULSE_LIMIT_S,
             )
 
         return self._child(mailbox, kind, start)
+
+    def _newest(self) -> Outboxed | None:
+        """What an output that starts is told, so that it need not wait for the next commit."""
+        return Outboxed(self.progress.outbox_next) if self.progress.known else None
 
     # -- lives
 
@@ -206,7 +214,17 @@ class Topology:
         def ready(said: NurseryReady) -> None:
             self.rulesets = said
 
-        return Nursery.start(mailbox, self.launch_nursery, ready, self._refused, lambda: self.workers, ended)
+        return Nursery.start(
+            mailbox,
+            self.launch_nursery,
+            ready,
+            self._refused,
+            lambda: self.workers,
+            ended,
+            self.clock,
+            pulse_limit_s=PULSE_LIMIT_S,
+            loading_limit_s=LOADING_LIMIT_S,
+        )
 
     def launch_nursery(self) -> Launched:
         """A nursery process for the rulesets that the configuration names now."""

@@ -280,4 +280,3 @@ def _sections(path: Path, text: str) -> Iterator[_Section]:
 
 
 _FACTS = ("decoder", "rule", "alert")
-

@@ -23,7 +23,7 @@ from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.ledger import Ledger as LedgerFile
 from hids.errors import StoreError
-from hids.messages import Agent, AgentId, Cursors, LaneReady, RuleTable, ToLane
+from hids.messages import Agent, AgentId, Committed, Cursors, LaneReady, RuleTable, ToLane
 from hids.ports import Group
 from hids.workers.inside import (
     Stopping,
@@ -45,6 +45,9 @@ EX_DATA = 65
 
 log = structlog.get_logger()
 
+DERIVED_AT_ONCE = 64
+"""Batches in one message: far below what a channel carries, however large they are."""
+
 _table_decoder = msgspec.msgpack.Decoder(RuleTable)
 
 
@@ -65,7 +68,11 @@ async def _main(options: argparse.Namespace) -> int:
     channel = open_channel(socket.socket(fileno=options.channel_fd), ToLane, on_message=receive, on_close=stopping.stop)
     tables = _Tables(Path(options.tables))
     next_alert, progress = store.next_alert(), store.progress()
-    channel.send(LaneReady(progress=progress, derived=store.derived(), outbox_next=next_alert))
+    channel.send(LaneReady(progress=progress, derived=(), outbox_next=next_alert))
+    waiting = store.derived()
+    for start in range(0, len(waiting), DERIVED_AT_ONCE):
+        part = waiting[start : start + DERIVED_AT_ONCE]
+        channel.send(Committed(progress={}, derived=part, notices=0, outbox_next=next_alert))
     Ledger.start(
         commits,
         store,

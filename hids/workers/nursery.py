@@ -31,11 +31,12 @@ from hids.messages import (
     FromNursery,
     NurseryReady,
     NurseryRefused,
+    Pulse,
     WorkerExited,
     WorkerForked,
 )
 from hids.workers import worker
-from hids.workers.inside import die_with_parent, leave_signals_to_main, run, set_up_logging
+from hids.workers.inside import PULSE_S, die_with_parent, leave_signals_to_main, run, set_up_logging
 
 EX_CONFIG = 78
 """Exit status when the rulesets are refused (sysexits.h)."""
@@ -122,7 +123,9 @@ def _serve(control: socket.socket, plans: Sequence[Plan], manager: str) -> None:
     context = multiprocessing.get_context("fork")
     workers: dict[int, tuple[int, ForkProcess]] = {}
     while True:
-        ready = connection.wait([control, *workers])
+        ready = connection.wait([control, *workers], timeout=PULSE_S)
+        if not ready:
+            _send(control, Pulse(nodes=()))
         for sentinel in ready:
             if isinstance(sentinel, int):
                 number, process = workers.pop(sentinel)

@@ -87,7 +87,17 @@ class Bench:
         (self.rules / "demo.xml").write_text(text.format(rule=rule))
 
     def start_nursery(self) -> None:
-        Nursery.start(self.nursery, self.launch, self.ready.append, self.refused.append, lambda: (self.link,), ended)
+        Nursery.start(
+            self.nursery,
+            self.launch,
+            self.ready.append,
+            self.refused.append,
+            lambda: (self.link,),
+            ended,
+            self.clock,
+            pulse_limit_s=15,
+            loading_limit_s=60,
+        )
 
     def start_link(self) -> None:
         WorkerLink.start(

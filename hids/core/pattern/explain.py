@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hids.core.pattern import ossec, wazuh
 from hids.core.pattern.pattern import Pattern
 
 
@@ -10,7 +11,7 @@ def explain(pattern: Pattern) -> dict[str, Any]:
     return {
         "language": pattern.key[0],
         "pattern": _shown(pattern.key[1]),
-        "rewritten": _shown(pattern.rewritten),
+        "rewritten": None if (rewritten := _rewritten(pattern)) is None else _shown(rewritten),
         "engine": pattern.engine,
         "scan": None if pattern.scan is None else _shown(pattern.scan),
         "scan_is_exact": pattern.scan_is_exact,
@@ -28,6 +29,22 @@ def tried(pattern: Pattern, text: bytes) -> dict[str, Any]:
         "captures": [None if value is None else _shown(value) for value in captures],
         "end": None if found is None else found.end,
     }
+
+
+def _rewritten(pattern: Pattern) -> bytes | None:
+    """The pattern as PCRE2, as upstream or we write it; None for one that is PCRE2, or has no such form."""
+    language, text = pattern.key
+    match language:
+        case "os_match":
+            return ossec.os_match(text).pattern
+        case "os_regex":
+            return ossec.os_regex(text).pattern
+        case "osmatch":
+            return wazuh.os_match(text).pcre
+        case "osregex":
+            return wazuh.os_regex(text).pcre
+        case _:
+            return None
 
 
 def _shown(value: bytes) -> str:

@@ -120,7 +120,10 @@ def _compact(find: _Find) -> Callable[[bytes], Match | None]:
 
     def search(text: bytes) -> Match | None:
         found = find(text)
-        return None if found is None else Match(tuple(g for g in found.groups() if g is not None), found.end())
+        if found is None:
+            return None
+        groups = found.groups()
+        return Match(tuple([g for g in groups if g is not None]) if None in groups else groups, found.end())
 
     return search
 

@@ -132,7 +132,7 @@ def _of_pattern(dialect: Dialect, pattern: Pattern) -> Iterator[Difference]:
     text = pattern.key[1]
     if dialect == "wazuh" and not pattern.key[0].startswith("pcre2") and any(byte >= _ASCII_END for byte in text):
         yield Difference("beyond ASCII", "a log that holds " + text.decode("utf-8", "backslashreplace"))
-    if pattern.limited:
+    if pattern.engine == "pcre2":
         shown = text.decode("utf-8", "backslashreplace")
         yield Difference("steps", f"a log on which {shown} needs more than {MATCH_LIMIT:,} steps")
 

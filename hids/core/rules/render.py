@@ -1,5 +1,6 @@
 """An event as the members of an alert that follow its rule, in Wazuh 4's order and form."""
 
+from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
@@ -35,25 +36,34 @@ def tail(event: Event, line: LogLine, agent: Agent, manager_name: str, *, full_l
 
     `line.facts`, which only the manager writes, are appended as they are.
     """
-    members: dict[str, Any] = {
-        "agent": {"id": agent.id, "name": agent.name, "ip": agent.ip},
-        "manager": {"name": manager_name},
-    }
+    members: dict[str, Any] = {}
     if full_log:
         members["full_log"] = _text(event.full_log)
     if header := _predecoder(event):
         members["predecoder"] = header
-    decoder = event.decoder
-    if decoder is not None:
-        parent = {} if decoder.parent is None else {"parent": decoder.parent}
-        members["decoder"] = {**parent, "name": decoder.name}
-    else:
-        members["decoder"] = {}
+    members["decoder"] = _decoder(event.decoder_name, event.decoder_parent)
     if data := _data(event.fields):
         members["data"] = data
-    members["location"] = line.location.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    encoded = _json.encode(members)[1:-1]
+    members["location"] = _location(line.location)
+    encoded = _sender(agent, manager_name) + _json.encode(members)[1:-1]
     return encoded + b"," + line.facts if line.facts else encoded
+
+
+@lru_cache(maxsize=1024)
+def _sender(agent: Agent, manager_name: str) -> bytes:
+    """Who sent the line to whom, with the comma behind it."""
+    members = {"agent": {"id": agent.id, "name": agent.name, "ip": agent.ip}, "manager": {"name": manager_name}}
+    return _json.encode(members)[1:-1] + b","
+
+
+@lru_cache(maxsize=1024)
+def _decoder(name: str | None, parent: str | None) -> msgspec.Raw:
+    return msgspec.Raw(_json.encode({key: value for key, value in (("parent", parent), ("name", name)) if value is not None}))
+
+
+@lru_cache(maxsize=1024)
+def _location(location: str) -> msgspec.Raw:
+    return msgspec.Raw(_json.encode(location.encode("utf-8", "surrogateescape").decode("utf-8", "replace")))
 
 
 def _predecoder(event: Event) -> dict[str, str]:
@@ -69,10 +79,18 @@ def _data(fields: dict[str, bytes]) -> dict[str, Any]:
 
     Names with fewer dots go first, so that a value is never in the way of an object that is there already.
     """
-    data: dict[str, Any] = {name: _text(fields[name]) for name in _ORDER if name in fields}
-    for name in sorted(fields.keys() - STATIC_FIELDS, key=lambda name: (name.count("."), name)):
+    static, dynamic = _order(tuple(fields))
+    data: dict[str, Any] = {name: _text(fields[name]) for name in static}
+    for name in dynamic:
         _nest(data, name, _text(fields[name]))
     return data
+
+
+@lru_cache(maxsize=1024)
+def _order(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Static and dynamic names in the alert's order."""
+    dynamic = sorted((name for name in names if name not in STATIC_FIELDS), key=lambda name: (name.count("."), name))
+    return tuple(name for name in _ORDER if name in names), tuple(dynamic)
 
 
 def _nest(data: dict[str, Any], name: str, value: str) -> None:

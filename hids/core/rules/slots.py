@@ -1,6 +1,6 @@
 """Slots: what the lane is told of an event, by name. Only those that some rule of the set needs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from hids.core.decode.event import Event
 from hids.core.pattern.pattern import Pattern
@@ -30,6 +30,7 @@ class Slots:
         self._patterns: tuple[Pattern, ...] = tuple(dict.fromkeys(p for p in patterns if p is not None))
         self.names: tuple[str, ...] = tuple(sorted({name for rule in rules for name in self._of(rule)}))
         self._place = {name: place for place, name in enumerate(self.names)}
+        self._read = tuple(map(self._reader, self.names))
 
     def places(self, names: Iterable[str]) -> tuple[int, ...]:
         """Numbers of slots."""
@@ -40,9 +41,16 @@ class Slots:
         name = self._regex_name(window)
         return -1 if name is None else self._place[name]
 
-    def values(self, event: Event) -> tuple[bytes | None, ...]:
-        """The event's, in the order of `names`."""
-        return tuple([self._value(name, event) for name in self.names])
+    def needed(self, rules: Iterable[Rule]) -> tuple[int, ...]:
+        """Numbers of the slots that these rules look at."""
+        return self.places(sorted({name for rule in rules for name in self._of(rule)}))
+
+    def values(self, event: Event, needed: Iterable[int]) -> tuple[bytes | None, ...]:
+        """The event's, in the order of `names`; None for those that are not needed."""
+        values: list[bytes | None] = [None] * len(self.names)
+        for place in needed:
+            values[place] = self._read[place](event)
+        return tuple(values)
 
     def _of(self, rule: Rule) -> Iterable[str]:
         if FTS in rule.asks:
@@ -62,33 +70,28 @@ class Slots:
         pattern = window.source.regex
         return None if pattern is None else f"regex:{self._patterns.index(pattern)}"
 
-    def _value(self, name: str, event: Event) -> bytes | None:  # noqa: PLR0911 - one a kind of slot
+    def _reader(self, name: str) -> Callable[[Event], bytes | None]:
         kind, _, what = name.partition(":")
+        if kind == "regex":
+            matches = self._patterns[int(what)].matches
+            return lambda event: b"1" if matches(event.log) else None
         if what:
-            if kind == "regex":
-                return b"1" if self._patterns[int(what)].matches(event.log) else None
-            return event.dynamic.get(what)
-        match name:
-            case "hostname":
-                return event.hostname
-            case "location":
-                return _location(event)
-            case "decoder":
-                return (event.decoder_name or "").encode()
-            case "type":
-                return event.decoder_type.encode()
-            case "log":
-                return event.log
-            case "dynamic":
-                return b"1" if event.dynamic else None
-            case "fts":
-                return event.fts_key
-            case "fts_ids":
-                return b"1" if event.fts_is_ids else None
-            case "user":
-                return field(event, ("dstuser", "srcuser"))
-            case _:
-                return event.fields.get(name)
+            return lambda event: event.dynamic.get(what)
+        return _READERS.get(name) or (lambda event: event.fields.get(name))
+
+
+_READERS: dict[str, Callable[[Event], bytes | None]] = {
+    "hostname": lambda event: event.hostname,
+    "location": lambda event: _location(event),
+    "decoder": lambda event: (event.decoder_name or "").encode(),
+    "type": lambda event: event.decoder_type.encode(),
+    "log": lambda event: event.log,
+    "dynamic": lambda event: b"1" if event.dynamic else None,
+    "fts": lambda event: event.fts_key,
+    "fts_ids": lambda event: b"1" if event.fts_is_ids else None,
+    "user": lambda event: field(event, ("dstuser", "srcuser")),
+}
+"""Slots that are no field."""
 
 
 def _location(event: Event) -> bytes:

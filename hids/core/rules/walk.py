@@ -9,7 +9,7 @@ follows both answers. So the result is a `Residual`, a small graph that the lane
 and is tested against this one.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -145,6 +145,8 @@ class Finals(NamedTuple):
     described: tuple[Rule, ...]
     """Those whose descriptions name fields of the event."""
     full_log: bool
+    slots: tuple[int, ...]
+    """What the lane may look at."""
 
 
 def finals(ruleset: Ruleset, residual: Residual) -> Finals:
@@ -153,7 +155,24 @@ def finals(ruleset: Ruleset, residual: Residual) -> Finals:
     indexes = dict.fromkeys(index for node in ends for index in node[1:3] if index >= 0)
     rules = [ruleset.rules[index] for index in indexes]
     described = tuple(rule for rule in rules if rule.template is not None)
-    return Finals(described, not ends or any(ruleset.rules[node[1]].full_log for node in ends))
+    full_log = not ends or any(ruleset.rules[node[1]].full_log for node in ends)
+    return Finals(described, full_log, slots_of(ruleset).needed(_concerned(ruleset, residual)))
+
+
+def _concerned(ruleset: Ruleset, residual: Residual) -> Iterator[Rule]:
+    """Rules that are asked or may be the result, and composites that may count the event."""
+    for index in {index for node in residual for index in (node[1:3] if node[0] == FINAL else node[1:2]) if index >= 0}:
+        yield ruleset.rules[index]
+        counting = {*ruleset.feeds[index], *ruleset.sid_lists[index], *(mark[0] for mark in ruleset.group_marks[index])}
+        for composite in counting:
+            yield ruleset.rules[composite]
+    yield from _searching(ruleset)
+
+
+@lru_cache(maxsize=8)
+def _searching(ruleset: Ruleset) -> tuple[Rule, ...]:
+    """Composites that search all past logs, whatever their rules."""
+    return tuple(rule for rule in ruleset.rules if rule.window is not None and rule.window.source.regex is not None)
 
 
 def verdict(residual: Residual, slots: Slots, event: Event, ends: Finals) -> Verdict:
@@ -163,7 +182,7 @@ def verdict(residual: Residual, slots: Slots, event: Event, ends: Finals) -> Ver
         for rule in ends.described
         if rule.template is not None
     )
-    return Verdict(residual, slots.values(event), event, descriptions, ends.full_log)
+    return Verdict(residual, slots.values(event, ends.slots), event, descriptions, ends.full_log)
 
 
 @lru_cache(maxsize=8)
