@@ -15,7 +15,6 @@ from hids.cli.rulesets import (
     DialectOption,
     FolderArgument,
     folders,
-
 )
 from hids.cli.settings import REFUSED, Settings, fail
 from hids.core.alert.text import plain

@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from hids.adapters.files import write_atomically
+from hids.adapters.pattern_cache import PatternCache
 from hids.adapters.rulesets import read_lists, read_ruleset
 from hids.core.rules.load import load
 from hids.core.rules.plan import Plan, compile_plan
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     control = socket.socket(fileno=options.control_fd)
     folders = msgspec.json.decode(options.rulesets, type=tuple[Folder, ...])
     try:
-        plans = compile_all(folders)
+        plans = compile_all(folders, PatternCache(Path(options.tables).with_name("patterns")))
     except ConfigError as error:
         problems = error.problems if isinstance(error, RulesetError) else (error,)
         texts = [str(problem) for problem in problems]
@@ -105,13 +106,13 @@ def load_folder(folder: Folder, *, strict: bool = False) -> Ruleset:
     )
 
 
-def compile_all(folders: Sequence[Folder]) -> list[Plan]:
+def compile_all(folders: Sequence[Folder], cache: PatternCache | None = None) -> list[Plan]:
     """Read, load and compile every ruleset; all problems of all of them are raised together."""
     plans: list[Plan] = []
     problems: list[Problem] = []
     for folder in folders:
         try:
-            plans.append(compile_plan(load_folder(folder)))
+            plans.append(compile_plan(load_folder(folder), cache))
         except RulesetError as error:
             problems.extend(error.problems)
     if problems:

@@ -412,3 +412,41 @@ def test_it_ends_in_order_with_a_bye_a_hangup_or_a_shutdown():
         await settle()
 
     run(test)
+
+
+def test_batches_of_an_earlier_session_are_waited_for():
+    async def test(main: Main) -> None:
+        main.commit(4, b"c" * 32)
+        main.register.under_way[SOURCE] = 1
+        session = main.session()
+        assert await session.say(hello(oldest=3, next=9)) == []
+        main.register.under_way.pop(SOURCE)
+        main.commit(6, b"e" * 32)
+        await settle()
+        assert [type(answer) for answer in session.wire.sent] == [Welcome]
+        assert session.wire.sent[0].from_seq == 7
+
+    run(test)
+
+
+def test_a_commit_of_another_history_is_never_acknowledged():
+    async def test(main: Main) -> None:
+        session = await begun(main)
+        await session.say(session.batch(), session.batch())
+        main.commit(2, b"?" * 32)
+        await settle()
+        assert [type(answer) for answer in session.wire.sent[1:]] == [NewEpoch]
+        assert session.wire.closed
+
+    run(test)
+
+
+def test_a_commit_where_no_batch_of_ours_ends_is_never_acknowledged():
+    async def test(main: Main) -> None:
+        session = await begun(main)
+        await session.say(session.batch(), session.batch())
+        main.commit(3, session.chain)
+        await settle()
+        assert [type(answer) for answer in session.wire.sent[1:]] == [NewEpoch]
+
+    run(test)
