@@ -289,6 +289,30 @@ class EventOut(msgspec.Struct, frozen=True, array_like=True):
     """(rule, JSON string) for each rule of the residual whose description names fields of the event."""
 
 
+class Lending(msgspec.Struct, frozen=True, array_like=True):
+    """An event whose decoder accumulates: it may lack fields that events before it had."""
+
+    offset: int
+    at_ms: int
+    ruleset: int
+    """Index into `OutcomeBody.rulesets`."""
+    key: bytes
+    """Names the transaction."""
+    fields: dict[str, bytes]
+    """What it can lend."""
+    location: str
+    text: bytes
+
+
+class Lent(msgspec.Struct, frozen=True, array_like=True):
+    """Fields that an event gets from those before it. Packed in the `facts` of a line of `derived/accumulate/<agent>`:
+    the event once more, for one ruleset."""
+
+    ruleset: str
+    """Its name."""
+    fields: dict[str, bytes]
+
+
 class Dropped(msgspec.Struct, frozen=True, array_like=True):
     """A line that was not evaluated."""
 
@@ -308,6 +332,9 @@ class OutcomeBody(msgspec.Struct, frozen=True, array_like=True):
     facts: tuple[tuple[int, int, bytes], ...] = ()
     """(offset, event time, packed `FileFact`)."""
     dropped: tuple[Dropped, ...] = ()
+    lending: tuple[Lending, ...] = ()
+    digests: tuple[bytes, ...] = ()
+    """For each ruleset that drops repeated logs, 16 bytes a line (hids.core.correlate.repeats); else empty."""
 
 
 class Outcome(msgspec.Struct, frozen=True, tag="outcome"):
@@ -437,8 +464,8 @@ class Applied(msgspec.Struct, frozen=True):
     fired: dict[str, int] = {}
     facts: tuple[tuple[int, int, bytes], ...] = ()
     baselines: dict[tuple[str, str], FileFact | None] = {}
-    lines: tuple[tuple[Kind, "LogLine"], ...] = ()
-    """Lines to be derived for this agent, by kind."""
+    lines: tuple[tuple[Kind | Literal["accumulate"], "LogLine"], ...] = ()
+    """Lines to be derived for this agent, by the kind of their source."""
     hole: "Hole | None" = None
     dead: tuple[tuple[int, int, Dropped], ...] = ()
     """(epoch, sequence, what was dropped)."""

@@ -16,7 +16,7 @@ from hids.actors.stage import LoopActor, Mailbox
 from hids.core.rules.plan import Plan, Recognised
 from hids.core.wire.lines import unpack
 from hids.errors import RemoteProtocolError
-from hids.messages import Dropped, Job, LogLine
+from hids.messages import Dropped, Job, Lent, LogLine
 from hids.ports import Emit
 
 Mark = Callable[[int, int], None]
@@ -88,6 +88,11 @@ class Decoder(LoopActor):
             else:
                 result.append(recognise(line, host) if offset not in skip else None)
         return tuple(result)
+
+
+def is_lent(job: Job) -> bool:
+    """Whether the lines are events once more, with fields from those before them (`Lent`)."""
+    return job.source.startswith("derived/accumulate/")
 
 
 def is_derived(job: Job) -> bool:

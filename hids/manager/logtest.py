@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hids.core.correlate.native import NO_RULE, Correlator, Decision
+from hids.core.correlate.correlator import Correlator, Decision
+from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.windows import Windows
 from hids.core.decode.event import Event
 from hids.core.rules.plan import Plan
-from hids.core.rules.walk import base, walk
+from hids.core.rules.walk import base, naive
 from hids.messages import EventOut, LogLine
 
 WINDOW_BYTES = 64 * 1024 * 1024
@@ -30,10 +31,9 @@ class Logtest:
         event = recognised.event
         verdict = plan.judge(recognised)
         if verdict is None:  # nothing that matters: name the silent rule all the same
-            residual = walk(plan.ruleset, lambda condition: condition.holds(event))
-            decision = Decision(base(residual))
+            decision = Decision(base(naive(plan.ruleset, event)))
         else:
-            shown = EventOut(0, line.at_ms, 0, 0, verdict.slots, b"", event.full_log)
+            shown = EventOut(0, line.at_ms, 0, 0, verdict.slots, b"", event.full_log, verdict.descriptions)
             decision = self._correlator.decide(plan.table, verdict.residual, shown, "000", line.at_ms)
         return _told(plan, event, decision)
 

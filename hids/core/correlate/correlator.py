@@ -63,8 +63,11 @@ class Correlator:
         *,
         first_seen_days: int = FIRST_SEEN_DAYS,
         ignored_days: int = IGNORED_DAYS,
+        silences: bool = True,
     ) -> None:
+        """`silences` False: `ignore` and its lists have no effect, as in OSSEC's and Wazuh's logtest."""
         self._windows = windows
+        self._silences = silences
         self._cells = Cells() if cells is None else cells
         self._first_seen = FirstSeen(self._cells, first_seen_days * DAY_MS)
         self._changed = Changed(self._cells)
@@ -94,7 +97,8 @@ class Correlator:
         if final == NO_RULE or table.rules[final].level == 0:
             remembered = NO_RULE
         else:
-            decision = self._silence(decision, parent, semantics, occurrence)
+            if self._silences:
+                decision = self._silence(decision, parent, semantics, occurrence)
             remembered = decision.rule
         if isinstance(semantics, Compat) and decision.silent:
             return decision
