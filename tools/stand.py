@@ -1,5 +1,6 @@
 """A stand: a real manager and real agents in folders of their own, started, killed and asked as a user would."""
 
+import datetime
 import json
 import os
 import signal
@@ -37,6 +38,13 @@ def wait_for(look: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {patience_s:g} s: {what}")
         pause.wait(LOOK_S)
+
+
+def failed_login(user: str, address: str = "192.0.2.7") -> str:
+    """A line of sshd about now, with its newline: rule 201210 for every user that does not exist."""
+    moment = datetime.datetime.now().astimezone()
+    what = f"Failed password for invalid user {user} from {address} port 4022 ssh2"
+    return f"{moment:%b %e %H:%M:%S} web1 sshd[7]: {what}\n"
 
 
 class Daemon:

@@ -11,20 +11,26 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from hids.actors.stage import Control, LoopActor, Mailbox
+from hids.core.correlate.accumulate import Accumulator
 from hids.core.correlate.alert import compose
+from hids.core.correlate.cells import Cells
 from hids.core.correlate.correlator import Correlator
+from hids.core.correlate.repeats import Repeats
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.sequence import Sequencer
 from hids.core.correlate.windows import WindowKey, Windows
 from hids.messages import (
     Agent,
     Applied,
+    EventOut,
     Hole,
+    Lending,
+    Lent,
     LogLine,
     Notice,
     Outcome,
@@ -37,6 +43,7 @@ from hids.messages import (
 from hids.ports import Clock, Emit
 
 _body_decoder = msgspec.msgpack.Decoder(OutcomeBody)
+_encode = msgspec.msgpack.Encoder().encode
 
 
 APPLIED_KEPT = 4_096
@@ -58,6 +65,24 @@ class Recalled(NamedTuple):
     next_alert: int
     notices: dict[str, int]
     """Highest committed notice by boot."""
+
+
+class _Work:
+    """What becomes of one outcome."""
+
+    def __init__(self, outcome: Outcome, body: OutcomeBody, tables: list[RuleTable], now_ms: int) -> None:
+        self.outcome = outcome
+        self.body = body
+        self.tables = tables
+        self.now_ms = now_ms
+        self.left_out: set[tuple[int, int]] = set()
+        """(offset, ruleset) of events that do not reach the rules."""
+        self.alerts: list[bytes] = []
+        self.turns: Counter[int] = Counter()
+        """Alerts so far by offset."""
+        self.fired: dict[str, int] = {}
+        self.lines: list[tuple[Literal["accumulate"], LogLine]] = []
+        self.counts: Counter[str] = Counter(evaluated=outcome.count - len(body.dropped))
 
 
 class CorrelationWindow(LoopActor):
@@ -82,7 +107,10 @@ class CorrelationWindow(LoopActor):
         self._number = recalled.next_alert
         self._notices = dict(recalled.notices)
         self._windows = Windows(load_window, budget_bytes)
-        self._correlator = Correlator(self._windows)
+        self._cells = Cells(load_window)
+        self._repeats = Repeats(self._cells)
+        self._accumulator = Accumulator(self._cells)
+        self._correlator = Correlator(self._windows, self._cells)
         self._table_of = table_of
         self._knows = knows
         self._applied: dict[tuple[str, bytes], int] = {}
@@ -107,6 +135,7 @@ class CorrelationWindow(LoopActor):
             case Settled():
                 ready = []
                 self._windows.committed(message.state)
+                self._cells.committed(message.state)
         for outcome in ready:
             self._emit(self._apply(outcome))
 
@@ -116,6 +145,8 @@ class CorrelationWindow(LoopActor):
             "windows": len(self._windows),
             "window_bytes": self._windows.bytes_held,
             "spilled": self._windows.spilled,
+            "cells": len(self._cells),
+            "cell_bytes": self._cells.bytes_held,
             "parked": self._sequencer.parked,
             "repeated": self._sequencer.repeated,
         }
@@ -140,53 +171,73 @@ class CorrelationWindow(LoopActor):
                 source=outcome.source, agent=outcome.agent, progress=progress, counts={"known": outcome.count}
             )
         body = _body_decoder.decode(outcome.body)
-        tables = [self._table_of(name) for name in body.rulesets]
-        alerts: list[bytes] = []
-        counts = Counter(evaluated=outcome.count - len(body.dropped))
-        fired: dict[str, int] = {}
-        turn: Counter[int] = Counter()
-        now_ms = self._clock.now_ms()
+        work = _Work(outcome, body, [self._table_of(name) for name in body.rulesets], self._clock.now_ms())
+        self._leave_out(work)
         for event in body.events:
-            table = tables[event.ruleset]
-            decision = self._correlator.decide(table, body.residuals[event.residual], event, outcome.agent.id, now_ms)
-            counts["late"] += decision.late
-            if decision.rule == NO_RULE:
-                continue
-            row = table.rules[decision.rule]
-            number_fired = self._fired[row.identity] = self._fired.get(row.identity, 0) + 1
-            fired[row.identity] = number_fired
-            if decision.silent:
-                counts["ignored"] += 1
-            elif self._is_told(row):
-                alerts.append(
-                    compose(
-                        outcome,
-                        event,
-                        row,
-                        ruleset=table.name,
-                        turn=turn[event.offset],
-                        number=self._number,
-                        fired=number_fired,
-                        timestamp=timestamp(event.at_ms),
-                        previous=decision.previous,
-                    )
-                )
-                turn[event.offset] += 1
-                self._number += 1
-        counts.update(f"dropped:{dropped.reason}" for dropped in body.dropped)
-        counts["alerts"] = len(alerts)
+            if (event.offset, event.ruleset) not in work.left_out:
+                self._judge(work, event)
+        work.counts.update(f"dropped:{dropped.reason}" for dropped in body.dropped)
+        work.counts["alerts"] = len(work.alerts)
         return Applied(
             source=outcome.source,
             agent=outcome.agent,
             progress=progress,
             digest=outcome.digest,
-            alerts=tuple(alerts),
-            state=self._windows.take_touched(self._clock.monotonic_s()),
-            fired=fired,
+            alerts=tuple(work.alerts),
+            state=self._windows.take_touched(self._clock.monotonic_s()) | self._cells.take_touched(),
+            fired=work.fired,
             facts=body.facts,
+            lines=tuple(work.lines),
             dead=tuple((outcome.epoch, outcome.first_seq + dropped.offset, dropped) for dropped in body.dropped),
-            counts={what: n for what, n in counts.items() if n},
+            counts={what: n for what, n in work.counts.items() if n},
         )
+
+    def _leave_out(self, work: "_Work") -> None:
+        """Repeated logs are no events; those that are lent fields come once more, with them."""
+        for ruleset, digests in enumerate(work.body.digests):
+            if digests:
+                dropped = self._repeats.offsets(work.tables[ruleset].name, digests, work.now_ms)
+                work.left_out.update((offset, ruleset) for offset in dropped)
+                work.counts["repeated"] += len(dropped)
+        for lending in work.body.lending:
+            name = work.tables[lending.ruleset].name
+            if (lending.offset, lending.ruleset) in work.left_out:
+                continue
+            fields = self._accumulator.lend(name, lending.key, lending.fields, lending.at_ms)
+            if fields:
+                work.left_out.add((lending.offset, lending.ruleset))
+                work.lines.append(("accumulate", _lent_line(lending, Lent(name, fields))))
+
+    def _judge(self, work: "_Work", event: EventOut) -> None:
+        """Decide about one event; write its alert."""
+        table = work.tables[event.ruleset]
+        residual = work.body.residuals[event.residual]
+        decision = self._correlator.decide(table, residual, event, work.outcome.agent.id, work.now_ms)
+        work.counts["late"] += decision.late
+        if decision.rule == NO_RULE:
+            return
+        counted = table.rules[decision.result].identity
+        self._fired[counted] = work.fired[counted] = self._fired.get(counted, 0) + 1
+        row = table.rules[decision.rule]
+        if decision.silent:
+            work.counts["ignored"] += 1
+        elif self._is_told(row):
+            alert = compose(
+                work.outcome,
+                event,
+                row,
+                ruleset=table.name,
+                turn=work.turns[event.offset],
+                number=self._number,
+                fired=self._fired.get(row.identity, 0),
+                timestamp=timestamp(event.at_ms),
+                previous=decision.previous,
+                previous_log=decision.previous_log,
+                description=dict(event.descriptions).get(decision.rule, b'""'),
+            )
+            work.alerts.append(alert)
+            work.turns[event.offset] += 1
+            self._number += 1
 
     def _is_known(self, outcome: Outcome) -> bool:
         """A batch of an epoch that was given up comes again under a new number: it is counted, not evaluated.
@@ -235,6 +286,10 @@ def _agent_line(text: str, at_ms: int) -> LogLine:
     return LogLine(
         location="hids-manager", text=text.encode(errors="replace"), at_ms=at_ms, read_ms=at_ms, kind="agent"
     )
+
+
+def _lent_line(lending: Lending, lent: Lent) -> LogLine:
+    return LogLine(lending.location, lending.text, lending.at_ms, lending.at_ms, facts=_encode(lent))
 
 
 def _derived(kind: str, agent: Agent) -> SourceId:

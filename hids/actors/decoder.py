@@ -8,7 +8,9 @@ Bad line a batch that cannot be unpacked goes on with every line dropped as "mal
 A bug    ends the worker's process; main sends the job to another.
 """
 
+import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -21,6 +23,11 @@ from hids.ports import Emit
 
 Mark = Callable[[int, int], None]
 """Notes in shared memory what is being worked on: (number of the job, offset of the line)."""
+
+AHEAD_MAX_MS = 5_000
+"""Event times further than this after the arrival are cut: no agent's clock reaches into the future."""
+
+_lent_decoder = msgspec.msgpack.Decoder(Lent)
 
 MARK_EVERY = 31
 """Offsets that have none of these bits are marked, unless every line is to be."""
@@ -61,7 +68,8 @@ class Decoder(LoopActor):
             )
             self._emit(Recognition(message, self._number, (), (), dropped))
             return
-        if not is_derived(message):
+        lents = tuple(_lent_decoder.decode(line.facts) for line in lines) if is_lent(message) else ()
+        if lents or not is_derived(message):
             lines = tuple(map(_without_facts, lines))
         skip = set(message.skip)
         self._emit(
@@ -69,13 +77,13 @@ class Decoder(LoopActor):
                 job=message,
                 number=self._number,
                 lines=lines,
-                recognised=tuple(self._recognise(plan, message, lines, skip) for plan in self._plans),
+                recognised=tuple(self._recognise(plan, message, lines, lents, skip) for plan in self._plans),
                 dropped=tuple(Dropped(offset, "poison", lines[offset].text) for offset in sorted(skip)),
             )
         )
 
     def _recognise(
-        self, plan: Plan, job: Job, lines: Sequence[LogLine], skip: set[int]
+        self, plan: Plan, job: Job, lines: Sequence[LogLine], lents: Sequence[Lent], skip: set[int]
     ) -> tuple[Recognised | None, ...]:
         recognise, mark, careful = plan.recognise, self._mark, job.careful
         host = job.agent.name.encode()
@@ -83,11 +91,36 @@ class Decoder(LoopActor):
         for offset, line in enumerate(lines):
             if careful or not offset & MARK_EVERY:
                 mark(self._number, offset)
-            if is_fact(job, line):
-                result.append(None)  # for the lane's syscheck store, not for the rules
-            else:
-                result.append(recognise(line, host) if offset not in skip else None)
+            if offset in skip or is_fact(job, line):  # facts are for the lane's syscheck store, not for the rules
+                result.append(None)
+                continue
+            if lents and lents[offset].ruleset != plan.name:
+                result.append(None)
+                continue
+            recognised = recognise(line, host, local_ms(event_time(job, line)))
+            if lents:
+                recognised.event.given = lents[offset].fields
+            result.append(recognised)
         return tuple(result)
+
+
+def event_time(job: Job, line: LogLine) -> int:
+    """The line's time by the manager's clock, milliseconds UTC; not before 1970, whatever clock the agent has."""
+    return max(0, min(line.at_ms + job.clock_offset_ms, job.received_ms + AHEAD_MAX_MS))
+
+
+def local_ms(at_ms: int) -> int:
+    """The time on the manager's wall then, as if that were UTC."""
+    return at_ms + 1000 * _offset_s(at_ms // _QUARTER_MS)
+
+
+_QUARTER_MS = 900_000
+"""Zones change their offset at full quarters of an hour, if at all."""
+
+
+@lru_cache(maxsize=64)
+def _offset_s(quarter: int) -> int:
+    return time.localtime(quarter * (_QUARTER_MS // 1000)).tm_gmtoff
 
 
 def is_lent(job: Job) -> bool:

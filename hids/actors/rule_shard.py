@@ -7,19 +7,18 @@ A bug    ends the worker's process; main sends the job to another.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from hids.actors.decoder import MARK_EVERY, Mark, Recognition, is_fact
+from hids.actors.decoder import MARK_EVERY, Mark, Recognition, event_time, is_derived, is_fact, is_lent
 from hids.actors.stage import LoopActor, Mailbox
+from hids.core.correlate.accumulate import own_fields, transaction
+from hids.core.correlate.repeats import NO_LOG, log_digest
 from hids.core.rules.plan import Plan
 from hids.core.rules.render import tail
-from hids.messages import EventOut, Job, LogLine, Outcome, OutcomeBody, Residual
+from hids.messages import EventOut, Lending, Outcome, OutcomeBody, Residual
 from hids.ports import Emit
-
-AHEAD_MAX_MS = 5_000
-"""Event times further than this after the arrival are cut: no agent's clock reaches into the future."""
 
 TEXT_BYTES = 1_256
 """What a composite's alert shows of a past log; OSSEC cuts there too (rule language 6.1)."""
@@ -57,7 +56,7 @@ class RuleShard(LoopActor):
         if len(self._plans) > 1:
             events.sort(key=lambda event: event.offset)
         facts = tuple(
-            (offset, _event_time(job, line), line.text)
+            (offset, event_time(job, line), line.text)
             for offset, line in enumerate(message.lines)
             if is_fact(job, line) and offset not in job.skip
         )
@@ -67,6 +66,8 @@ class RuleShard(LoopActor):
             events=tuple(events),
             facts=facts,
             dropped=message.dropped,
+            lending=tuple(lending for ruleset in range(len(self._plans)) for lending in self._lending(message, ruleset)),
+            digests=tuple(self._digests(message, ruleset) for ruleset in range(len(self._plans))),
         )
         self._emit(
             Outcome(
@@ -100,7 +101,7 @@ class RuleShard(LoopActor):
             events.append(
                 EventOut(
                     offset=offset,
-                    at_ms=_event_time(job, line),
+                    at_ms=event_time(job, line),
                     ruleset=ruleset,
                     residual=residuals.setdefault(verdict.residual, len(residuals)),
                     slots=verdict.slots,
@@ -111,7 +112,26 @@ class RuleShard(LoopActor):
             )
         return events
 
+    def _lending(self, message: Recognition, ruleset: int) -> Iterator[Lending]:
+        """Events that may lack fields of those before them."""
+        job, plan = message.job, self._plans[ruleset]
+        if not message.recognised or is_lent(job):
+            return
+        for offset, recognised in enumerate(message.recognised[ruleset]):
+            if recognised is None or (key := transaction(recognised.event)) is None:
+                continue
+            line = message.lines[offset]
+            fields = own_fields(recognised.event.fields, plan.ruleset.dialect)
+            yield Lending(offset, event_time(job, line), ruleset, key, fields, line.location, line.text)
 
-def _event_time(job: Job, line: LogLine) -> int:
-    """The line's time by the manager's clock, milliseconds UTC; not before 1970, whatever clock the agent has."""
-    return max(0, min(line.at_ms + job.clock_offset_ms, job.received_ms + AHEAD_MAX_MS))
+    def _digests(self, message: Recognition, ruleset: int) -> bytes:
+        """What the lane needs to drop repeated logs; only OSSEC does, and only with correlation as it was."""
+        table = self._plans[ruleset].table
+        if table.correlation != "compat" or table.dialect != "ossec" or is_derived(message.job) or not message.recognised:
+            return b""
+        return b"".join(
+            NO_LOG
+            if recognised is None or recognised.event.decoder_type != "syslog"
+            else log_digest(recognised.event.full_log)
+            for recognised in message.recognised[ruleset]
+        )

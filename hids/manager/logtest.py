@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
+from hids.actors.decoder import local_ms
+from hids.core.correlate.accumulate import Accumulator, own_fields, transaction
+from hids.core.correlate.cells import Cells
 from hids.core.correlate.correlator import Correlator, Decision
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.windows import Windows
-from hids.core.decode.event import Event
-from hids.core.rules.plan import Plan
-from hids.core.rules.walk import base, naive
+from hids.core.rules.plan import Plan, Recognised
+from hids.core.rules.walk import Verdict, base, naive
 from hids.messages import EventOut, LogLine
 
 WINDOW_BYTES = 64 * 1024 * 1024
@@ -17,28 +21,67 @@ WINDOW_BYTES = 64 * 1024 * 1024
 class Logtest:
     """Remembers what it was shown, so that composite rules can be tried."""
 
-    def __init__(self, plans: Sequence[Plan], host: str) -> None:
+    def __init__(self, plans: Sequence[Plan], host: str, *, silences: bool = True) -> None:
+        """Make one with nothing remembered.
+
+        Args:
+            plans: the rulesets.
+            host: stands in where a line names no host.
+            silences: False: `ignore` has no effect, as in OSSEC's and Wazuh's own logtest.
+        """
         self._plans = tuple(plans)
-        self._host = host.encode()
-        self._correlator = Correlator(Windows(lambda _key: None, WINDOW_BYTES))
+        self._host = host
+        self._silences = silences
+        self.reset()
 
-    def test(self, line: LogLine) -> list[dict[str, Any]]:
-        """What each ruleset says of a line, in the order of the rulesets."""
-        return [self._test(plan, line) for plan in self._plans]
+    def reset(self) -> None:
+        """Forget all lines. The plans stay compiled."""
+        cells = Cells()
+        self._accumulator = Accumulator(cells)
+        windows = Windows(lambda _key: None, WINDOW_BYTES)
+        self._correlator = Correlator(windows, cells, silences=self._silences)
 
-    def _test(self, plan: Plan, line: LogLine) -> dict[str, Any]:
-        recognised = plan.recognise(line, self._host)
-        event = recognised.event
+    def test(self, line: LogLine, agent: str = "000", host: str | None = None) -> list[dict[str, Any]]:
+        """What each ruleset says of a line, in the order of the rulesets.
+
+        Args:
+            line: comes at its `at_ms`, whatever the clock says.
+            agent: id of the sender, for rules that count per agent.
+            host: its name, when it is another than usual.
+        """
+        name = (self._host if host is None else host).encode()
+        return [self._test(plan, line, agent, name) for plan in self._plans]
+
+    def _test(self, plan: Plan, line: LogLine, agent: str, host: bytes) -> dict[str, Any]:
+        recognised = self._recognise(plan, line, host)
         verdict = plan.judge(recognised)
         if verdict is None:  # nothing that matters: name the silent rule all the same
-            decision = Decision(base(naive(plan.ruleset, event)))
+            decision = Decision(base(naive(plan.ruleset, recognised.event)))
         else:
-            shown = EventOut(0, line.at_ms, 0, 0, verdict.slots, b"", event.full_log, verdict.descriptions)
-            decision = self._correlator.decide(plan.table, verdict.residual, shown, "000", line.at_ms)
-        return _told(plan, event, decision)
+            shown = EventOut(
+                0, line.at_ms, 0, 0, verdict.slots, b"", verdict.event.full_log, descriptions=verdict.descriptions
+            )
+            decision = self._correlator.decide(plan.table, verdict.residual, shown, agent, line.at_ms)
+        return _told(plan, recognised, verdict, decision)
+
+    def _recognise(self, plan: Plan, line: LogLine, host: bytes) -> Recognised:
+        """Decode; an event that is lent fields is decoded once more with them, as in the manager."""
+        local = local_ms(line.at_ms)
+        recognised = plan.recognise(line, host, local)
+        event = recognised.event
+        key = transaction(event)
+        if key is None:
+            return recognised
+        fields = own_fields(event.fields, plan.ruleset.dialect)
+        lent = self._accumulator.lend(plan.name, key, fields, line.at_ms)
+        if lent:
+            recognised = plan.recognise(line, host, local)
+            recognised.event.given = lent
+        return recognised
 
 
-def _told(plan: Plan, event: Event, decision: Decision) -> dict[str, Any]:
+def _told(plan: Plan, recognised: Recognised, verdict: Verdict | None, decision: Decision) -> dict[str, Any]:
+    event = recognised.event
     told: dict[str, Any] = {
         "ruleset": plan.name,
         "header": {
@@ -58,15 +101,18 @@ def _told(plan: Plan, event: Event, decision: Decision) -> dict[str, Any]:
     }
     if decision.rule != NO_RULE:
         rule = plan.ruleset.rules[decision.rule]
+        described = dict(() if verdict is None else verdict.descriptions).get(decision.rule)
         told["rule"] = {
             "id": rule.id,
             "level": rule.level,
-            "description": rule.description,
+            "description": rule.description if described is None else msgspec.json.decode(described),
             "groups": list(rule.groups),
             "alert": rule.level > 0 and not decision.silent,
             "silenced": decision.silent,
             "counted": len(decision.previous),
         }
+        if decision.previous_log:
+            told["rule"]["previous_log"] = _text(decision.previous_log)
     return told
 
 

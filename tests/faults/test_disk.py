@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stand import Stand, wait_for
+from stand import Stand, failed_login, wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -23,11 +23,11 @@ LINES = 4_000
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "m"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], check=False)
+    mounted = subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], check=False)
     if mounted.returncode:
         pytest.skip("this machine lets nobody mount a tmpfs")
     yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    subprocess.run(["/bin/umount", "-l", str(folder)], check=True)
 
 
 def fill(path: Path) -> None:
@@ -48,9 +48,7 @@ def test_a_full_disk(small_disk: Path, stand: Stand):
     fill(filler)
     with log.open("a") as file:
         for number in range(LINES):
-            file.write(
-                f"Nov 24 03:21:42 web1 sshd[7]: Failed password for invalid user u{number} from 198.51.{number // 250}.{number % 250} port 1 ssh2\n"
-            )
+            file.write(failed_login(f"u{number}", f"198.51.{number // 250}.{number % 250}"))
     wait_for(lambda: stand.nodes()["lane"]["restarts"] >= 2, "the lane meets the full disk")
     assert stand.manager is not None
     assert "make room or mend the disk" in stand.manager.output()

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from stand import Stand, wait_for
+from stand import Stand, failed_login, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(180)]
 
@@ -25,15 +25,11 @@ def lines() -> list[str]:
     made: list[str] = []
     every = LINES // (ATTACKERS * FAILURES)
     for number in range(LINES):
-        moment = f"{now:%b %e %H:%M:%S} web1"
         turn, rest = divmod(number, every)
         if rest == 0 and turn < ATTACKERS * FAILURES:
-            address = f"192.0.2.{turn % ATTACKERS + 1}"
-            made.append(
-                f"{moment} sshd[{number}]: Failed password for invalid user u{number} from {address} port 4{number % 1000:03} ssh2"
-            )
+            made.append(failed_login(f"u{number}", f"192.0.2.{turn % ATTACKERS + 1}").rstrip())
         else:
-            made.append(f"{moment} CRON[{number}]: (root) CMD (command number {number})")
+            made.append(f"{now:%b %e %H:%M:%S} web1 CRON[{number}]: (root) CMD (command number {number})")
     return made
 
 
@@ -74,13 +70,13 @@ def test_every_alert_exactly_once(stand: Stand, victim: str):
                 os.kill(pid, signal.SIGKILL)
                 restarts += 1
     expected = ATTACKERS * FAILURES - ATTACKERS
-    wait_for(
-        lambda: stand.rules()[UNKNOWN_USER] >= expected and stand.rules()[BRUTE_FORCE] >= ATTACKERS, "all alerts"
-    )
+    wait_for(lambda: stand.rules()[UNKNOWN_USER] >= expected and stand.rules()[BRUTE_FORCE] >= ATTACKERS, "all alerts")
     wait_for(lambda: stand.ask("agents")[0]["committed"] >= LINES, "all lines are committed")
     if restarts:
         node = wait_for(
-            lambda: next((n for n in stand.nodes().values() if n["name"] == victim and n["restarts"] == restarts), None),
+            lambda: next(
+                (n for n in stand.nodes().values() if n["name"] == victim and n["restarts"] == restarts), None
+            ),
             "the restarts are counted",
         )
         assert "killed by SIGKILL" in node["last_failure"]
@@ -88,9 +84,7 @@ def test_every_alert_exactly_once(stand: Stand, victim: str):
     assert stand.manager is not None
     assert stand.agents["web1"].stop() == 0
     assert stand.manager.stop() == 0
-    logs = Counter(
-        alert["full_log"] for alert in stand.alerts() if alert["rule"]["id"] in (UNKNOWN_USER, BRUTE_FORCE)
-    )
+    logs = Counter(alert["full_log"] for alert in stand.alerts() if alert["rule"]["id"] in (UNKNOWN_USER, BRUTE_FORCE))
     assert set(logs) == {line for line in made if "Failed" in line}
     assert set(logs.values()) == {1}
     assert stand.rules()[BRUTE_FORCE] == ATTACKERS

@@ -1,11 +1,10 @@
 """State that is lost or restored from an old copy, on either side: said, counted, and everything goes on."""
 
-import datetime
 import shutil
 from pathlib import Path
 
 import pytest
-from stand import Stand, wait_for
+from stand import Stand, failed_login, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(120)]
 
@@ -14,10 +13,8 @@ EPOCH_CHANGED = "206115"
 
 
 def append(log: Path, *users: str) -> None:
-    moment = datetime.datetime.now().astimezone()
     with log.open("a") as file:
-        for user in users:
-            file.write(f"{moment:%b %e %H:%M:%S} web1 sshd[7]: Failed password for invalid user {user} from 192.0.2.7 port 1 ssh2\n")
+        file.writelines(failed_login(user, "192.0.2.7") for user in users)
 
 
 def told(stand: Stand, user: str) -> int:
@@ -88,7 +85,8 @@ def test_an_agent_that_lost_its_spool_goes_on(stand: Stand, running: Path):
     assert told(stand, "first") == 1
 
 
-def test_a_damaged_ledger_is_named_and_the_rest_lives(stand: Stand, running: Path):
+@pytest.mark.usefixtures("running")
+def test_a_damaged_ledger_is_named_and_the_rest_lives(stand: Stand):
     assert stand.manager is not None
     assert stand.manager.stop() == 0
     ledger = stand.paths.ledger
@@ -99,5 +97,6 @@ def test_a_damaged_ledger_is_named_and_the_rest_lives(stand: Stand, running: Pat
         file.seek(100)
         file.write(b"\xff" * (size // 2))
     stand.start_manager()
-    wait_for(lambda: stand.manager is not None and "move the file away" in stand.manager.output(), "clear words in the log")
+    manager = stand.manager
+    wait_for(lambda: "move the file away" in manager.output(), "clear words in the log")
     assert stand.ask("agents")[0]["name"] == "web1"

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from stand import Stand, wait_for
+from stand import Stand, failed_login, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(120)]
 
@@ -21,7 +21,7 @@ def test_a_hung_process_is_replaced(stand: Stand, victim: str):
     os.kill(stand.pid_of(victim), signal.SIGSTOP)
     with log.open("a") as file:
         for number in range(1_000):
-            file.write(f"Nov 24 03:21:42 web1 sshd[7]: Failed password for invalid user u{number} from 192.0.2.{number % 250} port 1 ssh2\n")
+            file.write(failed_login(f"u{number}", f"192.0.2.{number % 250}"))
     wait_for(lambda: stand.ask("agents")[0]["committed"] >= 1_000, "all lines are committed")
     node = stand.nodes()[victim]
     assert node["restarts"] == 1

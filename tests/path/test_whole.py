@@ -1,19 +1,13 @@
 """One line through every step, and what a person does around it, on real daemons."""
 
-import datetime
 import json
 import signal
 from pathlib import Path
 
 import pytest
-from stand import Daemon, Stand, wait_for
+from stand import Daemon, Stand, failed_login, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-
-
-def failed_login(user: str, address: str = "192.0.2.7") -> str:
-    moment = datetime.datetime.now().astimezone()
-    return f"{moment:%b %e %H:%M:%S} web1 sshd[7]: Failed password for invalid user {user} from {address} port 4022 ssh2\n"
 
 
 def append(path: Path, text: str) -> None:
@@ -130,7 +124,10 @@ BROKEN = {
         "broken.xml:3",
     ),
     "no such parent": (
-        "<group name='g,'>\n<rule id='299001' level='5'>\n<if_sid>299999</if_sid><description>d</description></rule></group>",
+        (
+            "<group name='g,'>\n<rule id='299001' level='5'>\n<if_sid>299999</if_sid><description>d</description></rule>"
+            "</group>"
+        ),
         "299999",
     ),
 }
@@ -157,7 +154,10 @@ def test_a_bad_reload_changes_nothing_and_a_good_one_takes_effect(stand: Stand):
     rules = stand.folder / "rules"
     rules.mkdir()
     file = rules / "mine.xml"
-    rule = "<group name='mine,'><rule id='299001' level='{level}'><match>needle</match><description>d</description></rule></group>"
+    rule = (
+        "<group name='mine,'><rule id='299001' level='{level}'><match>needle</match><description>d</description></rule>"
+        "</group>"
+    )
     file.write_text(rule.format(level=5))
     stand.settings = f'[[ruleset]]\npath = "{rules}"\ndialect = "hids"\n'
     log = stand.folder / "app.log"
@@ -189,5 +189,6 @@ def test_stack_traces_on_sigusr1(stand: Stand):
     stand.start_manager()
     assert stand.manager is not None
     stand.manager.process.send_signal(signal.SIGUSR1)
-    wait_for(lambda: stand.manager is not None and "most recent call first" in stand.manager.output(), "stacks in the log")
+    manager = stand.manager
+    wait_for(lambda: "most recent call first" in manager.output(), "stacks in the log")
     assert stand.whole()

@@ -11,6 +11,7 @@ import msgspec
 
 from hids.core.correlate.cells import Cells
 from hids.core.correlate.occurrence import short
+from hids.core.decode.event import Event
 
 LENT: Final = ("dstuser", "srcuser", "dstip", "srcip", "dstport", "srcport", "data", "extra_data")
 """Fields that are lent. OSSEC's `data` is our `extra_data`."""
@@ -36,6 +37,13 @@ def own_fields(fields: Mapping[str, bytes], dialect: str) -> Fields:
     """Of an event's fields those that it may lend."""
     names = _LENT_WAZUH if dialect == "wazuh" else LENT
     return {name: value[:FIELD_MAX] for name in names if (value := fields.get(name))}
+
+
+def transaction(event: Event) -> bytes | None:
+    """Names the transaction of an event; None when its decoder does not accumulate or the event has no id."""
+    if not event.accumulate or not event.fields.get("id"):
+        return None
+    return b" ".join((event.hostname or b"", (event.decoder_name or "").encode(), event.fields["id"]))
 
 
 class Accumulator:

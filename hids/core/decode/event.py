@@ -221,6 +221,11 @@ class Event:
         """Keys of type ids that resemble each other are one."""
         return False
 
+    @property
+    def accumulate(self) -> bool:
+        """The decoder's events lend each other fields."""
+        return False
+
     def end_of_root(self, root: Decoder) -> int:
         """Where the text behind the top-level decoder's prematch starts."""
         if self._root_end < 0:

@@ -28,6 +28,12 @@ MATCH_LIMIT = 100_000
 """Steps that `pcre2` may take on one text; some 20 ms. PCRE2's own default is ten million."""
 
 
+LONG_BYTES = 1_024
+"""Longer texts are searched by RE2, whose time grows with the text and no faster, wherever it reads the pattern alike.
+
+On shorter ones `re` is faster, and no pattern that it is given takes long.
+"""
+
 TELLING_BYTES = 5
 """Literal bytes that make a pattern rare enough. With 3, OSSEC's rules gave ten times the kinds of scan answers."""
 
@@ -179,9 +185,9 @@ def _compile(pattern: bytes, forms: Forms, *, caseless: bool) -> tuple[_Find, st
     """The engine for `pattern`, on bytes, and its name."""
     by_python = _compile_re(forms, caseless=caseless)
     if by_python is not None and not forms.risky:
-        return by_python, "re"
+        return _linear_when_long(by_python, forms, caseless=caseless), "re"
     try:
-        return _compile_pcre2(pattern, caseless=caseless), "pcre2"
+        return _linear_when_long(_compile_pcre2(pattern, caseless=caseless), forms, caseless=caseless), "pcre2"
     except ImportError:
         if by_python is not None:
             return by_python, "re"
@@ -195,6 +201,45 @@ def _compile_re(forms: Forms, *, caseless: bool) -> _Find | None:
         return re.compile(forms.python, re.IGNORECASE if caseless else 0).search
     except (re.error, OverflowError, RecursionError):
         return None
+
+
+def _linear_when_long(find: _Find, forms: Forms, *, caseless: bool, utf: bool = False) -> _Find:
+    """`find` for usual texts; RE2, compiled when the first one comes, for long ones."""
+    if not forms.repeats or forms.python is None or forms.scan is None:
+        return find
+    python = forms.python
+    linear: list[_Find] = []
+
+    def search(text: bytes) -> _Found | None:
+        if len(text) <= LONG_BYTES or text.endswith(b"\n"):  # before a last newline `$` holds, but RE2's end does not
+            return find(text)
+        if not linear:
+            linear.append(_compile_re2(python, caseless=caseless, utf=utf) or find)
+        return linear[0](text)
+
+    return search
+
+
+_ESCAPED_OR_END = re.compile(rb"(?s)\\(.)|\$")
+
+
+def _compile_re2(python: bytes, *, caseless: bool, utf: bool) -> _Find | None:
+    """The same search by RE2; None where RE2 cannot, or reads the pattern in another way."""
+    try:
+        import re2  # noqa: PLC0415 - an agent has no engine  # pyright: ignore[reportMissingTypeStubs]
+    except ImportError:
+        return None
+    library: Any = re2
+    options = library.Options()
+    options.encoding = library.Options.Encoding.UTF8 if utf else library.Options.Encoding.LATIN1
+    options.case_sensitive = not caseless
+    options.log_errors = False
+    readable = _ESCAPED_OR_END.sub(lambda found: b"\\z" if found[0] in (b"$", b"\\Z") else found[0], python)
+    try:
+        search: _Find = library.compile(readable, options).search
+    except library.error:
+        return None
+    return search
 
 
 def _compile_pcre2(pattern: bytes, *, caseless: bool) -> _Find:
@@ -240,11 +285,14 @@ def _utf_search(pattern: bytes, forms: Forms, in_bytes: _Find) -> _Find:
         raise PatternError(f"pattern {_shown(pattern)}: {error}") from None
     always_text = not pattern.isascii()
 
-    def search(text: bytes) -> _Found | None:
-        if text.isascii() and not always_text:
-            return in_bytes(text)
+    def by_characters(text: bytes) -> _Found | None:
         found = in_text(_decoded(text))
         return None if found is None else _TextFound(found)
+
+    long_too = _linear_when_long(by_characters, forms, caseless=True, utf=True)
+
+    def search(text: bytes) -> _Found | None:
+        return in_bytes(text) if text.isascii() and not always_text else long_too(text)
 
     return search
 

@@ -28,6 +28,8 @@ class Forms(msgspec.Struct, frozen=True):
     loose: bytes | None
     exact: bool
     """`scan` matches exactly the texts that the pattern matches."""
+    repeats: bool = False
+    """Something in it repeats without bound, so that `re` may need time that grows faster than the text."""
     literal: int = 0
     """Length of the longest literal text in it: with a few bytes, most lines do not match even `loose`."""
 
@@ -131,6 +133,7 @@ class _Translator:
         """... and some part is about single bytes beyond ASCII."""
         self._exact = True
         self._risky = False
+        self._unbounded = False
         self._hidden = 0
         """Depth of groups that only look."""
         self._end_moves = False
@@ -164,6 +167,7 @@ class _Translator:
         return Forms(
             python=fold + b"".join(self._python),
             risky=self._risky,
+            repeats=self._unbounded,
             scan=fold + scan if scans else None,
             loose=fold + loose if scans else None,
             exact=self._exact and not self._end_moves and scans,
@@ -289,6 +293,7 @@ class _Translator:
         if closed is not None and closed.ends:
             self._end_moves = True
         if unbounded:
+            self._unbounded = True
             self._risky = self._risky or (closed is not None and closed.repeats and kind != b"+")
             self._groups[-1].repeats = True
         self._exact = self._exact and kind != b"+"

@@ -35,7 +35,10 @@ def _other_windows_user(event: Event) -> bool:
 
 
 def _simple_request(event: Event) -> bool:
-    url = event.fields.get("url")
+    """It asks for a page and sends nothing; Wazuh does not look at the method."""
+    url, method = event.fields.get("url"), event.fields.get("action", b"")
+    if event.dialect != "wazuh" and method.upper() == b"POST":
+        return False
     return url is not None and (url == b"/" or b"?" not in url)
 
 

@@ -521,7 +521,6 @@ class Definition:
 
     def rule(self, index: int) -> Rule:
         """The finished rule; wrong parts are missing from it."""
-        words = (word.strip() for word in self.group_text.decode("utf-8", "replace").split(","))
         window = self._window(self.source)
         asks = tuple(op for op in (DIFF, FTS) if op in self.asks)
         lists = self.conditions.get("list", [])
@@ -538,7 +537,7 @@ class Definition:
             asks=(*asks, WINDOW) if window is not None else asks,
             late=tuple(lists) if asks else (),
             group_text=self.group_text,
-            groups=tuple(dict.fromkeys(word for word in words if word)),
+            groups=self._groups(),
             window=window,
             ignore_s=self.ignore_s,
             ignore_fields=self.ignore_fields,
@@ -554,11 +553,16 @@ class Definition:
             category=self.category,
         )
 
+    def _groups(self) -> tuple[str, ...]:
+        """The groups one by one; Wazuh shows them as they are written."""
+        words = self.group_text.decode("utf-8", "replace").split(",")
+        if self._dialect == "wazuh":
+            return tuple(word for word in words if word)
+        return tuple(dict.fromkeys(word.strip() for word in words if word.strip()))
+
     def _description(self) -> str:
-        text = self._text("description") or ""
-        if self._dialect == "ossec":
-            return text
-        if not text:
+        text = self._texts.get("description", b"").decode("utf-8", "replace")
+        if not text.strip() and self._dialect != "ossec":
             self.problem("needs a <description>")
         return " ".join(text.replace("\\<", "<").split()) if self._dialect == "hids" else text
 

@@ -12,6 +12,24 @@ from hids.core.rules.lists import ListTable
 from hids.core.rules.rule import Rule
 from hids.errors import Problem
 
+BUILT_IN: dict[Dialect, frozenset[str]] = {
+    "ossec": frozenset(
+        (
+            *("rootcheck", "hostinfo_new", "hostinfo_modified", "syscheck_new_entry", "syscheck_deleted"),
+            *("syscheck_integrity_changed", "syscheck_integrity_changed_2nd", "syscheck_integrity_changed_3rd"),
+        )
+    ),
+    "wazuh": frozenset(
+        (
+            *("rootcheck", "hostinfo_new", "hostinfo_modified", "syscheck_new_entry", "syscheck_deleted"),
+            *("syscheck_integrity_changed", "syscollector", "ciscat", "sca", "windows_eventchannel"),
+            *(f"syscheck_registry_key_{what}" for what in ("added", "modified", "deleted")),
+            *(f"syscheck_registry_value_{what}" for what in ("added", "modified", "deleted")),
+        )
+    ),
+    "hids": frozenset(),
+}
+"""Decoders that are code upstream: rules may name them, no file defines them."""
 MAX_STEPS = 100
 """Levels of the tree, and siblings that let the search go on (questions to the lane, noalert), on any one way down.
 
@@ -34,7 +52,7 @@ class Tree:
         log_fw: bool,
     ) -> None:
         self._dialect: Dialect = speaks
-        self._decoder_names = decoder_names
+        self._decoder_names = decoder_names | BUILT_IN[speaks]
         self._tables = tables
         self._problems = problems
         self._refused = refused

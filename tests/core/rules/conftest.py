@@ -17,20 +17,20 @@ TEMPLATES = "".join(
     f"<description>all {category} rules</description></rule></group>"
     for number, category in enumerate(CATEGORIES, 1)
 )
-"""OSSEC's top-level rules, one a category (rule language 4.1)."""
+"""Upstream's top-level rules, one a category (rule language 4.1)."""
 
 
 def _files(text: str, dialect: str) -> list[SourceFile]:
     own = SourceFile("r.xml", text.encode("utf-8", "surrogateescape"))
-    return [SourceFile("t.xml", TEMPLATES.encode()), own] if dialect == "ossec" else [own]
+    return [SourceFile("t.xml", TEMPLATES.encode()), own] if dialect != "hids" else [own]
 
 
 @pytest.fixture(scope="session")
 def make_ruleset() -> Callable[..., Ruleset]:
-    """A function: text and dialect -> ruleset."""
+    """A function: text, dialect and options of `load` -> ruleset."""
 
-    def make(text: str, dialect: str = "hids") -> Ruleset:
-        return load("test", dialect, _files(text, dialect))
+    def make(text: str, dialect: str = "hids", **options: Any) -> Ruleset:
+        return load("test", dialect, _files(text, dialect), **options)
 
     return make
 
@@ -39,9 +39,9 @@ def make_ruleset() -> Callable[..., Ruleset]:
 def problems_of() -> Callable[..., list[str]]:
     """A function: text and dialect -> what is wrong with it."""
 
-    def problems(text: str, dialect: str = "hids") -> list[str]:
+    def problems(text: str, dialect: str = "hids", **options: Any) -> list[str]:
         with pytest.raises(RulesetError) as caught:
-            load("test", dialect, _files(text, dialect))
+            load("test", dialect, _files(text, dialect), **options)
         return [str(problem) for problem in caught.value.problems]
 
     return problems
