@@ -7,6 +7,7 @@ there.
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -33,6 +34,9 @@ LONG_BYTES = 1_024
 
 On shorter ones `re` is faster, and no pattern that it is given takes long.
 """
+
+LONG_MATCH_LIMIT = 5_000
+"""Steps that `pcre2` may take from each byte of a long text: a second at the worst."""
 
 TELLING_BYTES = 5
 """Literal bytes that make a pattern rare enough. With 3, OSSEC's rules gave ten times the kinds of scan answers."""
@@ -185,9 +189,10 @@ def _compile(pattern: bytes, forms: Forms, *, caseless: bool) -> tuple[_Find, st
     """The engine for `pattern`, on bytes, and its name."""
     by_python = _compile_re(forms, caseless=caseless)
     if by_python is not None and not forms.risky:
-        return _linear_when_long(by_python, forms, caseless=caseless), "re"
+        return _bounded_when_long(by_python, pattern, forms, caseless=caseless), "re"
     try:
-        return _linear_when_long(_compile_pcre2(pattern, caseless=caseless), forms, caseless=caseless), "pcre2"
+        limited = _compile_pcre2(pattern, caseless=caseless)
+        return _bounded_when_long(limited, pattern, forms, caseless=caseless), "pcre2"
     except ImportError:
         if by_python is not None:
             return by_python, "re"
@@ -203,19 +208,30 @@ def _compile_re(forms: Forms, *, caseless: bool) -> _Find | None:
         return None
 
 
-def _linear_when_long(find: _Find, forms: Forms, *, caseless: bool, utf: bool = False) -> _Find:
-    """`find` for usual texts; RE2, compiled when the first one comes, for long ones."""
-    if not forms.repeats or forms.python is None or forms.scan is None:
+def _bounded_when_long(find: _Find, pattern: bytes, forms: Forms, *, caseless: bool) -> _Find:
+    """`find` for usual texts; for long ones RE2, or `pcre2` with a narrow limit where RE2 reads the pattern otherwise."""
+    if not forms.repeats and forms is not UNKNOWN:
         return find
-    python = forms.python
-    linear: list[_Find] = []
+
+    def bounded() -> _Find:
+        linear = None if forms.scan is None else _compile_re2(forms.python, caseless=caseless)
+        with suppress(ImportError):
+            return linear or _compile_pcre2(pattern, caseless=caseless, limit=LONG_MATCH_LIMIT)
+        return linear or find
+
+    return _other_when_long(find, bounded)
+
+
+def _other_when_long(find: _Find, other: Callable[[], _Find]) -> _Find:
+    """`other` is made when the first long text comes."""
+    made: list[_Find] = []
 
     def search(text: bytes) -> _Found | None:
         if len(text) <= LONG_BYTES or text.endswith(b"\n"):  # before a last newline `$` holds, but RE2's end does not
             return find(text)
-        if not linear:
-            linear.append(_compile_re2(python, caseless=caseless, utf=utf) or find)
-        return linear[0](text)
+        if not made:
+            made.append(other())
+        return made[0](text)
 
     return search
 
@@ -223,8 +239,10 @@ def _linear_when_long(find: _Find, forms: Forms, *, caseless: bool, utf: bool = 
 _ESCAPED_OR_END = re.compile(rb"(?s)\\(.)|\$")
 
 
-def _compile_re2(python: bytes, *, caseless: bool, utf: bool) -> _Find | None:
-    """The same search by RE2; None where RE2 cannot, or reads the pattern in another way."""
+def _compile_re2(python: bytes | None, *, caseless: bool, utf: bool = False) -> _Find | None:
+    """The same search by RE2; None where RE2 cannot."""
+    if python is None:
+        return None
     try:
         import re2  # noqa: PLC0415 - an agent has no engine  # pyright: ignore[reportMissingTypeStubs]
     except ImportError:
@@ -242,12 +260,12 @@ def _compile_re2(python: bytes, *, caseless: bool, utf: bool) -> _Find | None:
     return search
 
 
-def _compile_pcre2(pattern: bytes, *, caseless: bool) -> _Find:
+def _compile_pcre2(pattern: bytes, *, caseless: bool, limit: int = MATCH_LIMIT) -> _Find:
     # Optional: most rulesets get along without it.
     import pcre2  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
 
     library: Any = pcre2
-    limited = b"(*LIMIT_MATCH=%d)" % MATCH_LIMIT + pattern
+    limited = b"(*LIMIT_MATCH=%d)" % limit + pattern
     try:
         search: _Find = library.compile(limited, library.IGNORECASE if caseless else 0).search
     except library.PatternError as error:
@@ -289,7 +307,9 @@ def _utf_search(pattern: bytes, forms: Forms, in_bytes: _Find) -> _Find:
         found = in_text(_decoded(text))
         return None if found is None else _TextFound(found)
 
-    long_too = _linear_when_long(by_characters, forms, caseless=True, utf=True)
+    long_too = _other_when_long(
+        by_characters, lambda: _compile_re2(forms.python, caseless=True, utf=True) or by_characters
+    )
 
     def search(text: bytes) -> _Found | None:
         return in_bytes(text) if text.isascii() and not always_text else long_too(text)

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from hids.core.decode.event import Event
@@ -6,18 +7,26 @@ from hids.core.pattern.pattern import Pattern
 from hids.core.rules.conditions import (
     AddressIn,
     Category,
+    Compiled,
     Condition,
+    DayIn,
     DecodedAs,
     DynamicMatches,
     FieldEquals,
     FieldMatches,
     Hostname,
+    InList,
+    Location,
     LogMatches,
     ProgramName,
+    SizeAtLeast,
+    TimeIn,
     field,
     fields_of,
     network,
 )
+from hids.core.rules.lists import ListTable
+from hids.core.rules.schedule import days, hours
 from hids.messages import LogLine
 
 
@@ -50,15 +59,49 @@ A = Pattern("pcre2", b"^a")
         (DecodedAs("x"), False),
         (Category("syslog"), True),
         (Category("ids"), False),
-        (Category("firewall"), False),
+        (Category("syslog", ("id",)), True),
+        (Category("syslog", ("id", "url")), False),
+        (Location(Pattern("pcre2", b"^f$")), True),
+        (Location(A), False),
+        (SizeAtLeast(7), True),
+        (SizeAtLeast(8), False),
+        (TimeIn(hours("0:00 - 0:01", "hids")), True),
+        (TimeIn(hours("0:01 - 0:02", "hids")), False),
+        (DayIn(days("thursday")), True),
+        (DayIn(days("weekends")), False),
+        (Compiled("check_id_size"), False),
+        (InList(("url", "id"), "match_key", ListTable("l", {b"abc": b""})), True),
+        (InList(("program_name",), "match_key", ListTable("l", {b"app": b""})), True),
+        (InList(("hostname",), "not_match_key", ListTable("l", {b"app": b""})), True),
+        (InList(("url",), "not_match_key", ListTable("l", {b"app": b""})), False),
     ],
 )
 def test_conditions(condition: Condition, *, holds: bool) -> None:
     assert condition.holds(event(b"app", id=b"abc")) is holds
 
 
-@pytest.mark.parametrize("condition", [ProgramName(A), Hostname(A), FieldMatches(("id",), A)])
-def test_what_is_missing_does_not_hold(condition: Condition) -> None:
+@pytest.mark.parametrize(
+    "condition",
+    [
+        LogMatches(A),
+        ProgramName(A),
+        Hostname(A),
+        Location(A),
+        FieldMatches(("id",), A),
+        FieldEquals("id", b"abc"),
+        DynamicMatches("id", A),
+    ],
+)
+def test_a_negated_condition_is_the_opposite(condition: Condition) -> None:
+    given = event(b"app", id=b"abc")
+    opposite = msgspec.structs.replace(condition, negated=True)
+    assert opposite.holds(given) is not condition.holds(given)
+
+
+@pytest.mark.parametrize("negated", [False, True])
+@pytest.mark.parametrize("condition", [ProgramName(A), Hostname(A), FieldMatches(("id",), A), FieldEquals("id", b"x")])
+def test_what_is_missing_does_not_hold(condition: Condition, *, negated: bool) -> None:
+    condition = msgspec.structs.replace(condition, negated=negated)
     empty = event()
     empty.host = None
     assert condition.holds(empty) is False
@@ -88,6 +131,24 @@ def test_addresses(entries: list[str], address: bytes, *, holds: bool) -> None:
     condition = AddressIn("srcip", tuple(map(network, entries)))
     assert condition.holds(event(srcip=address)) is holds
     assert condition.holds(event()) is False
+
+
+@pytest.mark.parametrize(
+    ("address", "holds", "negated"),
+    [
+        (b"10.2.3.4", True, False),
+        (b"172.16.0.1", True, False),
+        (b"8.8.8.8", False, True),
+        (b"::ffff:10.1.1.1", False, True),
+        (b"hostname", False, True),
+    ],
+)
+def test_wazuhs_addresses_lose_their_bang_and_are_negated_as_a_whole(
+    address: bytes, *, holds: bool, negated: bool
+) -> None:
+    entries = tuple(map(network, ["10.0.0.0/8", "!172.16.0.0/12"]))
+    assert AddressIn("srcip", entries, "any").holds(event(srcip=address)) is holds
+    assert AddressIn("srcip", entries, "any", negated=True).holds(event(srcip=address)) is negated
 
 
 @pytest.mark.parametrize("text", ["10.0.0.0/33", "web1", "", "1.2.3"])

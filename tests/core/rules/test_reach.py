@@ -1,5 +1,7 @@
 from collections.abc import Callable
+from typing import Any
 
+from hids.core.decode.decoder import Decoder
 from hids.core.decode.event import Prematch, ProgramIs, Selection, select
 from hids.core.pattern.pattern import Pattern
 from hids.core.rules.conditions import Category, DecodedAs, FieldMatches, Hostname, LogMatches, ProgramName
@@ -49,6 +51,12 @@ def test_and_only_what_stands_below_reachable_rules(make_ruleset: Make) -> None:
     assert not any(scans(kind, text) for text in (b"one", b"world", b"wording"))
 
 
+def decoder(name: str, **members: Any) -> Decoder:
+    plain: dict[str, Any] = dict.fromkeys(("parent", "program", "prematch", "regex"))
+    start = {"type": "syslog", "prematch_offset": "start", "regex_offset": "start", "order": ()}
+    return Decoder(**(plain | start | {"written": name, "name": name} | members))
+
+
 def choose(kind: ProgramClass, *, child: bool) -> Selection:
     selection = select(kind.roots, lambda test: isinstance(test, ProgramIs) or test.decoder is test.root or child)
     assert selection is not None
@@ -96,9 +104,43 @@ def test_decoders_leave_open_what_they_may_become(make_ruleset: Make) -> None:
     undecoded = possible_for(None)
     assert undecoded.knows(DecodedAs("a")) is False
     assert undecoded.knows(Category("syslog")) is True
-    either = Possible(frozenset({"a", "b"}), frozenset({"syslog", "firewall"}), frozenset())
+    either = Possible([decoder("a"), decoder("b", type="firewall")], (), decoded=True)
     assert either.knows(DecodedAs("a")) is None
-    assert Possible(frozenset({"a"}), frozenset({"firewall"}), frozenset()).knows(Category("firewall")) is None
+    assert Possible([decoder("a")], (), decoded=False).knows(DecodedAs("a")) is None
+    firewall = Possible([decoder("a", type="firewall")], (), decoded=True)
+    assert firewall.knows(Category("firewall")) is True
+    assert firewall.knows(Category("firewall", ("srcip",))) is None
+    assert firewall.knows(Category("syslog")) is False
+
+
+def test_a_plug_in_may_take_any_field_from_anywhere(make_ruleset: Make) -> None:
+    kind = class_of(make_ruleset(TEXT), b"^a$")
+    json = Possible([decoder("j", plugin="JSON_Decoder")], (), decoded=True)
+    question = FieldMatches(("id",), p(b"wording"))
+    assert kind.knows_condition(question, frozenset(), json) is None
+    assert json.knows(FieldMatches(("url",), p(b"x"))) is None
+    assert json.knows(Category("ids")) is False
+    assert Possible([decoder("s", plugin="SonicWall_Decoder")], (), decoded=True).knows(Category("ids")) is None
+
+
+def test_what_the_scan_says_of_negated_conditions(make_ruleset: Make) -> None:
+    text = TEXT.replace("<match>one</match>", "<match negate='yes'>one</match>").replace(
+        '<field name="id">', '<field name="id" negate="yes">'
+    )
+    kind = class_of(make_ruleset(text), b"^a$")
+    possible = possible_for(choose(kind, child=True))
+
+    def knows(question: object, log: bytes) -> bool | None:
+        return kind.knows_condition(question, frozenset(kind.scan(log)), possible)
+
+    assert knows(LogMatches(p(b"one"), negated=True), b"xone") is False
+    assert knows(LogMatches(p(b"one"), negated=True), b"x") is True
+    assert knows(FieldMatches(("id",), p(b"wording"), negated=True), b"x") is None
+    assert knows(FieldMatches(("url",), p(b"wording"), negated=True), b"x") is False
+    assert knows(ProgramName(p(b"^a$"), negated=True), b"") is False
+    assert knows(ProgramName(p(b"^b"), negated=True), b"") is True
+    without = ProgramClass(make_ruleset(text), (False, frozenset()))
+    assert without.knows_condition(ProgramName(p(b"^b"), negated=True), frozenset(), possible) is False
 
 
 def test_relevant_ids_are_those_of_rules_below_the_decoders(make_ruleset: Make) -> None:
