@@ -305,8 +305,10 @@ class Lending(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Lent(msgspec.Struct, frozen=True, array_like=True):
-    """Fields that an event gets from those before it. Packed in the `facts` of a line of `derived/accumulate/<agent>`:
-    the event once more, for one ruleset."""
+    """Fields that an event gets from those before it.
+
+    Packed in the `facts` of a line of `derived/accumulate/<agent>`: the event once more, for one ruleset.
+    """
 
     ruleset: str
     """Its name."""

@@ -61,9 +61,7 @@ def fill_outbox() -> Callable[[Path, Sequence[bytes], int], None]:
     def fill(ledger: Path, rows: Sequence[bytes], first: int = 1) -> None:
         with closing(sqlite3.connect(ledger)) as db, db:
             db.execute("PRAGMA journal_mode = WAL")
-            db.execute(
-                "CREATE TABLE IF NOT EXISTS outbox(first INTEGER PRIMARY KEY, count INTEGER, data BLOB)"
-            )
+            db.execute("CREATE TABLE IF NOT EXISTS outbox(first INTEGER PRIMARY KEY, count INTEGER, data BLOB)")
             for lines in rows:
                 count = lines.count(b"\n")
                 db.execute(

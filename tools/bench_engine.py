@@ -210,7 +210,9 @@ def calibration() -> float | None:
         return None
     command = [sys.executable, str(Path(folder) / "calibrate.py")]
     took = [
-        float(re.search(r"([0-9.]+) CPU s", subprocess.run(command, check=True, capture_output=True, text=True).stdout)[1])  # type: ignore[index]
+        float(
+            re.search(r"([0-9.]+) CPU s", subprocess.run(command, check=True, capture_output=True, text=True).stdout)[1]
+        )  # type: ignore[index]
         for _ in range(3)
     ]
     return min(took) / CALIBRATED_S

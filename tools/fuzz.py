@@ -76,16 +76,45 @@ HEADERS = (
     b"192.0.2.7 - - [24/Nov/2026:03:21:42 +0000] ",
     b"Nov 24 03:21:42 web1 auth|security:info prog[",
 )
-bytes_ = st.one_of(st.binary(max_size=200), st.sampled_from(HOSTILE), st.text(max_size=80).map(lambda t: t.encode("utf-8", "replace")))
+bytes_ = st.one_of(
+    st.binary(max_size=200), st.sampled_from(HOSTILE), st.text(max_size=80).map(lambda t: t.encode("utf-8", "replace"))
+)
 logs = st.builds(lambda head, parts: head + b"".join(parts), st.sampled_from(HEADERS), st.lists(bytes_, max_size=6))
 
 TAGS = (
-    *("group", "rule", "decoder", "var", "match", "regex", "if_sid", "prematch", "order", "parent", "list", "srcip", "time"),
-    *("field", "description", "program_name", "if_matched_sid", "same_source_ip", "options", "mitre", "id", "fts", "pcre2"),
+    *(
+        "group",
+        "rule",
+        "decoder",
+        "var",
+        "match",
+        "regex",
+        "if_sid",
+        "prematch",
+        "order",
+        "parent",
+        "list",
+        "srcip",
+        "time",
+    ),
+    *(
+        "field",
+        "description",
+        "program_name",
+        "if_matched_sid",
+        "same_source_ip",
+        "options",
+        "mitre",
+        "id",
+        "fts",
+        "pcre2",
+    ),
 )
 ATTRIBUTES = ("id", "level", "name", "frequency", "timeframe", "type", "offset", "negate", "overwrite", "lookup", "x")
 words = st.one_of(
-    st.sampled_from(("100100", "200100", "5", "p", "^x (\\S+)", "after_parent", "yes", "$X", "10.0.0.0/8", "srcip,id", "9" * 30)),
+    st.sampled_from(
+        ("100100", "200100", "5", "p", "^x (\\S+)", "after_parent", "yes", "$X", "10.0.0.0/8", "srcip,id", "9" * 30)
+    ),
     st.text(max_size=12).filter(lambda text: "\x00" not in text),
 )
 
@@ -114,7 +143,24 @@ files = st.one_of(
 pattern_texts = st.lists(
     st.one_of(
         st.sampled_from(
-            [b"\\d+", b"\\S*", b"(\\.+)", b"(a+)+", b"^", b"$", b"|", b"!", b"(", b")", b"[a-", b"\\w", b"x", b"{2,}", b"(?:", b"(?R)"]
+            [
+                b"\\d+",
+                b"\\S*",
+                b"(\\.+)",
+                b"(a+)+",
+                b"^",
+                b"$",
+                b"|",
+                b"!",
+                b"(",
+                b")",
+                b"[a-",
+                b"\\w",
+                b"x",
+                b"{2,}",
+                b"(?:",
+                b"(?R)",
+            ]
         ),
         st.binary(max_size=4),
     ),
@@ -142,7 +188,9 @@ def pattern(language: Language, text: bytes, subject: bytes) -> None:
     except ConfigError:
         return
     found = made.search(subject)
-    assert found is None or 0 <= found.end <= len(subject), f"goes on at {found.end if found else None} of {len(subject)}"
+    assert found is None or 0 <= found.end <= len(subject), (
+        f"goes on at {found.end if found else None} of {len(subject)}"
+    )
     assert found is None or bool(made.matches(subject)), "search finds what matches denies"
 
 
@@ -236,7 +284,9 @@ def main() -> int:
             try:
                 run(function, arguments, number)
             except Exception:
-                print(f"{name}: seed {number} fails; again with: tools/fuzz --target {name} --seed {number}", flush=True)
+                print(
+                    f"{name}: seed {number} fails; again with: tools/fuzz --target {name} --seed {number}", flush=True
+                )
                 raise
             number, rounds = number + 1, rounds + 1
         print(f"{name}: {rounds * EXAMPLES} inputs, nothing found", flush=True)

@@ -66,7 +66,9 @@ class RuleShard(LoopActor):
             events=tuple(events),
             facts=facts,
             dropped=message.dropped,
-            lending=tuple(lending for ruleset in range(len(self._plans)) for lending in self._lending(message, ruleset)),
+            lending=tuple(
+                lending for ruleset in range(len(self._plans)) for lending in self._lending(message, ruleset)
+            ),
             digests=tuple(self._digests(message, ruleset) for ruleset in range(len(self._plans))),
         )
         self._emit(
@@ -127,7 +129,12 @@ class RuleShard(LoopActor):
     def _digests(self, message: Recognition, ruleset: int) -> bytes:
         """What the lane needs to drop repeated logs; only OSSEC does, and only with correlation as it was."""
         table = self._plans[ruleset].table
-        if table.correlation != "compat" or table.dialect != "ossec" or is_derived(message.job) or not message.recognised:
+        if (
+            table.correlation != "compat"
+            or table.dialect != "ossec"
+            or is_derived(message.job)
+            or not message.recognised
+        ):
             return b""
         return b"".join(
             NO_LOG

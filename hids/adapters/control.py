@@ -102,9 +102,7 @@ def ask(path: Path, command: str, **arguments: Any) -> Any:
             sock.sendall(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
             data = _read_line(sock)
         except PermissionError as error:
-            raise ManagerUnreachable(
-                f"{path}: not permitted; use root or a member of the socket's group"
-            ) from error
+            raise ManagerUnreachable(f"{path}: not permitted; use root or a member of the socket's group") from error
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise ManagerUnreachable(
                 f"no manager runs on {path}; start it with `hids-manager run`, or name its folder with --state"
@@ -140,9 +138,7 @@ def _bind(path: Path) -> socket.socket:
             path.unlink()
     else:
         sock.close()
-        raise ConfigError(
-            f"{path}: another manager runs on this state folder; stop it or use another --state"
-        )
+        raise ConfigError(f"{path}: another manager runs on this state folder; stop it or use another --state")
     try:
         sock.bind(str(path))
         sock.listen()  # from now on whoever asks waits, and another manager sees that this one lives

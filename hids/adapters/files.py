@@ -39,9 +39,7 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(
-            f"{path}: cannot write: {error.strerror}; check free space and who owns the folder"
-        ) from error
+        raise StoreError(f"{path}: cannot write: {error.strerror}; check free space and who owns the folder") from error
 
 
 def read_private(path: Path) -> bytes | None:
@@ -59,9 +57,7 @@ def read_private(path: Path) -> bytes | None:
     except OSError as error:
         raise StoreError(f"{path}: cannot read: {error.strerror}") from error
     if mode & _OTHERS:
-        raise StoreError(
-            f"{path}: holds a secret, but others may open it (mode {mode & 0o777:o}); chmod 600 it"
-        )
+        raise StoreError(f"{path}: holds a secret, but others may open it (mode {mode & 0o777:o}); chmod 600 it")
     if len(data) > MAX_SMALL_FILE:
         raise StoreError(f"{path}: expected at most {MAX_SMALL_FILE} bytes; this is not a file of ours")
     return data

@@ -96,9 +96,7 @@ def check_pin(pin: str, ca: x509.Certificate) -> None:
     """
     wanted = pin.strip().lower()
     if not _PIN.fullmatch(wanted):
-        raise ConfigError(
-            f"CA pin {pin!r}: expected sha256: and 64 hex digits; copy it from `hidsctl agent token`"
-        )
+        raise ConfigError(f"CA pin {pin!r}: expected sha256: and 64 hex digits; copy it from `hidsctl agent token`")
     shown = pin_of(ca)
     if not hmac.compare_digest(wanted, shown):
         raise ConfigError(
@@ -114,9 +112,7 @@ def agent_id_of(der: bytes) -> AgentId:
         RemoteProtocolError: this is not a certificate of an agent.
     """
     try:
-        names = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        )
+        names = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(x509.SubjectAlternativeName)
         uris = names.value.get_values_for_type(x509.UniformResourceIdentifier)
     except MALFORMED as error:
         raise RemoteProtocolError(f"expected an agent's certificate, got none: {error}") from error

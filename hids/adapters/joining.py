@@ -145,9 +145,7 @@ class JoinListener:
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
 
-    async def _serve(
-        self, connection: socket.socket, ip: str, context: ssl.SSLContext, answer: Answer
-    ) -> None:
+    async def _serve(self, connection: socket.socket, ip: str, context: ssl.SSLContext, answer: Answer) -> None:
         """See one connection through, and count how it ended."""
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -165,9 +163,7 @@ class JoinListener:
         self.outcomes[outcome] += 1
         _log.debug("joining connection ended", ip=ip, outcome=outcome, why=why)
 
-    async def _converse(
-        self, connection: socket.socket, ip: str, context: ssl.SSLContext, answer: Answer
-    ) -> None:
+    async def _converse(self, connection: socket.socket, ip: str, context: ssl.SSLContext, answer: Answer) -> None:
         """Shake hands only now, so that connections which never do are counted and timed too."""
         loop = asyncio.get_running_loop()
         peer = _Peer()
@@ -213,9 +209,7 @@ class _Peer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.frame.done():
-            self.frame.set_result(
-                RemoteProtocolError(f"the peer closed before its question was complete ({exc})")
-            )
+            self.frame.set_result(RemoteProtocolError(f"the peer closed before its question was complete ({exc})"))
         self.gone.set()
 
 

@@ -121,9 +121,7 @@ class Outbox:
                 except ValueError as error:
                     raise StoreError(f"{self._path}: outbox row {first} is damaged: it {error}") from error
                 if (got := row.lines.count(b"\n")) != count:
-                    raise StoreError(
-                        f"{self._path}: outbox row {first} is damaged: {count} alerts expected, got {got}"
-                    )
+                    raise StoreError(f"{self._path}: outbox row {first} is damaged: {count} alerts expected, got {got}")
                 yield row
 
     def _connect(self) -> sqlite3.Connection | None:

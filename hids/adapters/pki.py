@@ -138,9 +138,7 @@ class Authority:
             pair = None
         if pair is None or not self._is_good(pair.certificate, wanted):
             key = new_key()
-            certificate = self._sign(
-                key.public_key(), _name("hids manager"), wanted, ExtendedKeyUsageOID.SERVER_AUTH
-            )
+            certificate = self._sign(key.public_key(), _name("hids manager"), wanted, ExtendedKeyUsageOID.SERVER_AUTH)
             write_atomically(path, _Pair(key, certificate).pem)
         return path
 
@@ -223,22 +221,16 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
 
 def _public_key_of(csr_pem: bytes) -> ec.EllipticCurvePublicKey:
     if len(csr_pem) > MAX_CSR_BYTES:
-        raise JoinRefused(
-            f"the certificate request has {len(csr_pem)} bytes; at most {MAX_CSR_BYTES} are taken"
-        )
+        raise JoinRefused(f"the certificate request has {len(csr_pem)} bytes; at most {MAX_CSR_BYTES} are taken")
     try:
         request = x509.load_pem_x509_csr(csr_pem)
         key = request.public_key()
         if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-            raise JoinRefused(
-                "the certificate request's key must be EC on P-256; use the hids-agent of this release"
-            )
+            raise JoinRefused("the certificate request's key must be EC on P-256; use the hids-agent of this release")
         if not request.is_signature_valid:
             raise JoinRefused("the certificate request is not signed by its own key")
     except MALFORMED as error:
-        raise JoinRefused(
-            "the certificate request cannot be read; use the hids-agent of this release"
-        ) from error
+        raise JoinRefused("the certificate request cannot be read; use the hids-agent of this release") from error
     return key
 
 
@@ -249,9 +241,7 @@ def _read_pair(path: Path) -> _Pair | None:
     try:
         pair = _Pair(load_key(data), x509.load_pem_x509_certificate(data))
     except MALFORMED as error:
-        raise StoreError(
-            f"{path}: expected a key and its certificate ({error}); restore it from a backup"
-        ) from error
+        raise StoreError(f"{path}: expected a key and its certificate ({error}); restore it from a backup") from error
     if pair.key.public_key() != pair.certificate.public_key():
         raise StoreError(f"{path}: the key is not the certificate's; restore the file from a backup")
     return pair

@@ -86,9 +86,7 @@ def _create_schema(db: sqlite_utils.Database) -> None:
         defaults={"removed_by": ""},
     )
     # Names are hosts' names: case does not tell two apart. A tombstone does not hold its name.
-    db.conn.execute(
-        "CREATE UNIQUE INDEX living_names ON agents (name COLLATE NOCASE) WHERE removed_ms IS NULL"
-    )
+    db.conn.execute("CREATE UNIQUE INDEX living_names ON agents (name COLLATE NOCASE) WHERE removed_ms IS NULL")
     db.table("tokens").create(
         {"hash": str, "created_ms": int, "expires_ms": int, "uses_left": int, "note": str},
         pk="hash",
@@ -165,9 +163,7 @@ class Registry:
         )
         if spent.rowcount == 1:
             return
-        row = self._db.conn.execute(
-            "SELECT uses_left, expires_ms FROM tokens WHERE hash = ?", (key,)
-        ).fetchone()
+        row = self._db.conn.execute("SELECT uses_left, expires_ms FROM tokens WHERE hash = ?", (key,)).fetchone()
         if row is None:
             why = "this manager does not know the token; was it copied whole, and is this the right manager?"
         elif row[0] <= 0:
@@ -343,9 +339,7 @@ def _check(newcomer: Newcomer) -> None:
             "with -, and not digits alone, which are ids; join with another --name"
         )
     if not _MACHINE_ID.fullmatch(newcomer.machine_id):
-        raise JoinRefused(
-            f"expected a machine id of 1 to 64 letters, digits and -, got {newcomer.machine_id[:80]!r}"
-        )
+        raise JoinRefused(f"expected a machine id of 1 to 64 letters, digits and -, got {newcomer.machine_id[:80]!r}")
 
 
 def _hash(token: str) -> str:

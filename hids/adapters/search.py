@@ -154,9 +154,7 @@ class SearchIndex:
             if not is_damage(error):
                 raise self._failure(error) from error
             self._set_aside(str(error))
-            raise StoreError(
-                f"{self._path}: the search index was damaged, read again after {self.number}"
-            ) from error
+            raise StoreError(f"{self._path}: the search index was damaged, read again after {self.number}") from error
         self.number = lines[-1][0]
 
     def close(self) -> None:
@@ -296,9 +294,7 @@ class Search:
     def _check_version(self) -> None:
         version = self._ask("PRAGMA user_version")[0][0]
         if version != VERSION:
-            raise StoreError(
-                f"{self._path}: the search index is of version {version}, this program reads {VERSION}"
-            )
+            raise StoreError(f"{self._path}: the search index is of version {version}, this program reads {VERSION}")
 
     def _ask(self, sql: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         try:
@@ -392,9 +388,7 @@ def _select(query: Query) -> tuple[str, dict[str, Any]]:
         "after_number": "number > :after_number",
         "upto_number": "number <= :upto_number",
     }
-    values: dict[str, Any] = {
-        name: value for name in (*tests, "limit") if (value := getattr(query, name)) is not None
-    }
+    values: dict[str, Any] = {name: value for name in (*tests, "limit") if (value := getattr(query, name)) is not None}
     for name, value in values.items():
         if isinstance(value, str):  # a command line may hold bytes that are no UTF-8
             values[name] = value.encode(errors="replace").decode()

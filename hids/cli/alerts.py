@@ -54,9 +54,7 @@ def alerts(
     *,
     since: Annotated[
         str | None,
-        typer.Option(
-            help="From this time on: 10m, 2h, 3d, or 2026-11-24T03:21 (local unless it has a zone)."
-        ),
+        typer.Option(help="From this time on: 10m, 2h, 3d, or 2026-11-24T03:21 (local unless it has a zone)."),
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to this time; same forms.")] = None,
     level: Annotated[int, typer.Option(metavar="0-16", min=0, max=16, help="This level or higher.")] = 0,

@@ -4,7 +4,7 @@ import sys
 from datetime import datetime
 from json import dumps
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_args
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import typer
@@ -22,7 +22,7 @@ from hids.manager.logtest import Logtest
 from hids.messages import MAX_LINE_BYTES, Kind, LogLine
 from hids.workers.nursery import compile_all
 
-_FORMATS: dict[str, Kind] = {"syslog": "log", "json": "log"} | {kind: kind for kind in get_args(Kind)}
+_FORMATS: dict[str, Kind] = {"syslog": "log", "json": "log", "log": "log", "agent": "agent", "syscheck": "syscheck"}
 """What lines may be said to be; text of any log is one kind, the decoders tell what is in it."""
 
 
@@ -55,7 +55,8 @@ def logtest(
     ] = "",
     every: Annotated[float, typer.Option("--every", min=0, help="Seconds from one line to the next.")] = 0,
     verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Tell each decoder and rule tried, and the first condition that failed.")
+        bool,
+        typer.Option("-v", "--verbose", help="Tell each decoder and rule tried, and the first condition that failed."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line and ruleset.")] = False,
 ) -> None:
@@ -146,7 +147,8 @@ _MARKS = {"yes": "+", "no": "-", "asks": "?"}
 
 def _tried(steps: list[Step], kind: str) -> list[str]:
     return [
-        f"    {_MARKS[step.outcome]} {'  ' * step.depth}{plain(step.name)}" + (f": {plain(step.why)}" if step.why else "")
+        f"    {_MARKS[step.outcome]} {'  ' * step.depth}{plain(step.name)}"
+        + (f": {plain(step.why)}" if step.why else "")
         for step in steps
         if step.kind == kind
     ]

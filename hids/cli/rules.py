@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -236,12 +237,8 @@ def regex(
     Exit status: 0 all texts match, 1 one does not, 2 the pattern cannot be used.
     """
     settings: Settings = ctx.obj
-    made = _usable(
-        lambda: Pattern(_language(known_dialect(dialect), kind), pattern.encode("utf-8", "surrogateescape"))
-    )
-    answer = explain(made) | {
-        "texts": [tried(made, text.encode("utf-8", "surrogateescape")) for text in texts or ()]
-    }
+    made = _usable(lambda: Pattern(_language(known_dialect(dialect), kind), pattern.encode("utf-8", "surrogateescape")))
+    answer = explain(made) | {"texts": [tried(made, text.encode("utf-8", "surrogateescape")) for text in texts or ()]}
     settings.show(answer, _print_regex, json=json)
     if not all(text["matches"] for text in answer["texts"]):
         raise typer.Exit(REFUSED)
@@ -255,7 +252,9 @@ def _language(dialect: Dialect, kind: str) -> Language:
         kind = "pcre2" if dialect == "hids" else "regex"
     form = _FORMS.get(kind)
     if form is None or (dialect == "hids" and form != "pcre2"):
-        raise ConfigError(f"dialect {dialect} has no kind {kind!r}; use {'pcre2' if dialect == 'hids' else ', '.join(_FORMS)}")
+        raise ConfigError(
+            f"dialect {dialect} has no kind {kind!r}; use {'pcre2' if dialect == 'hids' else ', '.join(_FORMS)}"
+        )
     return language(form, dialect)
 
 
@@ -310,9 +309,10 @@ def test_rules(
         fail(f"tests are for one ruleset, {len(found)} are configured; name a folder with --ruleset", USAGE)
     rules = _usable(lambda: load_folder(found[0]))
     trials = Trials(compile_plan(rules), "localhost")
-    count, failures = 0, []
+    count = 0
+    failures: list[Failure] = []
     for path in files:
-        for trial in _usable(lambda path=path: read_trials(path, rules.dialect)):
+        for trial in _usable(partial(read_trials, path, rules.dialect)):
             count += 1
             if (wrong := trials.run(trial)) is not None:
                 failures.append(Failure(str(path), trial.name, wrong))

@@ -79,9 +79,7 @@ class _Open:
         self.children: list[Element] = []
 
 
-def read(
-    file: str, text: bytes, problems: list[Problem], *, strict: bool, pairs: bool = False
-) -> tuple[Element, ...]:
+def read(file: str, text: bytes, problems: list[Problem], *, strict: bool, pairs: bool = False) -> tuple[Element, ...]:
     r"""All top-level elements of a file, in order.
 
     Unless `strict`, text between elements is dropped: OSSEC's files have comments that end too early. With `pairs`

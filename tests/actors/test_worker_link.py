@@ -328,6 +328,7 @@ def test_the_first_rules_being_bad_is_told_with_all_problems(tmp_path: Path):
             process.kill()
         bench.nursery.shut_down()
         await settle()
+        bench.nursery = Mailbox("nursery")
         bench.write(0, "<group name='x'><rule id='{rule}'></group>")
         bench.start_nursery()
         await until(lambda: bench.refused, "they are refused", 10)

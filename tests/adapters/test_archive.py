@@ -35,9 +35,7 @@ def outbox_from_7(tmp_path: Path, fill_outbox: Callable[..., None], make_lines: 
 
 
 @pytest.mark.usefixtures("outbox_from_7")
-def test_outbox_alone_where_it_reaches_back(
-    read: Callable[[int, int], list[bytes]], make_lines: Callable[..., bytes]
-):
+def test_outbox_alone_where_it_reaches_back(read: Callable[[int, int], list[bytes]], make_lines: Callable[..., bytes]):
     assert read(6, 10) == [make_lines(7, 2), make_lines(9, 2)]
     assert read(9, 10) == [make_lines(10)]
     assert read(10, 10) == []
@@ -71,12 +69,7 @@ def test_other_lines_repeats_and_torn_ones_are_passed_over(
     read: Callable[[int, int], list[bytes]], alerts_json: Path, make_lines: Callable[..., bytes]
 ):
     alerts_json.write_bytes(
-        make_lines(1, 2)
-        + b"junk\n\xff\n"
-        + make_lines(2)
-        + make_lines(5)
-        + make_lines(3)
-        + make_lines(6)[:-1]
+        make_lines(1, 2) + b"junk\n\xff\n" + make_lines(2) + make_lines(5) + make_lines(3) + make_lines(6)[:-1]
     )
     assert read(0, 8) == [make_lines(1, 2), make_lines(5)]
 

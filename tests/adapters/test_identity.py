@@ -29,9 +29,7 @@ def authority(tmp_path: Path) -> Authority:
 def identity(authority: Authority) -> Identity:
     key = new_key()
     certificate = authority.sign_agent(make_csr(key), AgentId("007"), "web-1")
-    return Identity(
-        manager="fe80::1%eth0", port=1514, key=key_pem(key), certificate=certificate, ca=authority.ca_pem
-    )
+    return Identity(manager="fe80::1%eth0", port=1514, key=key_pem(key), certificate=certificate, ca=authority.ca_pem)
 
 
 def test_identity_comes_back_as_written(tmp_path: Path, authority: Authority):
@@ -51,16 +49,12 @@ def test_identity_comes_back_as_written(tmp_path: Path, authority: Authority):
         lambda text: text.replace("BEGIN PRIVATE", "BEGIN SECRET"),
         lambda _: "",
         lambda text: (
-            text[: text.index("-----BEGIN P")]
-            + key_pem(new_key()).decode()
-            + text[text.index("-----BEGIN C") :]
+            text[: text.index("-----BEGIN P")] + key_pem(new_key()).decode() + text[text.index("-----BEGIN C") :]
         ),
     ],
     ids=["half", "no manager", "no key", "empty", "another key"],
 )
-def test_a_damaged_identity_says_what_to_do(
-    tmp_path: Path, authority: Authority, damage: Callable[[str], str]
-):
+def test_a_damaged_identity_says_what_to_do(tmp_path: Path, authority: Authority, damage: Callable[[str], str]):
     identity(authority).write(tmp_path)
     path = Identity.file(tmp_path)
     path.write_text(damage(path.read_text()))

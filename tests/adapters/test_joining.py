@@ -59,9 +59,7 @@ class Manager:
                 await asyncio.sleep(0.005)
         return dict(self.listener.outcomes)
 
-    async def connect(
-        self, context: ssl.SSLContext | None = None
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(self, context: ssl.SSLContext | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port, ssl=context or unverified_context())
 
     async def ask(self, data: bytes, context: ssl.SSLContext | None = None) -> bytes:

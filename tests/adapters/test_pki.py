@@ -48,9 +48,7 @@ def authority(tmp_path: Path) -> Authority:
 def agent_file(authority: Authority, folder: Path, agent_id: str = "007") -> Path:
     key = new_key()
     certificate = authority.sign_agent(make_csr(key), AgentId(agent_id), "web-1")
-    Identity(manager="m", port=1514, key=key_pem(key), certificate=certificate, ca=authority.ca_pem).write(
-        folder
-    )
+    Identity(manager="m", port=1514, key=key_pem(key), certificate=certificate, ca=authority.ca_pem).write(folder)
     return Identity.file(folder)
 
 
@@ -146,9 +144,7 @@ def test_the_ca_lives_ten_years_and_then_says_so(tmp_path: Path):
 
 
 def test_the_server_has_its_names(tmp_path: Path, authority: Authority):
-    certificate = server_certificate(
-        authority, tmp_path / "ca", "hids.example.org", "192.0.2.7", "2001:db8::7"
-    )
+    certificate = server_certificate(authority, tmp_path / "ca", "hids.example.org", "192.0.2.7", "2001:db8::7")
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     hosts = names.get_values_for_type(x509.DNSName)
     addresses = {str(a) for a in names.get_values_for_type(x509.IPAddress)}
@@ -184,9 +180,7 @@ def test_a_server_certificate_of_another_ca_is_replaced(tmp_path: Path, authorit
 
 
 @pytest.mark.parametrize(("text", "mode"), [("damaged", 0o600), (None, 0o644)], ids=["damaged", "readable"])
-def test_a_spoilt_server_certificate_is_replaced(
-    tmp_path: Path, authority: Authority, text: str | None, mode: int
-):
+def test_a_spoilt_server_certificate_is_replaced(tmp_path: Path, authority: Authority, text: str | None, mode: int):
     before = server_certificate(authority, tmp_path / "ca")
     path = tmp_path / "ca" / "server.pem"
     if text is not None:
@@ -293,8 +287,7 @@ def test_older_tls_is_refused(tmp_path: Path, authority: Authority):
 def test_the_authority_chooses_all_but_the_key(authority: Authority):
     key = new_key()
     certificates = [
-        x509.load_pem_x509_certificate(authority.sign_agent(make_csr(key), AgentId("012"), "db.1"))
-        for _ in range(2)
+        x509.load_pem_x509_certificate(authority.sign_agent(make_csr(key), AgentId("012"), "db.1")) for _ in range(2)
     ]
     one, two = certificates
     assert one.public_key() == key.public_key()
@@ -327,9 +320,7 @@ def test_other_keys_are_refused(authority: Authority, key: ec.EllipticCurvePriva
 def test_a_request_with_a_wrong_signature_is_refused(authority: Authority):
     request = x509.load_pem_x509_csr(make_csr(new_key()))
     other = (
-        new_key()
-        .public_key()
-        .public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        new_key().public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
     mine = request.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo

@@ -40,13 +40,9 @@ class Desk:
     def sign(self, agent_id: AgentId) -> bytes:
         return self.authority.sign_agent(make_csr(new_key()), agent_id, "name")
 
-    def join(
-        self, name: str, machine_id: str = "m1", token: str | None = None, now_ms: int = NOW
-    ) -> AgentRow:
+    def join(self, name: str, machine_id: str = "m1", token: str | None = None, now_ms: int = NOW) -> AgentRow:
         token = self.registry.create_token(now_ms) if token is None else token
-        newcomer = Newcomer(
-            name=name, machine_id=machine_id, address="192.0.2.1", os="Debian 13", software="hids 0.1"
-        )
+        newcomer = Newcomer(name=name, machine_id=machine_id, address="192.0.2.1", os="Debian 13", software="hids 0.1")
         row, certificate = self.registry.enrol(token, newcomer, now_ms, self.sign)
         assert row.fingerprint == fingerprint(der_of(certificate))
         return row
@@ -64,9 +60,7 @@ def test_a_token_is_used_once(registry: Registry):
     token = registry.create_token(NOW)
     assert len(token) == 43
     registry.redeem(token, NOW)
-    with pytest.raises(
-        JoinRefused, match="the token has been used; make a new one with `hidsctl agent token`"
-    ):
+    with pytest.raises(JoinRefused, match="the token has been used; make a new one with `hidsctl agent token`"):
         registry.redeem(token, NOW)
 
 

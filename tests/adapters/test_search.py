@@ -73,17 +73,13 @@ def test_gives_the_lines_back_as_they_were(
     assert b"".join(line + b"\n" for _, line in found) == make_lines(1, 301)
 
 
-def test_newest_first_and_limit(
-    index: SearchIndex, find: Callable[..., list[int]], row: Callable[..., OutboxRow]
-):
+def test_newest_first_and_limit(index: SearchIndex, find: Callable[..., list[int]], row: Callable[..., OutboxRow]):
     index.add([row(1, 200)])
     assert find(newest_first=True, limit=3) == [200, 199, 198]
     assert find(limit=3) == [1, 2, 3]
 
 
-def test_order_is_that_of_event_time(
-    index: SearchIndex, find: Callable[..., list[int]], row: Callable[..., OutboxRow]
-):
+def test_order_is_that_of_event_time(index: SearchIndex, find: Callable[..., list[int]], row: Callable[..., OutboxRow]):
     index.add([row(1), row(2, timestamp="2026-11-23T00:00:00.000+0000"), row(3)])
     assert find() == [2, 1, 3]
     assert find(after_number=1) == [2, 3]
@@ -91,9 +87,7 @@ def test_order_is_that_of_event_time(
     assert find(upto_number=2) == [2, 1]
 
 
-def test_time_includes_both_ends(
-    index: SearchIndex, find: Callable[..., list[int]], row: Callable[..., OutboxRow]
-):
+def test_time_includes_both_ends(index: SearchIndex, find: Callable[..., list[int]], row: Callable[..., OutboxRow]):
     index.add(
         [
             row(1, timestamp="2026-11-24T03:21:43.122+0000"),
@@ -108,9 +102,7 @@ def test_time_includes_both_ends(
     assert find(since_ms=AT_MS + 9999, text="sshd") == []
 
 
-def test_level_rule_and_group(
-    index: SearchIndex, find: Callable[..., list[int]], row: Callable[..., OutboxRow]
-):
+def test_level_rule_and_group(index: SearchIndex, find: Callable[..., list[int]], row: Callable[..., OutboxRow]):
     index.add([row(1, rule=rule(3, 200101, "a", "b")), row(2, rule=rule(7, 200102, "b", "bb"))])
     assert find(level_min=3) == [1, 2]
     assert find(level_min=4) == [2]
@@ -121,9 +113,7 @@ def test_level_rule_and_group(
     assert find(group="b", rule=200101, level_min=4) == []
 
 
-def test_agent_by_id_or_name(
-    index: SearchIndex, find: Callable[..., list[int]], row: Callable[..., OutboxRow]
-):
+def test_agent_by_id_or_name(index: SearchIndex, find: Callable[..., list[int]], row: Callable[..., OutboxRow]):
     index.add(
         [
             row(1, agent={"id": "001", "name": "web"}),
@@ -156,9 +146,7 @@ def test_agent_by_id_or_name(
         "sshd !!!",
     ],
 )
-def test_text_is_found(
-    index: SearchIndex, find: Callable[..., list[int]], row: Callable[..., OutboxRow], text: str
-):
+def test_text_is_found(index: SearchIndex, find: Callable[..., list[int]], row: Callable[..., OutboxRow], text: str):
     data = {"srcip": "192.0.2.7", "a": {"b": "secret-value", "c": ["deep"], "n": 42}}
     index.add([row(1, full_log="unclosed Failed password joe", previous_output="an earlier one", data=data)])
     assert find(text=text) == [1]
@@ -200,9 +188,7 @@ def test_alerts_that_it_has_are_left_out(
     assert find(text="sshd") == find() == [1, 2, 3, 4, 5, 6]
 
 
-def test_numbers_that_are_missing(
-    index: SearchIndex, find: Callable[..., list[int]], row: Callable[..., OutboxRow]
-):
+def test_numbers_that_are_missing(index: SearchIndex, find: Callable[..., list[int]], row: Callable[..., OutboxRow]):
     index.add([row(1, 2), row(10, 2)])
     index.add([row(20)])
     assert find() == [1, 2, 10, 11, 20]
@@ -246,9 +232,7 @@ def test_damaged_file_is_put_aside(path: Path, row: Callable[..., OutboxRow]):
 
 
 @pytest.mark.fault
-def test_file_of_which_only_the_first_page_is_left(
-    path: Path, row: Callable[..., OutboxRow], index: SearchIndex
-):
+def test_file_of_which_only_the_first_page_is_left(path: Path, row: Callable[..., OutboxRow], index: SearchIndex):
     index.add([row(1, 500)])
     index.close()
     whole = path.read_bytes()
@@ -331,9 +315,7 @@ while rows := outbox.read(index.number, limit=1):
 
 @pytest.mark.slow
 @pytest.mark.fault
-def test_killed_process(
-    tmp_path: Path, path: Path, fill_outbox: Callable[..., None], make_lines: Callable[..., bytes]
-):
+def test_killed_process(tmp_path: Path, path: Path, fill_outbox: Callable[..., None], make_lines: Callable[..., bytes]):
     fill_outbox(tmp_path / "ledger.db", [make_lines(first, 20) for first in range(1, 4000, 20)])
     argv = [sys.executable, "-c", KILLED, str(tmp_path)]
     for lives in (3, 40, 90):
@@ -395,9 +377,7 @@ def test_reader_that_may_not_write_the_folder(row: Callable[..., OutboxRow], *, 
         if not running:
             index.close()
         path.parent.chmod(0o555)
-        shown = subprocess.run(
-            [sys.executable, "-c", READER, str(path)], check=True, capture_output=True, text=True
-        )
+        shown = subprocess.run([sys.executable, "-c", READER, str(path)], check=True, capture_output=True, text=True)
         path.parent.chmod(0o755)
         index.close()
     assert shown.stdout == "1\n"
@@ -414,9 +394,7 @@ def test_reader_keeps_no_transaction_open(index: SearchIndex, path: Path, row: C
         assert len(list(found)) == 299
 
 
-def test_alert_that_is_deleted_while_it_is_read(
-    index: SearchIndex, path: Path, row: Callable[..., OutboxRow]
-):
+def test_alert_that_is_deleted_while_it_is_read(index: SearchIndex, path: Path, row: Callable[..., OutboxRow]):
     index.add([row(1, 128)])
     index.add([row(129, 128)])
     with closing(Search(path)) as search:

@@ -99,9 +99,7 @@ def test_newest_at_the_bottom_within_the_limit(run: Callable[..., Result], add: 
 def test_filters(run: Callable[..., Result], add: Callable[..., None]):
     add(1, timestamp=ago(s=3 * 3600))
     add(2, timestamp=ago(s=60), agent={"id": "001", "name": "db"})
-    add(
-        3, timestamp=ago(s=5), rule={"level": 12, "description": "kernel", "id": "200300", "groups": ["boot"]}
-    )
+    add(3, timestamp=ago(s=5), rule={"level": 12, "description": "kernel", "id": "200300", "groups": ["boot"]})
     for argv, found in (
         (["--since", "1h"], [2, 3]),
         (["--since", "4h", "--until", "30s"], [1, 2]),
@@ -150,8 +148,7 @@ def test_no_index_yet(run: Callable[..., Result], search_db: Path):
     result = run()
     assert (result.exit_code, result.stdout) == (3, "")
     assert (
-        result.stderr
-        == f"hidsctl: {search_db}: there is no search index yet; it is made when the manager first runs\n"
+        result.stderr == f"hidsctl: {search_db}: there is no search index yet; it is made when the manager first runs\n"
     )
 
 
@@ -296,9 +293,7 @@ def test_follow_filters(add: Callable[..., None], follow: Callable[..., Follower
 
 
 @pytest.mark.slow
-def test_follow_an_index_that_is_replaced(
-    add: Callable[..., None], follow: Callable[..., Follower], search_db: Path
-):
+def test_follow_an_index_that_is_replaced(add: Callable[..., None], follow: Callable[..., Follower], search_db: Path):
     add(1)
     follower = follow()
     assert follower.next_number() == 1

@@ -75,7 +75,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path):
     ("text", "address"),
     [
         (":1514", ("", 1514)),
-        ("0.0.0.0:0", ("0.0.0.0", 0)),  # noqa: S104 - as people write it
+        ("0.0.0.0:0", ("0.0.0.0", 0)),
         ("[::1]:1514", ("::1", 1514)),
         ("hids.example.org:65535", ("hids.example.org", 65_535)),
     ],

@@ -120,15 +120,8 @@ def test_ini_files_as_ossec_reads_them(run: Callable[..., list[str | None]]) -> 
     assert run("ossec", "t.ini", INI) == [None, None, None]
 
 
-def test_ini_files_as_wazuh_reads_them(run: Callable[..., list[str | None]]) -> None:
-    """There the case of the decoder's name counts."""
-    wrong = "expected decoder, rule and level app, 100, 5, got App, 100, 5"
-    assert run("wazuh", "t.ini", INI) == [wrong, None, None]
-
-
 def test_a_key_that_stands_several_times(run: Callable[..., list[str | None]]) -> None:
     log = f"log 1 pass = {HEAD}failed\n"
-    assert run("wazuh", "t.ini", f"[s]\n{log * 2}rule = 101\nalert = 8\ndecoder = App\n") == [None]
     assert run("ossec", "t.ini", f"[s]\n{log * 9}rule = 100\nalert = 5\ndecoder = App\n") == [None]
 
 

@@ -126,9 +126,7 @@ class AlertFile:
         self._at = self._saved = self._load()
         self._saved_at_s = clock.monotonic_s()
         if self._at.number > newest:
-            log.warning(
-                "ledger is older than the file", file=str(path), written=self._at.number, newest=newest
-            )
+            log.warning("ledger is older than the file", file=str(path), written=self._at.number, newest=newest)
             self._at = self._saved = msgspec.structs.replace(self._at, number=newest)
         self._guard("open", partial(self._open, newest))
 
@@ -210,9 +208,7 @@ class AlertFile:
         self._fd = fd
         if not self._continues(fd):
             if self._at.inode:
-                log.warning(
-                    "file was replaced or cut by another program", file=str(self._path), after=self._at.number
-                )
+                log.warning("file was replaced or cut by another program", file=str(self._path), after=self._at.number)
                 self._read_moved(newest)
             stat = os.fstat(fd)
             self._at = _Cursor(self._at.number, stat.st_ino, max(0, stat.st_size - _LOOK_BACK))
@@ -246,11 +242,7 @@ class AlertFile:
         end, torn = self._form.end, b""
         while chunk := os.pread(fd, _CHUNK, self._at.offset + len(torn)):
             *records, torn = (torn + chunk).split(end)
-            numbers = (
-                number
-                for number in map(self._form.number, records)
-                if number is not None and number <= newest
-            )
+            numbers = (number for number in map(self._form.number, records) if number is not None and number <= newest)
             offset = self._at.offset + sum(len(record) + len(end) for record in records)
             if (excess := len(torn) - _MAX_TORN) > 0:
                 offset, torn = offset + excess, torn[excess:]
@@ -272,16 +264,12 @@ class AlertFile:
         gap = row.first - self._at.number - 1
         if gap > 0 and self._at.number:  # a new file begins with what there still is
             self.missed += gap
-            log.error(
-                "alerts are gone from the outbox", file=str(self._path), first=self._at.number + 1, alerts=gap
-            )
+            log.error("alerts are gone from the outbox", file=str(self._path), first=self._at.number + 1, alerts=gap)
         data = self._form.render(row.after(self._at.number))
         if data.startswith(self._torn):
             rest = data[len(self._torn) :]
         else:
-            log.warning(
-                "torn record is not the next alert's, ending it", file=str(self._path), torn=self._torn[:200]
-            )
+            log.warning("torn record is not the next alert's, ending it", file=str(self._path), torn=self._torn[:200])
             rest = self._form.end + data
         try:
             _write(self._fd, rest)

@@ -96,9 +96,7 @@ class Compat:
             else tuple(_of_group(table.rules[composite].identity) for composite, n in row.group_marks for _ in range(n))
             for row in table.rules
         ]
-        self._searched = {
-            composite: _of_rule(row.identity) for row in table.rules for composite in row.sid_list
-        }
+        self._searched = {composite: _of_rule(row.identity) for row in table.rules for composite in row.sid_list}
 
     # ---- asking ------------------------------------------------------------------------------------------------
 
@@ -127,12 +125,13 @@ class Compat:
         return None
 
     def _mark_used(self, events: deque[Past], counted: list[Past], level: int) -> None:
-        """OSSEC marks the newest event of the list and the oldest that counted; Wazuh the newest that counted, but none
-        when one past event is all that the rule needs."""
-        if not self._wazuh:
-            used = (events[-1], counted[-1])
-        else:
-            used = (counted[0],) if len(counted) > 1 else ()
+        """Mark the events that fired the rule.
+
+        OSSEC marks the newest event of the list and the oldest that counted; Wazuh the newest that counted, but none
+        when one past event is all that the rule needs.
+        """
+        wazuh_marks = (counted[0],) if len(counted) > 1 else ()
+        used: tuple[Past, ...] = wazuh_marks if self._wazuh else (events[-1], counted[-1])
         for past in used:
             past.mark = level
             self._store(past)

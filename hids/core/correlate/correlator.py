@@ -92,7 +92,9 @@ class Correlator:
         run = _Run(self, semantics, occurrence)
         final, parent = run.walk(residual)
         decision = Decision(
-            final, run.fired.get(final, ())[:PREVIOUS_TOLD], previous_log=occurrence.previous_log if final in run.changed else b""
+            final,
+            run.fired.get(final, ())[:PREVIOUS_TOLD],
+            previous_log=occurrence.previous_log if final in run.changed else b"",
         )
         if final == NO_RULE or table.rules[final].level == 0:
             remembered = NO_RULE

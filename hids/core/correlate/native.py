@@ -27,7 +27,9 @@ class Native:
     def __init__(self, windows: Windows, table: RuleTable) -> None:
         self._windows = windows
         self._by_regex = tuple(
-            (n, row.window.regex) for n, row in enumerate(table.rules) if row.window is not None and row.window.regex >= 0
+            (n, row.window.regex)
+            for n, row in enumerate(table.rules)
+            if row.window is not None and row.window.regex >= 0
         )
 
     def ask(self, rule: int, occurrence: Occurrence) -> tuple[Entry, ...] | None:

@@ -40,6 +40,10 @@ def load_decoders(elements: Iterable[Element], dialect: Dialect, problems: list[
     roots: list[_Root] = []
     count = 0
     for element in elements:
+        if dialect not in _LANGUAGES:
+            text = f'decoders of dialect "{dialect}" cannot be read in this version; its rules can be checked without'
+            problems.append(Problem(element.file, element.line, text))
+            break
         draft = _Draft(element, dialect, problems)
         parents = [root for root in roots if root.draft.name == draft.parent]
         draft.check(parents)

@@ -36,7 +36,7 @@ def _along(items: Iterable[tuple[Any, Any]], states: frozenset[State]) -> frozen
     return states
 
 
-def _behind(operation: str, argument: Any, states: frozenset[State]) -> frozenset[State]:
+def _behind(operation: str, argument: Any, states: frozenset[State]) -> frozenset[State]:  # noqa: PLR0911 - one answer a kind of node
     match operation:
         case "AT":
             return _at(str(argument), states)

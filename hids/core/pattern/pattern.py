@@ -122,7 +122,9 @@ def _read(language: Language, text: bytes) -> _Ready:
     if utf:
         find = _utf_search(pattern, forms, find)
     readable = pattern.isascii() or not utf
-    return _Ready(find, _compact(find) if caseless else _in_place(find), forms if readable else UNKNOWN, engine, utf, captures)
+    return _Ready(
+        find, _compact(find) if caseless else _in_place(find), forms if readable else UNKNOWN, engine, utf, captures
+    )
 
 
 def _compact(find: _Find) -> Callable[[bytes], Match | None]:

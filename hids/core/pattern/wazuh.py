@@ -5,6 +5,7 @@ r"""Wazuh's own two pattern languages, on bytes.
 find the same; measured over the stock rules two of three are.
 """
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import NamedTuple
@@ -35,8 +36,6 @@ MAX_BYTES = 20_480
 """Of one pattern; Wazuh's limit."""
 MAX_GROUPS = 256
 """Of one pattern; `analysisd.decoder_order_size`."""
-
-
 
 
 # ---- osmatch ---------------------------------------------------------------------------------------------
@@ -118,8 +117,8 @@ def os_regex(pattern: bytes) -> OsRegex:
     searches = tuple(map(_search, alternatives))
 
     def first_listed(text: bytes) -> Match | None:
-        for search in searches:
-            found = search(text)
+        for one in searches:
+            found = one(text)
             if found is not None:
                 return found
         return None
@@ -214,7 +213,7 @@ class _Reader:
 def is_regular(alternative: Alternative) -> bool:
     """`re` finds what the machine finds: each run ends at a byte that it cannot contain."""
     tokens = alternative.tokens
-    pairs = list(zip(tokens, tokens[1:], strict=False))
+    pairs = list(itertools.pairwise(tokens))
     return (
         bool(tokens)
         and not any(isinstance(a, Paren) and isinstance(b, Paren) for a, b in pairs)

@@ -12,6 +12,7 @@ from hids.core.rules.composite import DEFAULT_TIMEFRAME_S, Options, Source, Wind
 from hids.core.rules.conditions import (
     AddressIn,
     Category,
+    Choice,
     Compiled,
     Condition,
     DayIn,
@@ -27,7 +28,7 @@ from hids.core.rules.conditions import (
 )
 from hids.core.rules.describe import template
 from hids.core.rules.elements import MAKERS, ORDER, Form, form_of, language, pcre2_form, plain_name
-from hids.core.rules.lists import LOOKUPS, ListTable
+from hids.core.rules.lists import LOOKUPS, ListTable, Lookup
 from hids.core.rules.rule import Rule
 from hids.core.rules.schedule import days, hours
 from hids.core.rules.slots import IGNORE_SLOTS
@@ -348,7 +349,7 @@ class Definition:
     def _read_list(self, child: Element) -> None:
         name = child.get("field") or ""
         written = child.get("lookup") or "match_key"
-        lookup = next((known for known in LOOKUPS if known == written), None)
+        lookup: Lookup | None = next((known for known in LOOKUPS if known == written), None)
         if not name or (self._dialect == "ossec" and name not in _OSSEC_LISTED):
             self.problem(f'expected <list field="..."> with a field that can be looked up, got {name!r}')
         elif lookup is None:
@@ -459,7 +460,7 @@ class Definition:
             made["decoded_as"] = [DecodedAs(self.decoded_as)]
         for name, entries in self._networks.items():
             if entries:
-                choice = "any" if self._dialect == "wazuh" else "first"
+                choice: Choice = "any" if self._dialect == "wazuh" else "first"
                 made[name] = [AddressIn(name, tuple(entries), choice, self._negated.get(name, False))]
         for element, form in self._forms.items():
             if plain_name(element) in MAKERS:

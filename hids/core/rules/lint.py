@@ -50,7 +50,9 @@ def _unreachable(ruleset: Ruleset) -> Iterator[Finding]:
     if len(reached) == len(ruleset.rules):
         return
     without_fields = _reached(
-        ruleset, outcomes, lambda condition, outcome: bool(fields_of(condition)) or outcome.knows(condition) is not False
+        ruleset,
+        outcomes,
+        lambda condition, outcome: bool(fields_of(condition)) or outcome.knows(condition) is not False,
     )
     parents: dict[int, int] = {}
     for parent in ruleset.rules:
@@ -59,8 +61,8 @@ def _unreachable(ruleset: Ruleset) -> Iterator[Finding]:
     for rule in ruleset.rules:
         if rule.index in reached:
             continue
-        if (parent := parents.get(rule.index, -1)) >= 0 and parent not in reached:
-            text = f"stands below rule {ruleset.rules[parent].id}, which no event reaches"
+        if (above := parents.get(rule.index, -1)) >= 0 and above not in reached:
+            text = f"stands below rule {ruleset.rules[above].id}, which no event reaches"
             yield Finding(rule.id, "unreachable", text)
         elif rule.index in without_fields:
             names = sorted({name for condition in rule.conditions for name in fields_of(condition)})
@@ -90,9 +92,7 @@ def _selections(root: Decoder) -> Iterator[Selection]:
     yield Selection(root, root, members, settled=False, fields=fields)
 
 
-def _reached(
-    ruleset: Ruleset, outcomes: Iterable[Possible], holds: Callable[[object, Possible], bool]
-) -> set[int]:
+def _reached(ruleset: Ruleset, outcomes: Iterable[Possible], holds: Callable[[object, Possible], bool]) -> set[int]:
     """Rules of which some outcome lets all conditions hold, below others of the kind."""
     reached: set[int] = set()
     for outcome in outcomes:

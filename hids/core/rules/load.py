@@ -95,9 +95,7 @@ def _elements(files: Sequence[SourceFile], speaks: Dialect, problems: list[Probl
         yield from expand(elements, variable, problems)
 
 
-def _hash(
-    options: tuple[str, ...], files: Sequence[SourceFile], lists: Mapping[str, bytes]
-) -> str:
+def _hash(options: tuple[str, ...], files: Sequence[SourceFile], lists: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256()
     for part in (
         *(option.encode() for option in (str(FORMAT), *options)),

@@ -84,7 +84,9 @@ def possible_for(selection: Selection | None) -> Possible:
         return Possible((), (), decoded=False)
     members = (selection.current, *selection.chain)
     possible = Possible(members, selection.fields, decoded=True)
-    return Possible(members[:1], selection.fields, decoded=True) if selection.settled and not possible.open else possible
+    return (
+        Possible(members[:1], selection.fields, decoded=True) if selection.settled and not possible.open else possible
+    )
 
 
 class ProgramClass:

@@ -58,7 +58,9 @@ def _sender(agent: Agent, manager_name: str) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _decoder(name: str | None, parent: str | None) -> msgspec.Raw:
-    return msgspec.Raw(_json.encode({key: value for key, value in (("parent", parent), ("name", name)) if value is not None}))
+    return msgspec.Raw(
+        _json.encode({key: value for key, value in (("parent", parent), ("name", name)) if value is not None})
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -82,7 +82,7 @@ class Slots:
 
 _READERS: dict[str, Callable[[Event], bytes | None]] = {
     "hostname": lambda event: event.hostname,
-    "location": lambda event: _location(event),
+    "location": lambda event: _location(event),  # noqa: PLW0108 - defined further down
     "decoder": lambda event: (event.decoder_name or "").encode(),
     "type": lambda event: event.decoder_type.encode(),
     "log": lambda event: event.log,

@@ -1,7 +1,7 @@
 """`Ruleset` -> `RuleTable`: what the lane needs to know of the rules."""
 
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -121,6 +121,8 @@ def _plain(value: object) -> object:
         return value.hex()
     if isinstance(value, msgspec.Struct):
         return [type(value).__name__, *map(_plain, msgspec.structs.astuple(value))]
-    if isinstance(value, tuple | frozenset):
-        return sorted(map(_plain, value), key=str) if isinstance(value, frozenset) else list(map(_plain, value))
+    if isinstance(value, frozenset):
+        return sorted(map(_plain, cast("frozenset[object]", value)), key=str)
+    if isinstance(value, tuple):
+        return list(map(_plain, cast("tuple[object, ...]", value)))
     return str(value)

@@ -112,9 +112,7 @@ def test_gap_in_the_outbox_is_counted(
     assert [(entry["first"], entry["alerts"]) for entry in logs] == [(2, 3)]
 
 
-def test_line_that_is_no_alert_is_left_out_of_the_text(
-    tmp_path: Path, clock: Clock, row: Callable[..., OutboxRow]
-):
+def test_line_that_is_no_alert_is_left_out_of_the_text(tmp_path: Path, clock: Clock, row: Callable[..., OutboxRow]):
     with closing(AlertFile(tmp_path / "alerts.log", TEXT, ALL, clock)) as file:
         with structlog.testing.capture_logs() as logs:
             file.append([OutboxRow(first=1, count=2, lines=b"{}\nnonsense\n"), row(3)])
@@ -244,9 +242,7 @@ def test_damaged_cursor_is_said(path: Path, clock: Clock, make_lines: Callable[.
 # -- other programs ------------------------------------------------------------------------------------------
 
 
-def test_moved_while_it_runs(
-    path: Path, clock: Clock, row: Callable[..., OutboxRow], make_lines: Callable[..., bytes]
-):
+def test_moved_while_it_runs(path: Path, clock: Clock, row: Callable[..., OutboxRow], make_lines: Callable[..., bytes]):
     with closing(reopen(path, clock)) as file:
         file.append([row(1, 2)])
         path.rename(path.with_suffix(".1"))
@@ -313,9 +309,7 @@ def test_cut_in_place_while_it_was_stopped(
     assert path.read_bytes() == make_lines(4)
 
 
-@pytest.mark.parametrize(
-    "junk", [b"a line of an administrator\n", b'{"hids":{"number":99999999}}\n', b"\n\n"]
-)
+@pytest.mark.parametrize("junk", [b"a line of an administrator\n", b'{"hids":{"number":99999999}}\n', b"\n\n"])
 def test_lines_of_others_are_left_alone(
     path: Path, clock: Clock, row: Callable[..., OutboxRow], make_lines: Callable[..., bytes], junk: bytes
 ):
@@ -372,9 +366,7 @@ def test_file_may_not_grow(
         with closing(AlertFile(path, form, ALL, clock)) as file:
             for limit in (1, 700, 1500):
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, old[1]))
-                with pytest.raises(
-                    StoreError, match=r"alerts\.json: cannot append to this file: File too large"
-                ):
+                with pytest.raises(StoreError, match=r"alerts\.json: cannot append to this file: File too large"):
                     file.append([row(1, 9)])
             resource.setrlimit(resource.RLIMIT_FSIZE, old)
             file.append([row(1, 9)])
@@ -386,9 +378,7 @@ def test_file_may_not_grow(
 
 @pytest.mark.fault
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
-def test_full_disk(
-    tmp_path: Path, clock: Clock, row: Callable[..., OutboxRow], make_lines: Callable[..., bytes]
-):
+def test_full_disk(tmp_path: Path, clock: Clock, row: Callable[..., OutboxRow], make_lines: Callable[..., bytes]):
     mount = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path],  # noqa: S607
         check=False,

@@ -34,7 +34,11 @@ COMPOSITE = rule(100, "<match>x</match>") + rule(
 
 
 def test_a_plain_rule_and_decoder_are_exact() -> None:
-    text = '<decoder name="d"><prematch>^x</prematch></decoder><group name="g,">' + rule(100, "<match>x</match>") + "</group>"
+    text = (
+        '<decoder name="d"><prematch>^x</prematch></decoder><group name="g,">'
+        + rule(100, "<match>x</match>")
+        + "</group>"
+    )
     certificate = certified("ossec", text)
     assert {entry.verdict for entry in certificate.entries} == {"exact"}
     assert (certificate.count("exact"), certificate.count("refused")) == (3, 0)

@@ -130,8 +130,16 @@ def test_a_window(make_ruleset: Make) -> None:
         (DESCRIPTION, 'id="200001" level="5" accuracy="0"', "unknown attribute accuracy of <rule>"),
         (DESCRIPTION, 'id="200001" level="5" ignore="0"', "ignore must be 1 to 999999, got 0"),
         (DESCRIPTION, 'id="200001" level="5" noalert="maybe"', "noalert must be yes or no"),
-        (DESCRIPTION, 'id="200001" level="5" frequency="3"', "frequency needs <if_matched_sid>, <if_matched_group> or <if_matched_regex>"),
-        (DESCRIPTION, 'id="200001" level="5" timeframe="3"', "timeframe needs <if_matched_sid>, <if_matched_group> or <if_matched_regex>"),
+        (
+            DESCRIPTION,
+            'id="200001" level="5" frequency="3"',
+            "frequency needs <if_matched_sid>, <if_matched_group> or <if_matched_regex>",
+        ),
+        (
+            DESCRIPTION,
+            'id="200001" level="5" timeframe="3"',
+            "timeframe needs <if_matched_sid>, <if_matched_group> or <if_matched_regex>",
+        ),
     ],
 )
 def test_attributes_that_are_wrong(problems_of: Problems, body: str, attributes: str, problem: str) -> None:
@@ -191,4 +199,6 @@ def test_composites_that_are_wrong(problems_of: Problems) -> None:
 
 
 def test_ossec_refuses_frequency_without_a_past(problems_of: Problems) -> None:
-    assert "frequency needs <if_matched_sid>" in problems_of(text("", 'id="100100" level="3" frequency="3"'), "ossec")[0]
+    assert (
+        "frequency needs <if_matched_sid>" in problems_of(text("", 'id="100100" level="3" frequency="3"'), "ossec")[0]
+    )

@@ -39,7 +39,9 @@ def test_ends_of_a_range_over_midnight() -> None:
     assert [hours("22:00 - 6:00", "hids").hold(at(clock)) for clock in ("22:00", "6:00")] == [True, True]
 
 
-@pytest.mark.parametrize("text", ["", "noon", "9", "25:00 - 3", "9:60 - 10", "13 pm - 2 pm", "0 am - 1 am", "24:30 - 1"])
+@pytest.mark.parametrize(
+    "text", ["", "noon", "9", "25:00 - 3", "9:60 - 10", "13 pm - 2 pm", "0 am - 1 am", "24:30 - 1"]
+)
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="time|hour"):
         hours(text, "hids")

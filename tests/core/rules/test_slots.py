@@ -31,7 +31,11 @@ def slots(make: Make, line: Line, body: str, dialect: str, log: str = "a 192.0.2
     [
         ("<if_matched_sid>{}</if_matched_sid><same_field>foo</same_field>", "hids", {"field:foo": b"x"}),
         ("<if_matched_sid>{}</if_matched_sid><different_field>no</different_field>", "hids", {"field:no": None}),
-        ("<if_matched_sid>{}</if_matched_sid><same_source_ip/><different_url/>", "ossec", {"srcip": b"192.0.2.7", "url": None}),
+        (
+            "<if_matched_sid>{}</if_matched_sid><same_source_ip/><different_url/>",
+            "ossec",
+            {"srcip": b"192.0.2.7", "url": None},
+        ),
         ("<if_matched_sid>{}</if_matched_sid><same_location/>", "ossec", {"hostname": b"web1"}),
         ("<if_matched_sid>{}</if_matched_sid><same_id/><not_same_id/>", "ossec", {}),
         ("<if_matched_regex>a</if_matched_regex>", "ossec", {"regex:0": b"1", "type": b"syslog"}),

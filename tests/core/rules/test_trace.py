@@ -47,4 +47,7 @@ def test_an_event_that_nobody_takes(make_ruleset: Callable[..., Ruleset]) -> Non
 
 def test_a_condition_in_words(make_ruleset: Callable[..., Ruleset]) -> None:
     ruleset = make_ruleset(TEXT)
-    assert [describe(c) for rule in ruleset.rules for c in rule.conditions][:2] == ["decoded as other", "decoded as app"]
+    assert [describe(c) for rule in ruleset.rules for c in rule.conditions][:2] == [
+        "decoded as other",
+        "decoded as app",
+    ]
