@@ -465,11 +465,11 @@ class Definition:
         for element, form in self._forms.items():
             if plain_name(element) in MAKERS:
                 made[element] = self._pattern_condition(element, form)
-        if (name := self._text("compiled_rule")) is not None:
-            if name in COMPILED:
-                made["compiled_rule"] = [Compiled(name)]
+        if (program := self._text("compiled_rule")) is not None:
+            if program in COMPILED:
+                made["compiled_rule"] = [Compiled(program)]
             else:
-                self.problem(f"compiled_rule must be one of {', '.join(COMPILED)}, got {name!r}")
+                self.problem(f"compiled_rule must be one of {', '.join(COMPILED)}, got {program!r}")
         try:
             if (text := self._text("time")) is not None:
                 made["time"] = [TimeIn(hours(text, self._dialect))]
