@@ -27,6 +27,9 @@ _json = msgspec.json.Encoder()
 NO_RULE: Residual = ((0, -1, -1, 0),)
 """The event is no rule's."""
 
+_UNFINISHED: ResidualNode = (-1, -1, -1, -1)
+"""Holds the place of a question whose answers are being followed; equal to no node, so that none is taken for it."""
+
 
 class Verdict(NamedTuple):
     """What the rules say of one event."""
@@ -86,7 +89,7 @@ class _Walk:
         if not asks:
             return inside()
         node = len(self.nodes)
-        self.nodes.append(NO_RULE[0])
+        self.nodes.append(_UNFINISHED)
         self.nodes[node] = (asks[0], rule.index, self._asking(rule, asks[1:], following, inside), following())
         return node
 

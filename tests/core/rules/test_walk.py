@@ -172,3 +172,10 @@ def test_ossecs_same_location_is_the_host(make_ruleset: Make, make_line: Line) -
     verdict = judge(ruleset, make_line("Dec 29 10:00:01 web9 app: x"))
     assert verdict is not None
     assert verdict.slots == (b"web9",)
+
+
+def test_a_question_with_nothing_behind_it_does_not_lead_back_to_itself(make_ruleset: Make, make_line: Line) -> None:
+    ruleset = make_ruleset(
+        '<group name="g"><rule id="200001" level="3"><match>x</match><check_diff/><description>d</description></rule></group>'
+    )
+    assert residual(ruleset, make_line("x")) == ((3, 0, 1, 2), (0, 0, -1, 0), (0, -1, -1, 0))
