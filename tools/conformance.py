@@ -76,7 +76,7 @@ class Engine:
 
     def answers(self, logs: Sequence[str]) -> Iterator[Answer]:
         """What the engine says of each log of a case."""
-        test = Logtest([self.plan], HOST)
+        test = Logtest([self.plan], HOST, silences=False)
         for log in logs:
             (told,) = test.test(LogLine("stdin", log.encode("utf-8", "surrogateescape"), AT_MS, AT_MS))
             yield self._answer(told)

@@ -19,7 +19,7 @@ from hids.actors.stage import Control, LoopActor, Mailbox
 from hids.core.correlate.accumulate import Accumulator
 from hids.core.correlate.alert import compose
 from hids.core.correlate.cells import Cells
-from hids.core.correlate.correlator import Correlator
+from hids.core.correlate.correlator import FIRST_SEEN_DAYS, IGNORED_DAYS, Correlator
 from hids.core.correlate.repeats import Repeats
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.sequence import Sequencer
@@ -100,6 +100,8 @@ class CorrelationWindow(LoopActor):
         *,
         log_level: int,
         budget_bytes: int,
+        first_seen_days: int = FIRST_SEEN_DAYS,
+        ignored_days: int = IGNORED_DAYS,
     ) -> None:
         super().__init__(mailbox)
         self._sequencer = Sequencer(recalled.progress)
@@ -110,7 +112,9 @@ class CorrelationWindow(LoopActor):
         self._cells = Cells(load_window)
         self._repeats = Repeats(self._cells)
         self._accumulator = Accumulator(self._cells)
-        self._correlator = Correlator(self._windows, self._cells)
+        self._correlator = Correlator(
+            self._windows, self._cells, first_seen_days=first_seen_days, ignored_days=ignored_days
+        )
         self._table_of = table_of
         self._knows = knows
         self._applied: dict[tuple[str, bytes], int] = {}

@@ -99,7 +99,7 @@ class Decoder(LoopActor):
                 continue
             recognised = recognise(line, host, local_ms(event_time(job, line)))
             if lents:
-                recognised.event.given = lents[offset].fields
+                recognised.event.lend(lents[offset].fields)
             result.append(recognised)
         return tuple(result)
 

@@ -45,6 +45,7 @@ class RuleShard(LoopActor):
         self._emit = emit
         self._worker = worker
         self._manager = manager
+        self._accumulating = frozenset(n for n, plan in enumerate(self._plans) if plan.ruleset.decoders.accumulates)
 
     def on_receive(self, message: Recognition) -> None:
         """One recognition in is one outcome out."""
@@ -117,7 +118,7 @@ class RuleShard(LoopActor):
     def _lending(self, message: Recognition, ruleset: int) -> Iterator[Lending]:
         """Events that may lack fields of those before them."""
         job, plan = message.job, self._plans[ruleset]
-        if not message.recognised or is_lent(job):
+        if ruleset not in self._accumulating or not message.recognised or is_lent(job):
             return
         for offset, recognised in enumerate(message.recognised[ruleset]):
             if recognised is None or (key := transaction(recognised.event)) is None:

@@ -62,6 +62,8 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     windows_mib: Annotated[int, msgspec.Meta(ge=1)] = 256
     outbox_mib: Annotated[int, msgspec.Meta(ge=1)] = 2048
+    first_seen_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 365
+    ignored_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 30
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

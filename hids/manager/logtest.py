@@ -12,6 +12,7 @@ from hids.core.correlate.correlator import Correlator, Decision
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.windows import Windows
 from hids.core.rules.plan import Plan, Recognised
+from hids.core.rules.table import split_groups
 from hids.core.rules.walk import Verdict, base, naive
 from hids.messages import EventOut, LogLine
 
@@ -65,9 +66,8 @@ class Logtest:
         return _told(plan, recognised, verdict, decision)
 
     def _recognise(self, plan: Plan, line: LogLine, host: bytes) -> Recognised:
-        """Decode; an event that is lent fields is decoded once more with them, as in the manager."""
-        local = local_ms(line.at_ms)
-        recognised = plan.recognise(line, host, local)
+        """Decode; the event may be lent fields of those before it."""
+        recognised = plan.recognise(line, host, local_ms(line.at_ms))
         event = recognised.event
         key = transaction(event)
         if key is None:
@@ -75,8 +75,7 @@ class Logtest:
         fields = own_fields(event.fields, plan.ruleset.dialect)
         lent = self._accumulator.lend(plan.name, key, fields, line.at_ms)
         if lent:
-            recognised = plan.recognise(line, host, local)
-            recognised.event.given = lent
+            event.lend(lent)
         return recognised
 
 
@@ -106,7 +105,7 @@ def _told(plan: Plan, recognised: Recognised, verdict: Verdict | None, decision:
             "id": rule.id,
             "level": rule.level,
             "description": rule.description if described is None else msgspec.json.decode(described),
-            "groups": list(rule.groups),
+            "groups": split_groups(rule.groups)[0],
             "alert": rule.level > 0 and not decision.silent,
             "silenced": decision.silent,
             "counted": len(decision.previous),

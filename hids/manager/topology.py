@@ -327,6 +327,8 @@ class Topology:
             *("--outputs", ",".join((*ALERT_OUTPUTS, *INDEX_OUTPUTS))),
             *("--log-level", str(self.config.alerts.level)),
             *("--window-bytes", str(self.config.limits.windows_mib * mib)),
+            *("--first-seen-days", str(self.config.limits.first_seen_days)),
+            *("--ignored-days", str(self.config.limits.ignored_days)),
             *("--outbox-bytes", str(self.config.limits.outbox_mib * mib)),
         )
 

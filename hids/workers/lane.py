@@ -22,6 +22,7 @@ from hids.actors.syscheck_store import Baselined, SyscheckStore
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.ledger import Ledger as LedgerFile
+from hids.core.correlate.correlator import FIRST_SEEN_DAYS, IGNORED_DAYS
 from hids.errors import StoreError
 from hids.messages import Agent, AgentId, Committed, Cursors, LaneReady, RuleTable, ToLane
 from hids.ports import Group
@@ -97,6 +98,8 @@ async def _main(options: argparse.Namespace) -> int:
         files.tell,
         log_level=options.log_level,
         budget_bytes=options.window_bytes,
+        first_seen_days=options.first_seen_days,
+        ignored_days=options.ignored_days,
     )
     pulse = asyncio.ensure_future(
         tell_pulse(
@@ -142,6 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--outputs", required=True, help="names of all outputs, with commas")
     parser.add_argument("--log-level", type=int, default=3, help="lowest rule level that is an alert")
     parser.add_argument("--window-bytes", type=int, default=256 * 1024 * 1024)
+    parser.add_argument("--first-seen-days", type=int, default=FIRST_SEEN_DAYS)
+    parser.add_argument("--ignored-days", type=int, default=IGNORED_DAYS)
     parser.add_argument("--outbox-bytes", type=int, default=2 * 1024 * 1024 * 1024)
     options = parser.parse_args(arguments)
     leave_signals_to_main()

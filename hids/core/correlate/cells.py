@@ -59,6 +59,7 @@ class Cells:
 
     def put(self, key: CellKey, data: bytes, at_ms: int, life_ms: int = ROW_LIFE_MS, *, hold: bool = True) -> None:
         """Remember a value for `life_ms` after `at_ms`. Without `hold` it does not stay in memory (the caller has it)."""
+        self._let_go(key)
         if hold:
             self._hold(key, data)
         self._touched[key] = (data, at_ms + life_ms - ROW_LIFE_MS)
@@ -79,11 +80,13 @@ class Cells:
                 del self._uncommitted[key]
 
     def _hold(self, key: CellKey, data: bytes) -> None:
-        before = self._held.pop(key, None)
-        if before is not None:
-            self._bytes -= _cost(key, before)
         self._held[key] = data
         self._bytes += _cost(key, data)
+
+    def _let_go(self, key: CellKey) -> None:
+        data = self._held.pop(key, None)
+        if data is not None:
+            self._bytes -= _cost(key, data)
 
 
 def _cost(key: CellKey, data: bytes) -> int:

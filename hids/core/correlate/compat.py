@@ -66,6 +66,7 @@ class Compat:
     """The ring and the lists of one ruleset."""
 
     asks_once = False
+    forgets_silenced = True
 
     def __init__(self, cells: Cells, table: RuleTable) -> None:
         self._cells = cells

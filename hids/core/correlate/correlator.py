@@ -19,6 +19,7 @@ from hids.core.correlate.seen import Seen
 from hids.core.correlate.semantics import NO_RULE, Semantics
 from hids.core.correlate.window import PREVIOUS_TOLD, Entry
 from hids.core.correlate.windows import Windows
+from hids.errors import LocalProtocolError
 from hids.messages import DIFF, FINAL, FTS, WINDOW, EventOut, Residual, RuleTable
 
 LATE_MAX_MS = 24 * 3600 * 1000
@@ -96,14 +97,13 @@ class Correlator:
             run.fired.get(final, ())[:PREVIOUS_TOLD],
             previous_log=occurrence.previous_log if final in run.changed else b"",
         )
+        remembered = final
         if final == NO_RULE or table.rules[final].level == 0:
             remembered = NO_RULE
-        else:
-            if self._silences:
-                decision = self._silence(decision, parent, semantics, occurrence)
-            remembered = decision.rule
-        if isinstance(semantics, Compat) and decision.silent:
-            return decision
+        elif self._silences:
+            decision = self._silence(decision, parent, semantics, occurrence)
+            if semantics.forgets_silenced:
+                remembered = NO_RULE if decision.silent else decision.rule
         semantics.remember(_base(residual, run.answers), remembered, frozenset(run.fired), occurrence)
         return decision
 
@@ -165,13 +165,17 @@ class _Run:
         """Rules whose log changed."""
 
     def walk(self, residual: Residual) -> tuple[int, int]:
-        """Ask and follow the answers. Returns the final rule and the one that it hangs under."""
+        """Ask and follow the answers. Returns the final rule and the one that it hangs under.
+
+        No way through a residual meets a node twice, so it has at most as many steps as nodes.
+        """
         place = 0
-        while True:
+        for _ in residual:
             operation, rule, yes, no = residual[place]
             if operation == FINAL:
                 return rule, yes
             place = yes if self._ask(operation, rule) else no
+        raise _endless(residual)
 
     def _ask(self, operation: int, rule: int) -> bool:
         key = (operation, rule)
@@ -202,10 +206,16 @@ class _Run:
 def _base(residual: Residual, answers: dict[tuple[int, int], bool]) -> int:
     """The rule that results when every composite answers "no". What was not asked is answered "no", too."""
     place = 0
-    while residual[place][0] != FINAL:
+    for _ in residual:
         operation, rule, yes, no = residual[place]
+        if operation == FINAL:
+            return rule
         place = yes if operation != WINDOW and answers.get((operation, rule)) else no
-    return residual[place][1]
+    raise _endless(residual)
+
+
+def _endless(residual: Residual) -> LocalProtocolError:
+    return LocalProtocolError(f"a residual whose nodes lead round in a circle: {residual}")
 
 
 def _values_line(slots: tuple[int, ...], occurrence: Occurrence) -> bytes | None:

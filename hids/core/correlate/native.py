@@ -23,6 +23,7 @@ class Native:
     """Windows by (rule identity, key). One for each ruleset."""
 
     asks_once = True
+    forgets_silenced = False
 
     def __init__(self, windows: Windows, table: RuleTable) -> None:
         self._windows = windows

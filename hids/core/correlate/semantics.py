@@ -14,6 +14,9 @@ class Semantics(Protocol):
     asks_once: bool
     """A question that comes twice in one walk (a rule below two parents) gets the first answer again."""
 
+    forgets_silenced: bool
+    """An event that `ignore` silences is not remembered; where a parent speaks instead, it is the parent's."""
+
     def ask(self, rule: int, occurrence: Occurrence) -> tuple[Entry, ...] | None:
         """Whether composite `rule` fires: the past events that it counted, newest first, or None."""
         ...

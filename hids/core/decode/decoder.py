@@ -67,6 +67,8 @@ class Decoder(msgspec.Struct, frozen=True, eq=False):
     """Field of each group of `regex`."""
     plugin: str | None = None
     """Code that takes the fields instead of a regex, by the name that decoders use."""
+    accumulate: bool = False
+    """Its events lend each other fields."""
     chained: bool = False
     """The chain goes on with the next sibling."""
     children: tuple["Decoder", ...] = ()
@@ -89,6 +91,12 @@ class DecoderTree(msgspec.Struct, frozen=True, eq=False):
     def roots(self, program: bytes | None) -> tuple[Decoder, ...]:
         """The top-level decoders that are tried for a line."""
         return self.without_program if program is None else self.with_program
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether any decoder's events lend each other fields."""
+        roots = (*self.with_program, *self.without_program)
+        return any(decoder.accumulate for root in roots for decoder in (root, *root.children))
 
     @property
     def names(self) -> frozenset[str]:

@@ -224,7 +224,13 @@ class Event:
     @property
     def accumulate(self) -> bool:
         """The decoder's events lend each other fields."""
-        return False
+        decoder = self.decoder
+        return decoder is not None and decoder.accumulate
+
+    def lend(self, fields: dict[str, bytes]) -> None:
+        """Give the event fields that count where it has none of its own."""
+        self.given = fields
+        self._fields = None
 
     def end_of_root(self, root: Decoder) -> int:
         """Where the text behind the top-level decoder's prematch starts."""
@@ -242,7 +248,8 @@ class Event:
         taken = _Taken(self, self.selection)
         taken.run()
         self._decoder = taken.current
-        self._fields = taken.fields
+        lacking = {name: value for name, value in self.given.items() if not taken.fields.get(name)}
+        self._fields = taken.fields | lacking
         self._dynamic = taken.dynamic()
 
 

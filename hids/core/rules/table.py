@@ -1,6 +1,7 @@
 """`Ruleset` -> `RuleTable`: what the lane needs to know of the rules."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
@@ -82,19 +83,22 @@ def rule_object(rule: Rule) -> tuple[bytes, bytes, bytes]:
         rest["info"] = rule.info
     if rule.window is not None and rule.window.frequency is not None:
         rest["frequency"] = rule.window.frequency
-    own: list[str] = []
-    compliance: dict[str, list[str]] = {}
-    for group in rule.groups:
-        prefix = next((p for p in _COMPLIANCE if group.startswith(p + "_")), None)
-        if prefix is None:
-            own.append(group)
-        else:
-            compliance.setdefault(prefix, []).append(group.removeprefix(prefix + "_"))
-    tail = {"mail": rule.mail, "groups": own} | {p: compliance[p] for p in _COMPLIANCE if p in compliance}
+    own, compliance = split_groups(rule.groups)
+    tail = {"mail": rule.mail, "groups": own} | compliance
     end = b"," + _json.encode(tail)[1:]
     if rule.template is None:
         return _json.encode(head | {"description": rule.description} | rest)[:-1] + b",", b"", end
     return _json.encode(head)[:-1] + b',"description":', b"," + _json.encode(rest)[1:-1] + b",", end
+
+
+def split_groups(groups: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """The groups proper, and what stands behind each prefix of compliance, in the order of Wazuh's alerts."""
+    tags = {prefix: [g.removeprefix(prefix + "_") for g in groups if _prefix(g) == prefix] for prefix in _COMPLIANCE}
+    return [g for g in groups if _prefix(g) is None], {prefix: found for prefix, found in tags.items() if found}
+
+
+def _prefix(group: str) -> str | None:
+    return next((prefix for prefix in _COMPLIANCE if group.startswith(prefix + "_")), None)
 
 
 def _identity(dialect: str, rule: Rule, sources: list[int]) -> str:
