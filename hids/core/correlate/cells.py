@@ -34,7 +34,8 @@ class Cells:
         self._held: OrderedDict[CellKey, bytes] = OrderedDict()
         self._bytes = 0
         self._touched: dict[CellKey, tuple[bytes, int]] = {}
-        self._uncommitted: dict[CellKey, bytes] = {}
+        self._uncommitted: dict[CellKey, tuple[bytes, int]] = {}
+        """Taken, not yet in the store. Told apart by the pair itself: two short values may be one object."""
 
     def __len__(self) -> int:
         return len(self._held)
@@ -50,9 +51,8 @@ class Cells:
         if data is not None:
             self._held.move_to_end(key)
             return data
-        data = self._touched[key][0] if key in self._touched else self._uncommitted.get(key)
-        if data is None:
-            data = self._load(key)
+        taken = self._touched.get(key) or self._uncommitted.get(key)
+        data = self._load(key) if taken is None else taken[0]
         if data is not None:
             self._hold(key, data)
         return data
@@ -67,7 +67,7 @@ class Cells:
     def take_touched(self) -> dict[CellKey, tuple[bytes, int]]:
         """Values to commit, key -> (bytes, time); then let go of what is over the budget."""
         taken, self._touched = self._touched, {}
-        self._uncommitted.update((key, data) for key, (data, _) in taken.items())
+        self._uncommitted.update(taken)
         while self._bytes > self._budget:
             key, data = self._held.popitem(last=False)
             self._bytes -= _cost(key, data)
@@ -75,8 +75,8 @@ class Cells:
 
     def committed(self, state: Mapping[CellKey, tuple[bytes, int]]) -> None:
         """The store has these values now."""
-        for key, (data, _) in state.items():
-            if self._uncommitted.get(key) is data:
+        for key, taken in state.items():
+            if self._uncommitted.get(key) is taken:
                 del self._uncommitted[key]
 
     def _hold(self, key: CellKey, data: bytes) -> None:

@@ -27,7 +27,7 @@ class Windows:
         self._load = load
         self._budget = budget_bytes
         self._held: OrderedDict[WindowKey, Window] = OrderedDict()
-        self._uncommitted: dict[WindowKey, bytes] = {}
+        self._uncommitted: dict[WindowKey, tuple[bytes, int]] = {}
         """State that was handed over and is not yet known to be in the store."""
         self._now_s = 0.0
         self._touched: set[WindowKey] = set()
@@ -50,7 +50,8 @@ class Windows:
             self._held.move_to_end(key)
             window.used_s = self._now_s
             return window
-        data = self._uncommitted.get(key) or self._load(key)
+        taken = self._uncommitted.get(key)
+        data = self._load(key) if taken is None else taken[0]
         window = Window.load(data) if data is not None else Window()
         window.used_s = self._now_s
         self._held[key] = window
@@ -75,7 +76,7 @@ class Windows:
         """
         self._now_s = now_s
         taken = {key: (self._held[key].dump(), self._held[key].newest_ms) for key in self._touched}
-        self._uncommitted.update((key, data) for key, (data, _) in taken.items())
+        self._uncommitted.update(taken)
         self._touched.clear()
         while self._held:
             key, window = next(iter(self._held.items()))
@@ -89,8 +90,8 @@ class Windows:
 
     def committed(self, state: Mapping[WindowKey, tuple[bytes, int]]) -> None:
         """The store has this state now."""
-        for key, (data, _) in state.items():
-            if self._uncommitted.get(key) is data:
+        for key, pair in state.items():
+            if self._uncommitted.get(key) is pair:
                 del self._uncommitted[key]
 
 
