@@ -5,15 +5,17 @@ to at most four places. So it misses what a regular expression would find, and f
 rules have been written against that. `hids.core.pattern.wazuh` uses `re` wherever both are known to agree.
 """
 
+import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from hids.core.pattern.match import Match
+from hids.core.pattern.pcre import byte_class
 
 MAX_STEPS = 200_000
 """Beside four a byte. The walk can be quadratic; a text on which it takes longer (some 0.2 s) does not match."""
 _PLACES = 4
 """Places that it can come back to."""
-_ASCII_END = 0x80
 
 
 class Paren(NamedTuple):
@@ -52,191 +54,189 @@ class Alternative(NamedTuple):
 
 def search(alternative: Alternative, text: bytes) -> Match | None:
     """Look for an alternative in a text."""
-    walk = _Walk(alternative, text)
-    last = walk.run()
-    if last is None:
-        return None
-    return Match(walk.captures(), min(last + 1, len(text)))
+    return Machine(alternative).search(text)
 
 
-class _Walk:
-    def __init__(self, alternative: Alternative, text: bytes) -> None:
-        self._tokens = alternative.tokens
+_PAREN, _LITERAL, _CLASS, _END = range(4)
+_NONE: frozenset[int] = frozenset()
+
+
+class Machine:
+    """An alternative, ready to be looked for.
+
+    Bytes that change nothing but the place (inside of a run, or where no attempt can begin) are passed in one step.
+    """
+
+    def __init__(self, alternative: Alternative) -> None:
+        tokens = alternative.tokens
         self._begin = alternative.begin
         self._end = alternative.end
-        self._text = text
-        self._lower = text.lower()
-        self._marks: dict[int, int] = {}
-        """Place in the text of each parenthesis, by its place in the tokens."""
-        self._p = 0
-        """Place in the text."""
-        self._i = 0
-        """Place in the tokens."""
-        self._last: int | None = 0
-        """The last byte consumed, or the byte that stopped the pattern; None after an attempt that failed."""
-        self._seen = False
-        """The run of a class has a byte already."""
-        self._first: int | None = None
-        """Where the last attempt consumed its first byte outside of a run."""
-        self._places: list[tuple[int, int]] = []
+        self._count = len(tokens)
+        self._kinds = [*map(_kind, tokens), _END, _END, _END]
+        self._takes = [*map(_bytes, tokens), _NONE, _NONE, _NONE]
+        """The bytes that each token takes."""
+        self._times = [token.times if isinstance(token, Class) else "" for token in tokens]
+        self._paren = [i + 1 if self._kinds[i + 1] == _PAREN else 0 for i in range(self._count)]
+        """Place of the parenthesis right behind each token; 0 for none."""
+        self._ahead = [i + 1 + bool(self._paren[i]) for i in range(self._count)]
+        self._pass = [self._passing(i) if times else None for i, times in enumerate(self._times)]
+        start = int(self._kinds[0] == _PAREN)
+        self._start = None
+        if start < self._count and self._times[start] != "*":
+            self._start = re.compile(_class_of(self._takes[start])).search
+        parens = [i for i, kind in enumerate(self._kinds) if kind == _PAREN]
+        self._groups = list(zip(parens[::2], parens[1::2], strict=True))
 
-    def captures(self) -> tuple[bytes, ...]:
-        """What stands between each two marks, up to the first that is not set."""
-        parens = [i for i, token in enumerate(self._tokens) if isinstance(token, Paren)]
-        found: list[bytes] = []
-        for opening, closing in zip(parens[::2], parens[1::2], strict=True):
-            if opening not in self._marks or closing not in self._marks:
+    def _passing(self, i: int) -> Callable[[bytes, int], re.Match[bytes] | None]:
+        """Matches the bytes of a run at which nothing else can begin."""
+        return re.compile(_class_of(self._takes[i] - self._takes[self._ahead[i]]) + b"*").match
+
+    def search(self, text: bytes) -> Match | None:
+        """First match."""
+        marks: dict[int, int] = {}
+        last = self._run(text, marks)
+        if last is None:
+            return None
+        captures: list[bytes] = []
+        for opening, closing in self._groups:
+            if opening not in marks or closing not in marks:
                 break
-            found.append(self._text[self._marks[opening] : self._marks[closing]])
-        return tuple(found)
+            captures.append(text[marks[opening] : marks[closing]])
+        return Match(tuple(captures), min(last + 1, len(text)))
 
-    def run(self) -> int | None:
-        """`_last` of a match, None for none."""
-        for _ in range(MAX_STEPS + 4 * len(self._text)):
-            if self._p >= len(self._text):
-                return self._last if self._ends() else None
-            if isinstance(self._token(self._i), Paren):
-                self._marks[self._i] = self._p
-                self._i += 1
-            token = self._token(self._i)
-            if token is None and not self._end:
-                return self._last
-            if self._takes(token):
+    def _run(self, text: bytes, marks: dict[int, int]) -> int | None:  # noqa: PLR0912, PLR0915 - upstream's loop
+        """The last byte consumed, or the byte that stopped the pattern; None for no match.
+
+        `marks`: place in the text of each parenthesis, by its place in the tokens.
+        """
+        kinds, takes, all_times, count = self._kinds, self._takes, self._times, self._count
+        size, places = len(text), list[tuple[int, int]]()
+        p = i = 0  # place in the text, place in the tokens
+        last: int | None = 0
+        first: int | None = None  # where the last attempt consumed its first byte outside of a run
+        seen = False  # the run of a class has a byte already
+        for _ in range(MAX_STEPS + 4 * size):
+            if p >= size:
+                return last if self._ends(i, marks, p, seen=seen) else None
+            kind = kinds[i]
+            if kind == _PAREN:
+                marks[i] = p
+                i += 1
+                kind = kinds[i]
+            if kind == _END and not self._end:
+                return last
+            byte = text[p]
+            if byte in takes[i]:
+                times = all_times[i]
+                if not times:
+                    i += 1
+                    first = p if first is None else first
+                elif times == "+" and not seen:
+                    if paren := self._paren[i]:
+                        marks[paren] = p + (p == size - 1)
+                    seen = True
+                else:
+                    seen = True
+                    ahead, paren = self._ahead[i], self._paren[i]
+                    passed = self._pass[i](text, p).end()  # type: ignore[misc, union-attr]
+                    if kinds[ahead] == _END:
+                        if paren:
+                            marks[paren] = passed
+                        p = passed  # and `last` stays, which is why a search goes on inside of the run
+                        continue
+                    if passed > p:
+                        last, p = passed - 1, passed
+                        continue
+                    if paren:
+                        marks[paren] = p
+                    if len(places) < _PLACES:
+                        places.append((i, p))
+                    if kinds[ahead] == _CLASS:
+                        i = ahead + (not all_times[ahead])
+                    else:
+                        i = ahead + 1
+                        seen = False
+                last = p
+                p += 1
                 continue
-            if isinstance(token, Class):
-                if self._is_short(token):
-                    self._last = self._p
+            if kind == _CLASS:
+                times, left = all_times[i], count - i
+                ends = left == 1 or (not times and left == 2 and kinds[count - 1] != _CLASS)  # noqa: PLR2004
+                if ends and seen and last is not None:  # upstream forgets a literal that is left
+                    last = p
                     if not self._end:
-                        return self._last
-                elif self._leaves(token):
+                        return last
+                elif times == "*":
+                    last = p - 1
+                    i += 1
+                    seen = False
                     continue
-                self._seen = False
-            if not self._recovers():
+                elif times and seen:
+                    i += 1
+                    seen = False
+                    continue
+                seen = False
+            # Go back to where it could have gone another way.
+            if places:
+                i, p = places.pop()
+                p += 1
+                continue
+            if self._begin:
                 return None
+            if first is not None:
+                p, first = first, None
+            i, last = 0, None
+            p += 1
+            if self._start is not None and not seen:
+                found = self._start(text, p)
+                p = size if found is None else found.start()
         return None
 
-    def _token(self, i: int) -> Token | None:
-        return self._tokens[i] if i < len(self._tokens) else None
-
-    def _takes(self, token: Token | None) -> bool:
-        """Consume a byte with this token, if it can."""
-        if token is None:
-            return False
-        if isinstance(token, Class):
-            if self._text[self._p] not in token.members:
-                return False
-            if token.times:
-                self._takes_in_run(token)
-                return True
-        elif not self._is(token):
-            return False
-        self._i += 1
-        self._first = self._p if self._first is None else self._first
-        self._consume()
-        return True
-
-    def _consume(self) -> None:
-        self._last = self._p
-        self._p += 1
-
-    def _is(self, token: Paren | Literal) -> bool:
-        """Bytes beyond ASCII never match: upstream compares signed with unsigned ones."""
-        return self._lower[self._p] == token.byte < _ASCII_END
-
-    def _takes_in_run(self, token: Class) -> None:
-        """A byte of a class that may repeat: it belongs to the run, or is where the next token takes over."""
-        paren = isinstance(self._token(self._i + 1), Paren)
-        if token.times == "*":
-            self._seen = True
-        if not self._seen:
-            if paren:
-                self._marks[self._i + 1] = self._p + (self._p == len(self._text) - 1)
-            self._seen = True
-            self._consume()
-            return
-        ahead = self._i + 1 + paren
-        token_ahead = self._token(ahead)
-        if token_ahead is None:
-            if paren:
-                self._marks[self._i + 1] = self._p + 1
-            self._p += 1  # and `_last` stays, which is why a search goes on inside of the run
-            return
-        if self._starts(token_ahead):
-            if paren:
-                self._marks[self._i + 1] = self._p
-            if len(self._places) < _PLACES:
-                self._places.append((self._i, self._p))
-            if isinstance(token_ahead, Class):
-                self._i = ahead + (not token_ahead.times)
-            else:
-                self._i = ahead + 1
-                self._seen = False
-        self._consume()
-
-    def _starts(self, token: Token) -> bool:
-        """The byte at hand can be this token's first."""
-        return self._text[self._p] in token.members if isinstance(token, Class) else self._is(token)
-
-    def _is_short(self, token: Class) -> bool:
-        """Only this class, which ends here, is left to match: or one more literal, which upstream then forgets."""
-        left = len(self._tokens) - self._i
-        ends = left == 1 or (not token.times and left == 2 and not isinstance(self._tokens[-1], Class))  # noqa: PLR2004
-        return ends and self._seen and self._last is not None
-
-    def _leaves(self, token: Class) -> bool:
-        """Go on behind a class that does not take the byte at hand, if it may end here."""
-        if token.times == "*":
-            self._last = self._p - 1
-        elif not (token.times and self._seen):
-            return False
-        self._i += 1
-        self._seen = False
-        return True
-
-    def _recovers(self) -> bool:
-        """Go back to where it could have gone another way."""
-        if self._places:
-            self._i, self._p = self._places.pop()
-        elif self._begin:
-            return False
-        else:
-            if self._first is not None:
-                self._p, self._first = self._first, None
-            self._i = 0
-            self._last = None
-        self._p += 1
-        return True
-
-    def _ends(self) -> bool:
+    def _ends(self, i: int, marks: dict[int, int], p: int, *, seen: bool) -> bool:
         """At the end of the text: whether the tokens that are left may match nothing."""
-        i = self._i
-        while self._is_optional(i):
-            i += 1
-        if isinstance(self._token(i), Paren):
-            self._marks[i] = self._p
-        i = self._behind_paren(self._i)
-        token = self._token(i)
-        if token is None:
+        behind = i
+        while self._is_optional(behind):
+            behind += 1
+        if self._kinds[behind] == _PAREN:
+            marks[behind] = p
+        i = self._behind_paren(i)
+        if self._kinds[i] == _END:
             return True
-        if isinstance(token, Class) and self._seen:
+        if self._kinds[i] == _CLASS and seen:
+            times = self._times[i]
             i += 1
-            if token.times:
+            if times:
                 i = self._behind_paren(i)
-                token = self._token(i)
-                if token is None:
+                if self._kinds[i] == _END:
                     return True
-                if isinstance(token, Class):
-                    if token.times == "+":
+                if self._kinds[i] == _CLASS:
+                    times = self._times[i]
+                    if times == "+":
                         return False
-                    i = self._behind_paren(i + 1) if token.times else i + 1
-                    if token.times and self._token(i) is None:
+                    i = self._behind_paren(i + 1) if times else i + 1
+                    if times and self._kinds[i] == _END:
                         return True
         # One more that is optional may be left, no second one.
-        return self._is_optional(i) and self._token(self._behind_paren(i + 1)) is None
+        return self._is_optional(i) and self._kinds[self._behind_paren(i + 1)] == _END
 
     def _is_optional(self, i: int) -> bool:
-        token = self._token(i)
-        return isinstance(token, Class) and token.times == "*"
+        return self._kinds[i] == _CLASS and self._times[i] == "*"
 
     def _behind_paren(self, i: int) -> int:
-        return i + 1 if isinstance(self._token(i), Paren) else i
+        return i + 1 if self._kinds[i] == _PAREN else i
+
+
+def _kind(token: Token) -> int:
+    return _PAREN if isinstance(token, Paren) else _CLASS if isinstance(token, Class) else _LITERAL
+
+
+def _bytes(token: Token) -> frozenset[int]:
+    """What a token takes. Literals beyond ASCII take nothing: upstream compares signed with unsigned bytes."""
+    if isinstance(token, Class):
+        return token.members
+    shown = bytes([token.byte])
+    return frozenset(shown.lower() + shown.upper()) if shown.isascii() else _NONE
+
+
+def _class_of(members: frozenset[int]) -> bytes:
+    return byte_class(members) if members else b"(?!)"

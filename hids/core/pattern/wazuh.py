@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hids.core.pattern.machine import Alternative, Class, Literal, Paren, Token, search
+from hids.core.pattern.machine import Alternative, Class, Literal, Machine, Paren, Token
 from hids.core.pattern.match import Match
 from hids.core.pattern.pcre import byte_class
 
@@ -34,6 +34,8 @@ _ESCAPED = b"$()\\|<"
 _ASCII_END = 0x80
 MAX_BYTES = 20_480
 """Of one pattern; Wazuh's limit."""
+LONG_BYTES = 1_024
+"""On longer texts the machine, whose steps are counted, stands in for patterns that could keep `re` busy."""
 MAX_GROUPS = 256
 """Of one pattern; `analysisd.decoder_order_size`."""
 
@@ -126,9 +128,9 @@ def os_regex(pattern: bytes) -> OsRegex:
     whole = searches[0] if len(searches) == 1 else first_listed
     exact = bool(alternatives) and all(map(is_regular, alternatives))
     matches: Callable[[bytes], object] = whole
-    if exact:
+    if exact and not any(map(_tries_again, alternatives)):
         matches = re.compile(b"|".join(map(_regular, alternatives)), re.IGNORECASE).search
-    pieces = [_weakened(a) if not is_regular(a) else _regular(a, python=False) for a in alternatives]
+    pieces = [_regular(a, python=False) if _is_written_as_re(a) else _weakened(a) for a in alternatives]
     pcre = b"|".join(pieces) if pieces and all(pieces) else None
     return OsRegex(matches, whole, pcre, exact)
 
@@ -211,27 +213,62 @@ class _Reader:
 
 
 def is_regular(alternative: Alternative) -> bool:
-    """`re` finds what the machine finds: each run ends at a byte that it cannot contain."""
-    tokens = alternative.tokens
-    pairs = list(itertools.pairwise(tokens))
-    return (
-        bool(tokens)
-        and not any(isinstance(a, Paren) and isinstance(b, Paren) for a, b in pairs)
-        and all(_ends_surely(tokens, i) for i, t in enumerate(tokens) if isinstance(t, Class) and t.times)
-    )
+    """`re` finds what the machine finds.
 
-
-def _ends_surely(tokens: tuple[Token, ...], i: int) -> bool:
-    run = tokens[i]
-    following = [token for token in tokens[i + 1 : i + 3] if not isinstance(token, Paren)]
-    if not isinstance(run, Class) or run.times == "*":
+    The machine gives up at the end of the text. Where runs take bytes unseen, another start, or another end of a run
+    before, could still have led to a match.
+    """
+    if not _is_written_as_re(alternative):
         return False
-    if not following:
-        return True
-    ahead = following[0]
+    tokens = alternative.tokens
+    again = [token.times for i, token in _runs(tokens) if _ends_at_literal(tokens, i)]
+    return "+" not in (again[1:] if alternative.begin else again)
+
+
+def _tries_again(alternative: Alternative) -> bool:
+    """Runs that come back: with several of them `re` may need time that grows faster than the text."""
+    return any(_ends_at_literal(alternative.tokens, i) for i, _ in _runs(alternative.tokens))
+
+
+def _runs(tokens: tuple[Token, ...]) -> list[tuple[int, Class]]:
+    return [(i, token) for i, token in enumerate(tokens) if isinstance(token, Class) and token.times]
+
+
+def _is_written_as_re(alternative: Alternative) -> bool:
+    """`re` finds all that the machine finds: of each run it is known where the machine ends it, and where it tries again."""
+    tokens = alternative.tokens
+    if not tokens or any(isinstance(a, Paren) and isinstance(b, Paren) for a, b in itertools.pairwise(tokens)):
+        return False
+    runs = [i for i, _ in _runs(tokens)]
+    if not all(_ends_outside(tokens, i) or _ends_at_literal(tokens, i) for i in runs):
+        return False
+    # Where an attempt that began with a run starts anew is known only if the run ends at a byte that it cannot hold.
+    return alternative.begin or not runs or runs[0] > isinstance(tokens[0], Paren) or _ends_outside(tokens, runs[0])
+
+
+def _ends_outside(tokens: tuple[Token, ...], i: int) -> bool:
+    """The run ends at a byte that is not of its class, and nothing else is tried."""
+    run, ahead = tokens[i], _ahead(tokens, i)
+    if not isinstance(run, Class):
+        return False
     if isinstance(ahead, Class):
-        return not ahead.times and run.members.isdisjoint(ahead.members)
-    return run.members.isdisjoint(_both_cases(ahead.byte))
+        return run.times == "+" and not ahead.times and run.members.isdisjoint(ahead.members)
+    return run.times == "+" if ahead is None else run.members.isdisjoint(_both_cases(ahead.byte))
+
+
+def _ends_at_literal(tokens: tuple[Token, ...], i: int) -> bool:
+    """The run can hold the byte that follows it.
+
+    The machine goes on behind the first such byte, comes back when that leads nowhere, takes one byte unseen, unless it
+    is a run of `*`, and looks for the next.
+    """
+    run, ahead = tokens[i], _ahead(tokens, i)
+    return isinstance(run, Class) and isinstance(ahead, Literal) and run.members > frozenset(_both_cases(ahead.byte))
+
+
+def _ahead(tokens: tuple[Token, ...], i: int) -> Token | None:
+    """What follows a token, but for a parenthesis."""
+    return next((token for token in tokens[i + 1 : i + 3] if not isinstance(token, Paren)), None)
 
 
 def _both_cases(byte: int) -> bytes:
@@ -245,11 +282,12 @@ def _can_match(alternative: Alternative) -> bool:
 
 
 def _search(alternative: Alternative) -> Search:
-    return _by_re(alternative) if is_regular(alternative) else _by_machine(alternative)
+    return _by_re(alternative) if _is_written_as_re(alternative) else _by_machine(alternative)
 
 
 def _by_machine(alternative: Alternative) -> Search:
     literals = [literal.lower() for literal in _literals(alternative)]
+    search = Machine(alternative).search
 
     def find(text: bytes) -> Match | None:
         lower = text.lower()
@@ -259,37 +297,69 @@ def _by_machine(alternative: Alternative) -> Search:
             if at < 0:
                 return None
             at += len(literal)
-        return search(alternative, text)
+        return search(text)
 
     return find
 
 
 def _by_re(alternative: Alternative) -> Search:
-    """What a run at the end leaves to a search for what follows is upstream's."""
+    """By `re`; where that could differ, or take long, by the machine."""
+    find, taken = _finder(alternative)
+    if not _tries_again(alternative):
+        return lambda text: None if (found := find(text)) is None else taken(text, found)
+    search = Machine(alternative).search
+    if is_regular(alternative):
+        return lambda text: (
+            search(text) if len(text) > LONG_BYTES else None if (found := find(text)) is None else taken(text, found)
+        )
+    straight, taken_straight = _finder(alternative, straight=True)
+    begins = None if alternative.begin else re.compile(_beginning(alternative), re.IGNORECASE).search
+
+    def confirmed(text: bytes) -> Match | None:
+        """What matches without coming back, at the first start there is, is what the machine finds."""
+        found = straight(text)
+        if found is not None:
+            first = None if begins is None else begins(text)
+            if first is None or first.start() == found.start():
+                return taken_straight(text, found)
+        if len(text) <= LONG_BYTES and find(text) is None:
+            return None
+        return search(text)
+
+    return confirmed
+
+
+Find = Callable[[bytes], "re.Match[bytes] | None"]
+Take = Callable[[bytes, "re.Match[bytes]"], Match]
+
+
+def _finder(alternative: Alternative, *, straight: bool = False) -> tuple[Find, Take]:
+    """The search, and what to make of its match. Where a run ends the pattern, a next search goes on inside of it."""
     run = _last_run(alternative)
     if run is None:
-        find = re.compile(_regular(alternative), re.IGNORECASE).search
-
-        def behind(text: bytes) -> Match | None:
-            found = find(text)
-            return None if found is None else Match(found.groups(), found.end())
-
-        return behind
-    find = re.compile(_regular(alternative, marked=run), re.IGNORECASE).search
+        find = re.compile(_regular(alternative, straight=straight), re.IGNORECASE).search
+        return find, lambda _text, found: Match(found.groups(), found.end())
+    find = re.compile(_regular(alternative, marked=run, straight=straight), re.IGNORECASE).search
     parens = sum(isinstance(token, Paren) for token in alternative.tokens[:run])
     group = (parens + 1) // 2 + 1
     closes = isinstance(alternative.tokens[-1], Paren)
 
-    def inside(text: bytes) -> Match | None:
-        found = find(text)
-        if found is None:
-            return None
-        groups = found.groups()
-        end = found.end()
+    def taken(text: bytes, found: re.Match[bytes]) -> Match:
+        groups, end = found.groups(), found.end()
         resume = (found.start(group) if closes or end == len(text) else end) + 1
         return Match(groups[: group - 1] + groups[group:], min(resume, len(text)))
 
-    return inside
+    return find, taken
+
+
+def _beginning(alternative: Alternative) -> bytes:
+    """The tokens before the first run."""
+    tokens = [token for token in alternative.tokens if not isinstance(token, Paren)]
+    runs = _runs(tuple(tokens))
+    return b"".join(
+        byte_class(token.members) if isinstance(token, Class) else _escaped(token.byte)
+        for token in tokens[: runs[0][0]]
+    )
 
 
 def _last_run(alternative: Alternative) -> int | None:
@@ -301,10 +371,10 @@ def _last_run(alternative: Alternative) -> int | None:
     return None
 
 
-def _regular(alternative: Alternative, *, marked: int = -1, python: bool = True) -> bytes:
+def _regular(alternative: Alternative, *, marked: int = -1, python: bool = True, straight: bool = False) -> bytes:
     """A regular alternative for `re`, or as PCRE2.
 
-    `marked`: the run that is to be a group of its own.
+    `marked`: the run that is to be a group of its own. `straight`: no run comes back.
     """
     pieces = [b"\\A" * alternative.begin]
     last, opened = _last_run(alternative), False
@@ -317,13 +387,34 @@ def _regular(alternative: Alternative, *, marked: int = -1, python: bool = True)
             opened = not opened
             pieces.append(b"(" if opened else b")")
         elif isinstance(token, Class):
-            times = b"" if not token.times else b"+" if i == last else b"+?"
-            piece = byte_class(token.members) + times
+            piece = (
+                _run(alternative.tokens, i, python=python, straight=straight)
+                if token.times and i != last
+                else byte_class(token.members)
+            )
+            piece += b"+" if i == last else b""
             pieces.append(b"(" + piece + b")" if i == marked else piece)
         else:
             pieces.append(_escaped(token.byte))
     end = b"\\Z" if python else b"\\z"
     return b"".join(pieces) + end * alternative.end
+
+
+def _run(tokens: tuple[Token, ...], i: int, *, python: bool, straight: bool) -> bytes:
+    """A run that something follows."""
+    run, stop = tokens[i], _ahead(tokens, i)
+    if not isinstance(run, Class):
+        raise AssertionError("only classes repeat")  # noqa: TRY004 - a bug of ours
+    at_once = b"+" if python else b""  # never to be given back, which scanners cannot write and need not
+    if stop is None or _ends_outside(tokens, i):
+        return byte_class(run.members) + run.times.encode() + at_once
+    if isinstance(stop, Class):
+        raise AssertionError("not regular")  # noqa: TRY004 - a bug of ours
+    unseen = byte_class(run.members) if run.times == "+" else b""
+    part = unseen + byte_class(run.members - frozenset(_both_cases(stop.byte))) + b"*" + at_once
+    if straight:
+        return part
+    return part + b"(?:" + _escaped(stop.byte) + part + b")*" + (b"?" if python else b"")
 
 
 def _weakened(alternative: Alternative) -> bytes:

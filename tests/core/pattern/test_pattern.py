@@ -1,10 +1,12 @@
 import sys
+import time
+import unittest.mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hids.core.pattern.pattern import Language, Match, Pattern, PatternError
+from hids.core.pattern.pattern import LONG_BYTES, Language, Match, Pattern, PatternError
 
 LANGUAGES: list[Language] = ["os_match", "os_regex", "pcre2", "pcre2-caseless"]
 
@@ -76,3 +78,45 @@ def test_any_pattern_works_or_is_refused(language: Language, text: bytes, log: b
     found = pattern.search(log)
     assert bool(pattern.matches(log)) == (found is not None)
     assert found is None or 0 <= found.end <= len(log)
+
+
+SLOW: list[tuple[Language, bytes]] = [
+    ("os_regex", b"\\S*\\S*\\S*\\d+"),
+    ("os_regex", b"(\\.+) (\\.+) x(\\.+)y"),
+    ("os_regex", b"(\\S+)\xc3\xa4 (\\S+)!"),
+    ("osregex", b"(\\.+) \\.+: (\\S+)x"),
+    ("pcre2", b"(a|aa)+$|(\\w+\\s?)+!"),
+    ("pcre2", b"(?=x)?(\\w*)(\\w*)\\w*!$"),
+    ("pcre2-caseless", b"(\\S+) (\\S+) (\\S+)\xe2$"),
+]
+
+
+@pytest.mark.parametrize(("language", "text"), SLOW)
+@pytest.mark.parametrize("piece", [b"a", b" ", b"a ", b"((", "ä ".encode(), b"x: "])
+def test_no_long_text_takes_long(language: Language, text: bytes, piece: bytes) -> None:
+    pattern = Pattern(language, text)
+    subject = (piece * 65_536)[:65_536]
+    started = time.process_time()
+    pattern.search(subject)
+    pattern.matches(subject)
+    assert time.process_time() - started < 3.0
+
+
+@given(
+    st.sampled_from(["os_regex", "pcre2-caseless", "pcre2"]),
+    st.sampled_from([b"^(\\S+) (\\d+)", b"(x|xy)(\\w*)$", b"a(\\w+)?b", b"(\\S+)@(\\w+)", b" (\\S*)$", b"k(\\S)s"]),
+    st.lists(
+        st.sampled_from([b"x", b"xy", b" ", b"12", b"a", b"b", b"@", b"K", b"s", b"\n", "ä".encode(), b"\xe4"])
+    ).map(b"".join),
+)
+def test_long_texts_are_matched_as_short_ones(language: Language, text: bytes, subject: bytes) -> None:
+    """What stands far behind, out of reach of the match, must not change it."""
+    try:
+        pattern = Pattern(language, text)
+    except PatternError:
+        return
+    far = subject + b" " * (LONG_BYTES + 1)
+    limited = Pattern(language, text)
+    with unittest.mock.patch("hids.core.pattern.pattern.LONG_BYTES", 1 << 20):
+        expected = limited.search(far)
+    assert pattern.search(far) == expected
