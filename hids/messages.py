@@ -10,13 +10,17 @@ from typing import Annotated, Literal, NewType
 import msgspec
 
 AgentId = NewType("AgentId", str)
-"""Text digits, at least three ("001"). "000" is the manager itself."""
+"""Text digits, at least three ("001")."""
+
+MANAGER = AgentId("000")
+"""The manager itself."""
 
 SourceId = NewType("SourceId", str)
 """A numbered stream of lines: "agent/007", or "derived/<kind>/<agent id>" for lines that the manager made."""
 
-Kind = Literal["log", "agent", "syscheck"]
-"""What a line is: text of a log, an agent's word about itself, or a packed `FileFact`."""
+Kind = Literal["log", "agent", "syscheck", "eventchannel"]
+"""What a line is: text of a log, an agent's word about itself, a packed `FileFact`, or an event of Windows' event channel
+with its XML."""
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """What an agent counts, or says the time is: refused at the door when no store could hold it."""

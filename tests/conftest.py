@@ -1,6 +1,7 @@
-"""What tests of more than one part need: alerts as the lane commits them."""
+"""What tests of more than one part need: alerts as the lane commits them, and the rule language's cases."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -71,3 +72,12 @@ def fill_outbox() -> Callable[[Path, Sequence[bytes], int], None]:
                 first += count
 
     return fill
+
+
+@pytest.fixture(scope="session")
+def design() -> Any:
+    """Cases of the rule language, each with the real engines' answers."""
+    folder = os.environ.get("HIDS_DESIGN")
+    if not folder:
+        pytest.skip("HIDS_DESIGN is not set to the folder that holds rule-language-cases.json")
+    return json.loads((Path(folder) / "rule-language-cases.json").read_text())

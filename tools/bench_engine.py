@@ -110,7 +110,8 @@ async def measure(plans: Sequence[Plan], batches: Sequence[Job], log_level: int,
     recognitions: list[Recognition] = []
     outcomes: list[Outcome] = []
     applied: list[Applied] = []
-    mark = MarkPage.new().mark
+    page = MarkPage.new()
+    mark = page.mark
     tables = {plan.hash: plan.table for plan in plans}
     decoder = Decoder(Mailbox("decoder", 4), plans, mark, recognitions.append)
     shard = RuleShard(Mailbox("rules", 4), plans, mark, outcomes.append, worker=0, manager="bench")
@@ -139,6 +140,7 @@ async def measure(plans: Sequence[Plan], batches: Sequence[Job], log_level: int,
             spent[name] += _cpu(step)
         alerts += len(applied.pop().alerts)
         unpacking += _cpu(partial(unpack, job.batch.data, job.batch.count))
+    page.close()
     return Cost(sum(job.batch.count for job in batches), alerts, start_s, spent, unpacking)
 
 

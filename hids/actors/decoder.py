@@ -18,7 +18,7 @@ from hids.actors.stage import LoopActor, Mailbox
 from hids.core.rules.plan import Plan, Recognised
 from hids.core.wire.lines import unpack
 from hids.errors import RemoteProtocolError
-from hids.messages import Dropped, Job, Lent, LogLine
+from hids.messages import MANAGER, Agent, Dropped, Job, Lent, LogLine
 from hids.ports import Emit
 
 Mark = Callable[[int, int], None]
@@ -87,6 +87,7 @@ class Decoder(LoopActor):
     ) -> tuple[Recognised | None, ...]:
         recognise, mark, careful = plan.recognise, self._mark, job.careful
         host = job.agent.name.encode()
+        sender = agent_prefix(job.agent)
         result: list[Recognised | None] = []
         for offset, line in enumerate(lines):
             if careful or not offset & MARK_EVERY:
@@ -98,10 +99,16 @@ class Decoder(LoopActor):
                 result.append(None)
                 continue
             recognised = recognise(line, host, local_ms(event_time(job, line)))
+            recognised.event.sender = sender
             if lents:
-                recognised.event.lend(lents[offset].fields)
+                recognised.event.given = lents[offset].fields
             result.append(recognised)
         return tuple(result)
+
+
+def agent_prefix(agent: Agent) -> bytes | None:
+    """What stands before the locations of an agent's lines, None for the manager's own."""
+    return None if agent.id == MANAGER else f"({agent.name}) {agent.ip}".encode("utf-8", "surrogateescape")
 
 
 def event_time(job: Job, line: LogLine) -> int:

@@ -16,6 +16,7 @@ from hids.actors.stage import LoopActor, Mailbox
 from hids.core.correlate.accumulate import own_fields, transaction
 from hids.core.correlate.repeats import NO_LOG, log_digest
 from hids.core.rules.plan import Plan
+from hids.core.rules.profile import Profile
 from hids.core.rules.render import tail
 from hids.messages import EventOut, Lending, Outcome, OutcomeBody, Residual
 from hids.ports import Emit
@@ -38,6 +39,7 @@ class RuleShard(LoopActor):
         *,
         worker: int,
         manager: str,
+        profile: Profile | None = None,
     ) -> None:
         super().__init__(mailbox)
         self._plans = tuple(plans)
@@ -45,6 +47,7 @@ class RuleShard(LoopActor):
         self._emit = emit
         self._worker = worker
         self._manager = manager
+        self._profile = profile
         self._accumulating = frozenset(n for n, plan in enumerate(self._plans) if plan.ruleset.decoders.accumulates)
 
     def on_receive(self, message: Recognition) -> None:
@@ -56,6 +59,7 @@ class RuleShard(LoopActor):
             events += self._judge(message, ruleset, residuals)
         if len(self._plans) > 1:
             events.sort(key=lambda event: event.offset)
+        self._sample(message)
         facts = tuple(
             (offset, event_time(job, line), line.text)
             for offset, line in enumerate(message.lines)
@@ -85,6 +89,18 @@ class RuleShard(LoopActor):
                 body=_encode(body),
             )
         )
+
+    def _sample(self, message: Recognition) -> None:
+        """Have a look at one line in some hundred, for `hidsctl rules stats`."""
+        job = message.job
+        if self._profile is None or not message.recognised:
+            return
+        host = job.agent.name.encode()
+        for offset in self._profile.due(len(message.lines)):
+            line = message.lines[offset]
+            if offset not in job.skip and not is_fact(job, line):
+                self._mark(message.number, offset)
+                self._profile.look(line, host)
 
     def _judge(self, message: Recognition, ruleset: int, residuals: dict[Residual, int]) -> list[EventOut]:
         job, plan = message.job, self._plans[ruleset]

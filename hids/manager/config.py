@@ -10,7 +10,7 @@ import tomli
 from hids.errors import ConfigError
 from hids.messages import Correlation
 
-Dialect = Literal["hids", "ossec"]
+Dialect = Literal["hids", "ossec", "wazuh"]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 

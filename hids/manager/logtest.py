@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from hids.actors.decoder import local_ms
+from hids.actors.decoder import agent_prefix, local_ms
 from hids.core.correlate.accumulate import Accumulator, own_fields, transaction
 from hids.core.correlate.cells import Cells
 from hids.core.correlate.correlator import Correlator, Decision
@@ -14,7 +14,7 @@ from hids.core.correlate.windows import Windows
 from hids.core.rules.plan import Plan, Recognised
 from hids.core.rules.table import split_groups
 from hids.core.rules.walk import Verdict, base, naive
-from hids.messages import EventOut, LogLine
+from hids.messages import Agent, AgentId, EventOut, LogLine
 
 WINDOW_BYTES = 64 * 1024 * 1024
 
@@ -54,7 +54,7 @@ class Logtest:
         return [self._test(plan, line, agent, name) for plan in self._plans]
 
     def _test(self, plan: Plan, line: LogLine, agent: str, host: bytes) -> dict[str, Any]:
-        recognised = self._recognise(plan, line, host)
+        recognised = self._recognise(plan, line, host, agent_prefix(Agent(AgentId(agent), host.decode(), "any")))
         verdict = plan.judge(recognised)
         if verdict is None:  # nothing that matters: name the silent rule all the same
             decision = Decision(base(naive(plan.ruleset, recognised.event)))
@@ -65,17 +65,21 @@ class Logtest:
             decision = self._correlator.decide(plan.table, verdict.residual, shown, agent, line.at_ms)
         return _told(plan, recognised, verdict, decision)
 
-    def _recognise(self, plan: Plan, line: LogLine, host: bytes) -> Recognised:
-        """Decode; the event may be lent fields of those before it."""
-        recognised = plan.recognise(line, host, local_ms(line.at_ms))
+    def _recognise(self, plan: Plan, line: LogLine, host: bytes, sender: bytes | None) -> Recognised:
+        """Decode; an event that is lent fields is decoded once more with them, as in the manager."""
+        local = local_ms(line.at_ms)
+        recognised = plan.recognise(line, host, local)
         event = recognised.event
+        event.sender = sender
         key = transaction(event)
         if key is None:
             return recognised
         fields = own_fields(event.fields, plan.ruleset.dialect)
         lent = self._accumulator.lend(plan.name, key, fields, line.at_ms)
         if lent:
-            event.lend(lent)
+            recognised = plan.recognise(line, host, local)
+            recognised.event.given = lent
+            recognised.event.sender = sender
         return recognised
 
 

@@ -232,7 +232,11 @@ class Topology:
             Folder(ruleset.name or Path(ruleset.path).name, ruleset.path, ruleset.dialect, ruleset.correlation)
             for ruleset in self.config.ruleset
         ] or [Folder("hids", str(shipped("rules")), "hids")]
-        options = ("--tables", str(self.paths.tables), "--manager", self.name)
+        options = (
+            *("--tables", str(self.paths.tables)),
+            *("--stats", str(self.paths.stats)),
+            *("--manager", self.name),
+        )
         return launch(
             "hids.workers.nursery",
             (*options, "--rulesets", msgspec.json.encode(folders).decode()),

@@ -1,9 +1,7 @@
 """Data beside the project that some tests compare with. Where it is not there, they are skipped and say so."""
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -11,15 +9,6 @@ from hypothesis import settings
 # A slow machine is no bug, and compiling a set of patterns takes its time.
 settings.register_profile("core", deadline=None)
 settings.load_profile("core")
-
-
-@pytest.fixture(scope="session")
-def design() -> Any:
-    """Cases of the rule language, each with the real engines' answers."""
-    folder = os.environ.get("HIDS_DESIGN")
-    if not folder:
-        pytest.skip("HIDS_DESIGN is not set to the folder that holds rule-language-cases.json")
-    return json.loads((Path(folder) / "rule-language-cases.json").read_text())
 
 
 @pytest.fixture(scope="session")

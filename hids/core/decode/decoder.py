@@ -4,7 +4,7 @@ Decoders stand in two levels. A top-level one is chosen by program name and prem
 for the event that chose it, and the chosen child, with the chain behind it, cuts out the fields.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -35,8 +35,21 @@ STATIC_FIELDS = frozenset(
 )
 """Fields with a meaning of their own; every other name is a dynamic field."""
 
+WINDOWS_EVENT = "eventchannel"
+"""Plug-in of the decoder that takes events of Windows' event channel, which no file defines."""
+JSON = "JSON_Decoder"
+"""Plug-in that takes all members of a JSON text."""
+RETYPING = frozenset(("SonicWall_Decoder",))
+"""Plug-ins that may change the event's type."""
+
+FtsPart = str
+"""A field's name, or `location`; part of what is to be new. The decoder's name always is one."""
+FTS_ORDER = ("id", "dstuser", "srcuser", "srcip", "dstip", "data", "extra_data", "system_name", "location")
+"""Order of the parts in a key; names of dynamic fields (Wazuh) follow."""
+
 _ALIASES: dict[Dialect, dict[str, str]] = {
     "ossec": {"user": "dstuser", "data": "extra_data", "systemname": "system_name"},
+    "wazuh": {"user": "dstuser"},
     "hids": {"user": "dstuser"},
 }
 
@@ -65,8 +78,17 @@ class Decoder(msgspec.Struct, frozen=True, eq=False):
     regex_offset: Offset
     order: tuple[str, ...]
     """Field of each group of `regex`."""
+    takes_over: bool = True
+    """The event is its when its regex matches; in Wazuh only a prematch makes it so."""
     plugin: str | None = None
     """Code that takes the fields instead of a regex, by the name that decoders use."""
+    plugin_offset: Offset = "start"
+    json_null: bytes | None = b"null"
+    """What JSON's null gives; None: no field."""
+    json_csv: bool = False
+    """JSON arrays give their plain members with commas between; else JSON text."""
+    fts: tuple[FtsPart, ...] = ()
+    """What must be new for `<if_fts>`; empty when it has no `<fts>`."""
     accumulate: bool = False
     """Its events lend each other fields."""
     chained: bool = False
@@ -75,8 +97,25 @@ class Decoder(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def identity(self) -> tuple[str, str, str | None]:
-        """All that rules and alerts see of it."""
+        """All that rules and alerts see of it, its fields apart."""
         return self.name, self.type, self.parent
+
+
+class Selection(NamedTuple):
+    """Which decoders an event goes through."""
+
+    root: Decoder
+    current: Decoder
+    """The event's decoder, unless a regex of the chain replaces it."""
+    chain: tuple[Decoder, ...]
+    """Whose regexes and plug-ins run, in this order."""
+
+    settled: bool
+    """Running the chain cannot change what rules and alerts see of the decoder."""
+    fields: frozenset[str]
+    """Every field that the event can have from a regex."""
+    accumulates: bool = False
+    """The event may lend fields to others."""
 
 
 class DecoderTree(msgspec.Struct, frozen=True, eq=False):

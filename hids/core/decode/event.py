@@ -5,11 +5,12 @@ up or worked out. `Event` does the working out, lazily: most lines are done befo
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 
-from hids.core.decode.decoder import STATIC_FIELDS, Decoder, DecoderTree, Offset
+from hids.core.decode.decoder import RETYPING, Decoder, DecoderTree, Selection
+from hids.core.decode.extract import Extraction, end_of_prematch
+from hids.core.decode.fields import Fields
 from hids.core.decode.header import Header
 from hids.core.dialect import Dialect
 from hids.messages import LogLine
@@ -41,25 +42,22 @@ class Prematch(msgspec.Struct, frozen=True):
 
 DecoderTest = ProgramIs | Prematch
 
-
-class Selection(NamedTuple):
-    """Which decoders an event goes through."""
-
-    root: Decoder
-    current: Decoder
-    """The event's decoder, unless a regex of the chain replaces it."""
-    chain: tuple[Decoder, ...]
-    """Whose regexes run, in this order."""
-
-    settled: bool
-    """Running the chain cannot change what rules and alerts see of the decoder."""
-    fields: frozenset[str]
-    """Every field that the event can have."""
+FTS_MAX = 256
+"""Bytes of a key for `<if_fts>`, as upstream cuts it."""
 
 
 def _selection(root: Decoder, current: Decoder, chain: tuple[Decoder, ...]) -> Selection:
-    settled = all(member.identity == current.identity for member in chain)
-    return Selection(root, current, chain, settled, frozenset(name for member in chain for name in member.order))
+    others = [member for member in chain if member.takes_over]
+    settled = all(member.identity == current.identity for member in others)
+    retyped = any(member.plugin in RETYPING for member in chain)
+    return Selection(
+        root,
+        current,
+        chain,
+        settled and not retyped,
+        frozenset(name for member in chain for name in member.order),
+        any(member.accumulate for member in (current, *others)),
+    )
 
 
 def select(roots: tuple[Decoder, ...], ask: Callable[[DecoderTest], bool]) -> Selection | None:
@@ -97,8 +95,8 @@ class Event:
     """One line on its way through the rules."""
 
     __slots__ = (
-        "_decoder",
         "_dynamic",
+        "_extraction",
         "_fields",
         "_root_end",
         "dialect",
@@ -108,8 +106,8 @@ class Event:
         "line",
         "local_ms",
         "log_fw",
-        "relayed_rule",
         "selection",
+        "sender",
     )
 
     def __init__(
@@ -128,16 +126,16 @@ class Event:
         """Fields that do not come from this line, but count where it has none."""
         self.log_fw = True
         """OSSEC rewrites the action of a firewall's events (`analysisd.log_fw`)."""
-        self.relayed_rule: int | None = None
-        """Id of the rule that another manager gave this alert."""
+        self.sender: bytes | None = None
+        """`(name) ip` of the agent that sent the line, None when the manager read it itself."""
         self.header = header
         self.dialect: Dialect = dialect
         self.host = host
         self.selection: Selection | None = None
         self._root_end = -1
-        self._decoder: Decoder | None = None
+        self._extraction: Extraction | None = None
         self._fields: dict[str, bytes] | None = None
-        self._dynamic: dict[str, bytes] = {}
+        self._dynamic: dict[str, bytes] | None = None
 
     # ---- header ------------------------------------------------------------------------------------------
 
@@ -148,7 +146,12 @@ class Event:
 
     @property
     def hostname(self) -> bytes | None:
-        """Host that the header names, else the one that was given."""
+        """Host that the header names, else the one that was given.
+
+        For an agent's line OSSEC has the whole location instead, Wazuh the agent's name.
+        """
+        if self.sender is not None and self.dialect != "hids":
+            return self.whole_location if self.dialect == "ossec" else self.host
         return self.header.hostname if self.header.hostname is not None else self.host
 
     @property
@@ -171,15 +174,23 @@ class Event:
         """Where the line was read."""
         return self.line.location
 
+    @property
+    def whole_location(self) -> bytes:
+        """The location as upstream's rules see it: an agent's with its sender."""
+        location = self.line.location.encode("utf-8", "surrogateescape")
+        return location if self.sender is None or self.dialect == "hids" else self.sender + b"->" + location
+
     # ---- decoder -----------------------------------------------------------------------------------------
 
     @property
     def decoder(self) -> Decoder | None:
         """The decoder that rules and alerts see; None for an undecoded event."""
-        if self.selection is None or self.selection.settled:
-            return None if self.selection is None else self.selection.current
-        self._extract()
-        return self._decoder
+        if self.selection is None:
+            return None
+        if self.selection.settled:
+            return self.selection.current
+        extraction = self._extracted()
+        return None if extraction is None else extraction.current
 
     @property
     def decoder_name(self) -> str | None:
@@ -196,146 +207,82 @@ class Event:
     @property
     def decoder_type(self) -> str:
         """Category of the event; undecoded ones are syslog."""
-        decoder = self.decoder
-        return "syslog" if decoder is None else decoder.type
+        if self.selection is None:
+            return "syslog"
+        if self.selection.settled:
+            return self.selection.current.type
+        extraction = self._extracted()
+        return "syslog" if extraction is None else extraction.type
 
     @property
     def fields(self) -> dict[str, bytes]:
-        """All fields that were cut out, static and dynamic."""
+        """All fields that were cut out, static and dynamic, and given ones that are lacking."""
         if self._fields is None:
-            self._extract()
-        return self._fields or {}
+            extraction = self._extracted()
+            taken: dict[str, bytes] = {} if extraction is None else extraction.all()
+            lacking = {name: value for name, value in self.given.items() if not taken.get(name)}
+            self._fields = taken | lacking if lacking else taken
+        return self._fields
 
     @property
     def dynamic(self) -> dict[str, bytes]:
-        """What `<field name="...">` sees; in OSSEC's dialect names are in lower case."""
-        return self._dynamic if self.fields else {}
+        """What `<field name="...">` sees; in OSSEC's and Wazuh's dialects names are in lower case."""
+        if self._dynamic is None:
+            extraction = self._extracted()
+            self._dynamic = {} if extraction is None else extraction.dynamic()
+        return self._dynamic
+
+    @property
+    def relayed_rule(self) -> int | None:
+        """Id of the rule that another manager gave this alert."""
+        extraction = self._extracted()
+        return None if extraction is None else extraction.fields.relayed_rule
 
     @property
     def fts_key(self) -> bytes | None:
-        """What must be new for `<if_fts>`; None when the decoder has no `<fts>`."""
-        return None
+        """What must be new for `<if_fts>`: the decoder's name and the parts it names; None without `<fts>`."""
+        decoder = self.decoder
+        if decoder is None or not decoder.fts:
+            return None
+        fields = self.fields
+        parts = [self.whole_location if part == "location" else fields.get(part, b"") for part in decoder.fts]
+        return b" ".join([decoder.name.encode(), *parts])[:FTS_MAX]
 
     @property
     def fts_is_ids(self) -> bool:
         """Keys of type ids that resemble each other are one."""
-        return False
+        return self.decoder_type == "ids"
 
     @property
     def accumulate(self) -> bool:
         """The decoder's events lend each other fields."""
+        if self.selection is None or not self.selection.accumulates:
+            return False
         decoder = self.decoder
         return decoder is not None and decoder.accumulate
-
-    def lend(self, fields: dict[str, bytes]) -> None:
-        """Give the event fields that count where it has none of its own."""
-        self.given = fields
-        self._fields = None
 
     def end_of_root(self, root: Decoder) -> int:
         """Where the text behind the top-level decoder's prematch starts."""
         if self._root_end < 0:
-            self._root_end = _end(root, self.log, 0)
+            self._root_end = end_of_prematch(root, self.log, 0)
         return self._root_end
 
-    def _extract(self) -> None:
-        """Run the chain, once."""
-        if self._fields is not None:
-            return
-        self._fields = {}
-        if self.selection is None:
-            return
-        taken = _Taken(self, self.selection)
-        taken.run()
-        self._decoder = taken.current
-        lacking = {name: value for name, value in self.given.items() if not taken.fields.get(name)}
-        self._fields = taken.fields | lacking
-        self._dynamic = taken.dynamic()
+    def _extracted(self) -> Extraction | None:
+        """Run the chain, once. None for an undecoded event."""
+        if self._extraction is None and self.selection is not None:
+            rewrites = self.dialect == "ossec" and self.log_fw
+            done = Extraction(self.log, self.dialect, self.selection, self.end_of_root, rewrites=rewrites)
+            done.run()
+            self._extraction = done
+            self._relay(done.fields)
+        return self._extraction
 
-
-class _Taken:
-    """What the regexes of a chain take out of a log."""
-
-    def __init__(self, event: Event, selection: Selection) -> None:
-        self._log = event.log
-        self._ossec = event.dialect == "ossec"
-        self._rewrites = self._ossec and event.log_fw
-        self._selection = selection
-        self._parent_end = event.end_of_root(selection.root)
-        self.current = selection.current
-        self.fields: dict[str, bytes] = {}
-        self._slots: dict[int, bytes] = {}
-        """OSSEC keeps a dynamic field under its place in the order list that gave it."""
-
-    def run(self) -> None:
-        root, current, chain = self._selection[:3]
-        first = self._parent_end
-        if current is not root and current.prematch is not None:
-            first = _end(current, self._log, self._parent_end if current.prematch_offset == "parent" else 0)
-        starts: dict[Offset, int] = {
-            "start": 0,
-            "parent": self._parent_end,
-            "prematch": first,
-            "regex": first,
-        }
-        for member in chain:
-            if member.regex is None:
-                break
-            start = starts[member.regex_offset]
-            match = member.regex.search(self._log[start:])
-            if match is not None:
-                starts["regex"] = start + match.end
-                self.current = member
-                self._store(member.order, match.captures)
-            elif self._ossec:
-                starts["regex"] = first
-        if self._rewrites and self.current.type == "firewall" and "action" in self.fields:
-            self.fields["action"] = _firewall_action(self.fields["action"])
-
-    def _store(self, order: tuple[str, ...], captures: tuple[bytes | None, ...]) -> None:
-        for slot, (name, value) in enumerate(zip(order, captures, strict=False)):
-            if value is None:
-                continue
-            if name in STATIC_FIELDS or self._ossec:
-                self.fields[name] = value
-            else:
-                self.fields.setdefault(name, value)
-            if name not in STATIC_FIELDS:
-                self._slots[slot] = value
-
-    def dynamic(self) -> dict[str, bytes]:
-        """The fields by the names that `<field>` may use.
-
-        OSSEC looks a name up in the order list of the last decoder only, so of a chain it finds the last
-        member's.
-        """
-        if not self._ossec:
-            return self.fields
-        return {
-            name.lower(): self._slots[slot]
-            for slot, name in enumerate(self.current.order)
-            if slot in self._slots and name not in STATIC_FIELDS
-        }
-
-
-_FIREWALL_ACTIONS = {
-    **dict.fromkeys((b"d", b"r", b"b"), b"DROP"),
-    **dict.fromkeys((b"c", b"t"), b"CLOSED"),
-    **dict.fromkeys((b"a", b"p", b"o"), b"ALLOW"),
-}
-
-
-def _firewall_action(action: bytes) -> bytes:
-    """OSSEC's one word for what a firewall did, by the first letter of the firewall's word."""
-    return _FIREWALL_ACTIONS.get(action[:1].lower(), b"UNKNOWN")
-
-
-def _end(decoder: Decoder, log: bytes, start: int) -> int:
-    """Offset behind the decoder's prematch; where it has none or it does not match, `start`."""
-    if decoder.prematch is None:
-        return start
-    match = decoder.prematch.search(log[start:])
-    return start if match is None else start + match.end
+    def _relay(self, fields: Fields) -> None:
+        """A relayed alert shows the log that it is about, and where that came from."""
+        if fields.text is not None and fields.location is not None:
+            self.header = msgspec.structs.replace(self.header, log=fields.text, full_log=fields.text)
+            place = self.line.location + "|" + fields.location.decode("utf-8", "surrogateescape")
+            self.line = msgspec.structs.replace(self.line, location=place)
 
 
 def decode(tree: DecoderTree, event: Event) -> None:

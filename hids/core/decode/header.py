@@ -2,7 +2,7 @@
 
     "Dec 29 10:00:01 web1 sshd[12]: text" -> timestamp, hostname, program, log
 
-The table of forms is OSSEC's, in its order, and for dialect `ossec` every quirk is kept. Dialect `hids`
+The table of forms is OSSEC's, in its order, and for dialects `ossec` and `wazuh` every quirk is kept. Dialect `hids`
 reads more dates (any fraction, zone `Z`), needs no space after `program:`, and keeps control bytes. The date
 is never interpreted here: the reader of the line has set its event time.
 """
@@ -11,16 +11,20 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 from hids.core.dialect import Dialect
 from hids.messages import MAX_LINE_BYTES, LogLine
 
+_UMLAUT = "ä".encode()
+"""Second letter of a month: upstream's tests then run one byte further on."""
 _CONTROL = bytes(range(32)) + b"\x7f"
 _OURS = b"hids:"
 """Starts the program names of lines that are no logs: a colon is no name byte."""
 _NAME = rb"[()\-./0-9@A-Z_a-z]"
 
 
-class Header(NamedTuple):
+class Header(msgspec.Struct, frozen=True, gc=False):
     """A log line taken apart. None: the line does not say."""
 
     timestamp: bytes | None
@@ -33,14 +37,20 @@ class Header(NamedTuple):
     """The line as alerts show it."""
 
 
-def read_header(line: LogLine, dialect: Dialect) -> Header:
-    """Take a line apart. A line that is no log has program `hids:<kind>`, which no log can claim to be."""
+def read_header(line: LogLine, dialect: Dialect, *, blind: bool = False) -> Header:
+    """Take a line apart. A line that is no log has program `hids:<kind>`, which no log can claim to be.
+
+    Wazuh cuts ISO dates of unusual length in the wrong place, so that the host loses its beginning; with `blind` so do
+    we, for rulesets that are to behave as upstream in every case.
+    """
     text = line.text[:MAX_LINE_BYTES]
     if line.kind != "log":
         return Header(None, None, _OURS + line.kind.encode(), text, text)
     if dialect == "ossec":
         text = text.translate(None, _CONTROL)
         return _read(text, _OSSEC)
+    if dialect == "wazuh":
+        return _read(text, _WAZUH_BLIND if blind else _WAZUH)
     return _read(text, _HIDS)
 
 
@@ -49,18 +59,26 @@ class _Style(NamedTuple):
 
     common: re.Pattern[bytes]
     """The usual header at one go; whatever it does not match takes the long way."""
+    any_head: re.Pattern[bytes]
+    """Whether there is a head at all, of whatever form, but for umlauts: much of what programs write has none."""
     dates: Callable[[bytes], int | None]
     """Where a date ends that host and program follow."""
     colon: re.Pattern[bytes]
     pid: re.Pattern[bytes]
     solaris_id: re.Pattern[bytes]
     xferlog_cut: int
+    squid_stamp: int
+    """Bytes of squid's date."""
+    stamp: Callable[[bytes], bytes]
+    """The date of what was cut."""
 
 
 def _read(text: bytes, style: _Style) -> Header:
     if common := style.common.match(text):
         timestamp, hostname, program = common.groups()
         return Header(timestamp, hostname, program, text[common.end() :], text)
+    if not style.any_head.match(text) and text[1:3] != _UMLAUT:
+        return Header(None, None, None, text, text)
     cut = style.dates(text)
     return _other_form(text, style) if cut is None else _host_and_program(text, cut, style)
 
@@ -82,12 +100,41 @@ _ISO_FRACTION = re.compile(rb"(?s)....-..-..T..:..:..[.,].{4}(?=.{9})[^:]{0,5}:"
 def _ossec_date(text: bytes) -> int | None:
     """End of the date by OSSEC's byte tests: mostly the place of the separators, little else."""
     # "Mär": the tests run one byte on, while the cut counts from the line's start.
-    tested = text[1:] if text[1:3] == b"\xc3\xa4" else text
+    tested = text[1:] if text[1:3] == _UMLAUT else text
     for form, cut in _OSSEC_DATES:
         if form.match(tested):
             return cut
     fraction = _ISO_FRACTION.match(tested)
     return None if fraction is None else fraction.end() + len("00")
+
+
+_WAZUH_DATES = (
+    (re.compile(rb"(?s)...[ ]..[ ]..:..:..[ ]."), 16),
+    (re.compile(rb"(?s)....-..-..[ ]..:..:..,...."), 24),
+    (re.compile(rb"(?s)....-..-..T..:..:.....:..[ ].{7}"), 26),
+    (re.compile(rb"(?s)....-..-..T..:..:..\.......:.{6}"), 30),  # 2022-12-19T15:02:53.288+00:00
+    (re.compile(rb"(?s)....-..-..T..:..:..\..........:..."), 33),  # 2009-05-22T09:36:46.214994-07:00
+    (re.compile(rb"(?s)....-..-..T..:..:..\..{13}"), 32),  # whatever else begins like this
+    (re.compile(rb"(?s)[0-9]...[ ]...[ ]..[ ]..:..:..[ ]"), 21),
+    (re.compile(rb"(?s)[0-9]...-..-..[ ]..:..:..\.......[+-]....[ ]."), 32),  # 2021-04-21 10:16:09.404756-0700
+)
+"""Form and where Wazuh cuts, in its order: one byte behind the date."""
+_BLIND_CUT = 32
+_ISO_DATE = re.compile(rb"[0-9-]{10}T[0-9:]{8}\.[0-9]{1,9}(?:Z|[+-][0-9]{2}:?[0-9]{2})(?= )")
+
+
+def _wazuh_blind_date(text: bytes) -> int | None:
+    """End of the date by Wazuh's byte tests."""
+    tested = text[1:] if text[1:3] == _UMLAUT else text
+    return next((cut for form, cut in _WAZUH_DATES if form.match(tested)), None)
+
+
+def _wazuh_date(text: bytes) -> int | None:
+    """The same, but where Wazuh guesses the length of an ISO date we look."""
+    cut = _wazuh_blind_date(text)
+    if cut == _BLIND_CUT and (date := _ISO_DATE.match(text)):
+        return date.end() + 1
+    return cut
 
 
 _DATE = re.compile(
@@ -114,7 +161,7 @@ _AIX = re.compile(rb"\|(?=[a-z])[A-Za-z0-9]+:[A-Za-z0-9]+ (" + _NAME + rb"*)")
 
 
 def _host_and_program(text: bytes, cut: int, style: _Style) -> Header:
-    timestamp = text[:cut].strip(b" ")
+    timestamp = style.stamp(text[:cut])
     start = cut + text.startswith(b" ", cut)
     end = _end_of_name(text, start)
     if text.startswith(b": ", end):  # Solaris: no host
@@ -181,7 +228,7 @@ def _other_form(text: bytes, style: _Style) -> Header:
     if _ASL.match(text):
         return _asl(text)
     if _SQUID.match(text):
-        return Header(text[:14], None, None, text[14:].lstrip(b" "), text)
+        return Header(text[: style.squid_stamp], None, None, text[14:].lstrip(b" "), text)
     return Header(None, None, None, text, text)
 
 
@@ -208,25 +255,53 @@ def _asl(text: bytes) -> Header:
 # ---- the two styles --------------------------------------------------------------------------------------
 
 
+def _but_one(cut: bytes) -> bytes:
+    """Wazuh cuts one byte behind the date."""
+    return cut[:-1]
+
+
+def _stripped(cut: bytes) -> bytes:
+    return cut.strip(b" ")
+
+
 def _common(date: bytes, colon: bytes) -> re.Pattern[bytes]:
     return re.compile(
         rb"(?s)(" + date + rb")  ?(" + _NAME + rb"+) (" + _NAME + rb"+)(?:\[[0-9]+\])?" + colon + rb"(?!\[ID )"
     )
 
 
+def _any_of(*forms: re.Pattern[bytes]) -> re.Pattern[bytes]:
+    others = (_XFERLOG, _SNORT, _SURICATA, _APACHE_ERROR, _ASL, _SQUID)
+    return re.compile(b"|".join(b"(?s:" + form.pattern.removeprefix(b"(?s)") + b")" for form in (*forms, *others)))
+
+
 _OSSEC = _Style(
     common=_common(rb".[^\xc3].[ ]..[ ]..:..:..", rb": "),
+    any_head=_any_of(*(form for form, _ in _OSSEC_DATES), _ISO_FRACTION),
     dates=_ossec_date,
     colon=re.compile(rb": "),
     pid=re.compile(rb"\[[0-9]+\](?:: | )"),
     solaris_id=re.compile(rb"\] "),
     xferlog_cut=24,
+    squid_stamp=14,
+    stamp=_stripped,
 )
-_HIDS = _Style(
-    common=_common(rb"[A-Za-z]{3} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}", rb": ?+"),
-    dates=_date,
+_WAZUH = _Style(
+    common=_common(rb".[^\xc3].[ ]..[ ]..:..:..", rb": ?+"),
+    any_head=_any_of(*(form for form, _ in _WAZUH_DATES)),
+    dates=_wazuh_date,
     colon=re.compile(rb": ?"),
     pid=re.compile(rb"\[[0-9]+\](?:: ?| )"),
     solaris_id=re.compile(rb"\](?s:.)?"),
     xferlog_cut=25,
+    squid_stamp=15,
+    stamp=_but_one,
+)
+_WAZUH_BLIND = _WAZUH._replace(dates=_wazuh_blind_date)
+_HIDS = _WAZUH._replace(
+    common=_common(rb"[A-Za-z]{3} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}", rb": ?+"),
+    any_head=_any_of(_DATE),
+    dates=_date,
+    squid_stamp=14,
+    stamp=_stripped,
 )

@@ -70,8 +70,7 @@ class Location(msgspec.Struct, frozen=True):
 
     def holds(self, event: Event) -> bool:
         """Ask the line."""
-        location = event.location.encode("utf-8", "surrogateescape")
-        return bool(self.pattern.matches(location)) is not self.negated
+        return bool(self.pattern.matches(event.whole_location)) is not self.negated
 
 
 class LogMatches(msgspec.Struct, frozen=True):

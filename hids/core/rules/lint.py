@@ -8,8 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from hids.core.decode.decoder import Decoder
-from hids.core.decode.event import Selection
+from hids.core.decode.decoder import Decoder, Selection
 from hids.core.pattern.pattern import Pattern
 from hids.core.rules.conditions import fields_of
 from hids.core.rules.reach import Possible, possible_for

@@ -12,7 +12,8 @@ line for which the scan cannot speak is walked naively.
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from hids.core.decode.event import Event, Selection, decode, select
+from hids.core.decode.decoder import Selection
+from hids.core.decode.event import Event, decode, select
 from hids.core.decode.header import read_header
 from hids.core.rules.reach import (
     ProgramClass,
@@ -136,7 +137,7 @@ class Plan:
             host: stands in where the header names none.
             local_ms: when it came, by the clock on the wall; the line's own time when left out.
         """
-        header = read_header(line, self.ruleset.dialect)
+        header = read_header(line, self.ruleset.dialect, blind=self.ruleset.correlation == "compat")
         event = Event(line, header, self.ruleset.dialect, host, local_ms)
         event.log_fw = self.ruleset.log_fw
         kind = self._class_of(header.program)

@@ -8,8 +8,8 @@ and the decoders chosen, most conditions are known without looking at the line.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from hids.core.decode.decoder import Decoder
-from hids.core.decode.event import Prematch, ProgramIs, Selection
+from hids.core.decode.decoder import JSON, Decoder, Selection
+from hids.core.decode.event import Prematch, ProgramIs
 from hids.core.decode.load import TYPES
 from hids.core.pattern.pattern import Pattern
 from hids.core.rules.conditions import (
@@ -23,9 +23,6 @@ from hids.core.rules.conditions import (
 )
 from hids.core.rules.rule import Rule, Ruleset
 from hids.core.rules.scan import SetCache, build
-
-JSON = "JSON_Decoder"
-"""The plug-in that takes the fields of a JSON text, whatever they are."""
 
 Signature = tuple[bool, frozenset[Pattern]]
 """Whether there is a program name, and which patterns match it."""
@@ -181,6 +178,8 @@ def _scanned_condition(condition: object) -> Scanned | None:
     """Fields are slices of the log, so a pattern that is nowhere in the log is in no field."""
     if isinstance(condition, LogMatches):
         return Scanned(condition.pattern, sliced=False)
+    if isinstance(condition, FieldMatches) and "action" in condition.names:
+        return None  # OSSEC rewrites it
     if isinstance(condition, FieldMatches | DynamicMatches) and condition.pattern.telling and not condition.negated:
         return Scanned(condition.pattern, sliced=True)
     return None

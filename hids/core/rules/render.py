@@ -44,7 +44,7 @@ def tail(event: Event, line: LogLine, agent: Agent, manager_name: str, *, full_l
     members["decoder"] = _decoder(event.decoder_name, event.decoder_parent)
     if data := _data(event.fields):
         members["data"] = data
-    members["location"] = _location(line.location)
+    members["location"] = _location(event.location)
     encoded = _sender(agent, manager_name) + _json.encode(members)[1:-1]
     return encoded + b"," + line.facts if line.facts else encoded
 

@@ -11,6 +11,7 @@ import msgspec
 
 from hids.core.decode.event import DecoderTest, Event, Prematch, select
 from hids.core.pattern.pattern import Pattern
+from hids.core.rules.conditions import Condition
 from hids.core.rules.rule import Rule, Ruleset
 
 Outcome = Literal["no", "yes", "asks"]
@@ -65,17 +66,27 @@ def _decoders(ruleset: Ruleset, event: Event) -> Iterator[Step]:
 
 
 def _rules(ruleset: Ruleset, event: Event) -> Iterator[Step]:
-    yield from _siblings(ruleset, ruleset.top, event, 0)
-
-
-def _siblings(ruleset: Ruleset, rules: tuple[Rule, ...], event: Event, depth: int) -> Iterator[Step]:
-    for rule in rules:
-        failed = next((condition for condition in (*rule.conditions, *rule.late) if not condition.holds(event)), None)
+    for rule, depth, failed in rules_tried(ruleset, event):
         if failed is not None:
             yield Step("rule", str(rule.id), depth, "no", describe(failed))
             continue
         asks = " and ".join(_ASKS.get(op, f"operation {op}") for op in rule.asks)
         yield Step("rule", str(rule.id), depth, "asks" if asks else "yes", asks)
+
+
+def rules_tried(ruleset: Ruleset, event: Event) -> Iterator[tuple[Rule, int, Condition | None]]:
+    """Each rule that the walk looks at, in its order, with its depth and the first condition that failed."""
+    return _siblings(ruleset, ruleset.top, event, 0)
+
+
+def _siblings(
+    ruleset: Ruleset, rules: tuple[Rule, ...], event: Event, depth: int
+) -> Iterator[tuple[Rule, int, Condition | None]]:
+    for rule in rules:
+        failed = next((condition for condition in (*rule.conditions, *rule.late) if not condition.holds(event)), None)
+        yield rule, depth, failed
+        if failed is not None:
+            continue
         yield from _siblings(ruleset, ruleset.children[rule.index], event, depth + 1)
         if not rule.asks and not rule.noalert:
             return

@@ -213,7 +213,8 @@ def naive(ruleset: Ruleset, event: Event) -> Residual:
 
 def decoded(ruleset: Ruleset, line: LogLine, host: bytes | None = None, local_ms: int | None = None) -> Event:
     """The line as an event with its decoders chosen. `local_ms` is as for `Event`."""
-    event = Event(line, read_header(line, ruleset.dialect), ruleset.dialect, host, local_ms)
+    header = read_header(line, ruleset.dialect, blind=ruleset.correlation == "compat")
+    event = Event(line, header, ruleset.dialect, host, local_ms)
     event.log_fw = ruleset.log_fw
     decode(ruleset.decoders, event)
     return event

@@ -61,12 +61,13 @@ def test_a_chain_is_marked_on_all_but_its_last() -> None:
         ("<decoder name='a' x='1'><prematch>x</prematch></decoder>", "unknown attribute x of <decoder>"),
         ("<decoder name='a'/>", "needs a <parent>, a <program_name> or a <prematch>"),
         ("<decoder name='a'><prematch>x</prematch><nope/></decoder>", "unknown element <nope>"),
-        ("<decoder name='a'><prematch>x</prematch><fts>name</fts></decoder>", "<fts> is not supported in this version"),
-        ("<decoder name='a'><prematch>x</prematch><accumulate/></decoder>", "<accumulate> is not supported"),
+        ("<decoder name='a'><prematch>x</prematch><fts>name</fts></decoder>", "<fts> needs a <regex>"),
+        (A + R + "<fts>name, color</fts></decoder>", "<fts> does not know 'color'"),
         (
-            "<decoder name='a'><prematch>x</prematch><plugin_decoder>JSON</plugin_decoder></decoder>",
-            "<plugin_decoder> is not supported",
+            "<decoder name='a'><prematch>x</prematch><plugin_decoder>JSON_Decoder</plugin_decoder></decoder>",
+            "plugin_decoder must be one of PF_Decoder,",
         ),
+        (A + R + "<plugin_decoder>PF_Decoder</plugin_decoder></decoder>", "exclude each other"),
         ("<decoder name='a'><prematch>x</prematch><order>id</order></decoder>", "<regex> and <order> go together"),
         ("<decoder name='a'><prematch>x</prematch><regex>(x)</regex></decoder>", "<regex> and <order> go together"),
         ("<decoder name='a'><prematch>a\\+</prematch></decoder>", "<prematch>: \\+ is no os_regex escape"),
@@ -127,6 +128,74 @@ def test_ours_is_stricter(text: str, problem: str) -> None:
     assert any(problem in p for p in problems), problems
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "<decoder name='a'><prematch type='perl'>x</prematch></decoder>",
+            "type of <prematch> must be osregex or pcre2",
+        ),
+        ("<decoder name='a'><prematch>(a|b)</prematch></decoder>", "must be closed before the next |"),
+        ("<decoder name='a'><prematch>x</prematch><pcre2>(x)</pcre2></decoder>", "unknown element <pcre2>"),
+        (
+            A + "<json_null_field>none</json_null_field></decoder>",
+            "json_null_field must be one of string, discard, empty",
+        ),
+        (
+            A + "<plugin_decoder offset='after_regex'>JSON_Decoder</plugin_decoder></decoder>",
+            "offset of <plugin_decoder> must be after_parent or after_prematch",
+        ),
+        (
+            P + C + "<plugin_decoder offset='after_prematch'>JSON_Decoder</plugin_decoder></decoder>",
+            'offset="after_prematch" needs a <prematch>',
+        ),
+    ],
+)
+def test_what_wazuh_refuses(text: str, problem: str) -> None:
+    problems = load(text, "wazuh")[1]
+    assert len(problems) == 1, problems
+    assert problem in problems[0]
+
+
+def test_wazuhs_types_and_plug_ins() -> None:
+    tree, problems = load(
+        "<decoder name='a'><program_name type='pcre2'>^A</program_name><prematch type='PCRE2'>b</prematch></decoder>"
+        "<decoder name='c'><parent>a</parent><plugin_decoder offset='after_parent'>JSON_Decoder</plugin_decoder></decoder>"
+        "<decoder name='c'><parent>a</parent><regex>^x</regex><order> id , Foo.bar </order></decoder>"
+        "<decoder name='d'><prematch>x</prematch><regex>(\\S)</regex><order>user,foo</order>"
+        "<fts>name, foo, user</fts><accumulate/></decoder>",
+        "wazuh",
+    )
+    assert problems == []
+    root, windows = tree.with_program
+    assert windows.name == "windows_eventchannel"
+    assert root.program is not None
+    assert root.prematch is not None
+    assert (root.program.key, root.prematch.key) == (("pcre2", b"^A"), ("pcre2", b"b"))
+    first, second = root.children
+    assert (first.plugin, first.plugin_offset, first.chained) == ("JSON_Decoder", "parent", True)
+    assert second.order == ("id", "Foo.bar")
+    (other,) = tree.without_program
+    assert other.fts == ("dstuser", "foo")
+    assert other.accumulate
+
+
+@pytest.mark.parametrize(
+    ("dialect", "words", "parts"),
+    [
+        ("ossec", "name, srcuser, location", ("dstuser", "location")),  # any word with "user" is dstuser
+        ("wazuh", "name, srcuser, location", ("srcuser", "location")),
+        ("ossec", "name,extra_data, srcip", ("srcip", "extra_data")),
+        ("wazuh", "name,extra_data, srcip", ("srcip", "data")),
+        ("ossec", "name, id, system_name, dstip", ("id", "dstip", "system_name")),
+    ],
+)
+def test_words_of_fts(dialect: Dialect, words: str, parts: tuple[str, ...]) -> None:
+    tree, problems = load(A + R + f"<fts>{words}</fts></decoder>", dialect)
+    assert problems == []
+    assert tree.without_program[0].fts == parts
+
+
 def test_ours_writes_an_angle_as_in_xml_and_keeps_patterns_as_pcre2() -> None:
     tree, problems = load("<decoder name='a'><prematch>\\<b(?\\<n>c)</prematch></decoder>", "hids")
     assert problems == []
@@ -147,11 +216,13 @@ WORDS = st.sampled_from(
         "</prematch>",
         "<use_own_name>",
         "<fts>",
+        "<plugin_decoder>JSON_Decoder</plugin_decoder>",
+        "<accumulate/>",
         "x",
     ]
 )
 
 
-@given(st.lists(WORDS, max_size=12), st.sampled_from(["ossec", "hids"]))
+@given(st.lists(WORDS, max_size=12), st.sampled_from(["ossec", "wazuh", "hids"]))
 def test_any_elements_give_a_tree_or_problems(words: list[str], dialect: Dialect) -> None:
     load("".join(words), dialect)

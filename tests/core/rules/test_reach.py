@@ -1,8 +1,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from hids.core.decode.decoder import Decoder
-from hids.core.decode.event import Prematch, ProgramIs, Selection, select
+from hids.core.decode.decoder import Decoder, Selection
+from hids.core.decode.event import Prematch, ProgramIs, select
 from hids.core.pattern.pattern import Pattern
 from hids.core.rules.conditions import Category, DecodedAs, FieldMatches, Hostname, LogMatches, ProgramName
 from hids.core.rules.reach import Possible, ProgramClass, possible_for, program_patterns, scanned_patterns
