@@ -45,7 +45,7 @@ class ManagerPaths(msgspec.Struct, frozen=True):
 
     def make(self) -> None:
         """Make the folders, closed to others."""
-        for folder in (self.lib, self.logs, self.alerts, self.run, self.tables, self.authority):
+        for folder in (self.lib, self.logs, self.alerts, self.run, self.tables, self.stats, self.authority):
             folder.mkdir(mode=0o750, parents=True, exist_ok=True)
 
     @property
@@ -72,6 +72,11 @@ class ManagerPaths(msgspec.Struct, frozen=True):
     def tables(self) -> Path:
         """Rule tables, from the nursery to the lane."""
         return self.lib / "tables"
+
+    @property
+    def stats(self) -> Path:
+        """What each worker sampled of rules and decoders."""
+        return self.run / "stats"
 
     @property
     def alerts(self) -> Path:

@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         control,
         NurseryReady(rulesets=tuple((plan.name, plan.hash, plan.counts.decoders, plan.counts.rules) for plan in plans)),
     )
-    _serve(control, plans, options.manager)
+    _serve(control, plans, options.manager, None if options.stats is None else Path(options.stats))
 
 
 def load_folder(folder: Folder, *, strict: bool = False) -> Ruleset:
@@ -120,7 +120,7 @@ def compile_all(folders: Sequence[Folder], cache: PatternCache | None = None) ->
     return plans
 
 
-def _serve(control: socket.socket, plans: Sequence[Plan], manager: str) -> None:
+def _serve(control: socket.socket, plans: Sequence[Plan], manager: str, stats: Path | None) -> None:
     context = multiprocessing.get_context("fork")
     workers: dict[int, tuple[int, ForkProcess]] = {}
     while True:
@@ -140,7 +140,7 @@ def _serve(control: socket.socket, plans: Sequence[Plan], manager: str) -> None:
             channel_fd, progress_fd = descriptors
             process = context.Process(
                 target=_become_worker,
-                args=(control, os.getpid(), channel_fd, progress_fd, request.worker, plans, manager),
+                args=(control, os.getpid(), channel_fd, progress_fd, request.worker, plans, manager, stats),
                 name=f"hids-worker-{request.worker}",
                 daemon=True,
             )
@@ -159,10 +159,11 @@ def _become_worker(
     number: int,
     plans: Sequence[Plan],
     manager: str,
+    stats: Path | None,
 ) -> None:
     control.close()
     die_with_parent(nursery)
-    run(worker.main(channel_fd, progress_fd, number, plans, manager))
+    run(worker.main(channel_fd, progress_fd, number, plans, manager, stats))
 
 
 def _send(control: socket.socket, message: FromNursery) -> None:
@@ -177,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--tables", required=True, help="folder for the rule tables that the lane reads")
+    parser.add_argument("--stats", help="folder for what workers sample of rules; default: nothing is sampled")
     parser.add_argument("--rulesets", required=True, help="JSON list of {name, path, dialect}")
     parser.add_argument("--manager", required=True, help="the manager's name in alerts")
     return parser
