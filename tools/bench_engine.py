@@ -46,6 +46,7 @@ from hids.core.rules.rule import Ruleset, SourceFile  # noqa: E402
 from hids.core.wire.lines import GENESIS, cut, link, pack, unpack  # noqa: E402
 from hids.errors import ConfigError  # noqa: E402
 from hids.messages import Agent, AgentId, Applied, Batch, Correlation, Job, LogLine, Outcome, SourceId  # noqa: E402
+from hids.workers.inside import collect_seldom  # noqa: E402
 
 USAGE = 2
 AT_MS = 1_795_478_400_000
@@ -193,6 +194,7 @@ def run(name: str, batches: Sequence[Job], correlation: Correlation = "native", 
     plans = [compile_plan(ruleset) for ruleset in found]
     gc.collect()
     gc.freeze()  # as a nursery does
+    collect_seldom()
     start_s = time.process_time() - began
     cost = asyncio.run(_measured(plans, batches, level, start_s))
     return cost, sum(len(ruleset.rules) for ruleset in found)

@@ -17,7 +17,7 @@ import msgspec
 
 from hids.actors.stage import Control, LoopActor, Mailbox
 from hids.core.correlate.accumulate import Accumulator
-from hids.core.correlate.alert import compose
+from hids.core.correlate.alert import Composer
 from hids.core.correlate.cells import Cells
 from hids.core.correlate.correlator import FIRST_SEEN_DAYS, IGNORED_DAYS, Correlator
 from hids.core.correlate.repeats import Repeats
@@ -72,6 +72,7 @@ class _Work:
 
     def __init__(self, outcome: Outcome, body: OutcomeBody, tables: list[RuleTable], now_ms: int) -> None:
         self.outcome = outcome
+        self.composer = Composer(outcome)
         self.body = body
         self.tables = tables
         self.now_ms = now_ms
@@ -217,7 +218,8 @@ class CorrelationWindow(LoopActor):
         table = work.tables[event.ruleset]
         residual = work.body.residuals[event.residual]
         decision = self._correlator.decide(table, residual, event, work.outcome.agent.id, work.now_ms)
-        work.counts["late"] += decision.late
+        if decision.late:
+            work.counts["late"] += 1
         if decision.rule == NO_RULE:
             return
         counted = table.rules[decision.result].identity
@@ -226,8 +228,7 @@ class CorrelationWindow(LoopActor):
         if decision.silent:
             work.counts["ignored"] += 1
         elif self._is_told(row):
-            alert = compose(
-                work.outcome,
+            alert = work.composer.compose(
                 event,
                 row,
                 ruleset=table.name,
@@ -237,7 +238,7 @@ class CorrelationWindow(LoopActor):
                 timestamp=timestamp(event.at_ms),
                 previous=decision.previous,
                 previous_log=decision.previous_log,
-                description=dict(event.descriptions).get(decision.rule, b'""'),
+                description=dict(event.descriptions).get(decision.rule, b'""') if row.middle else b"",
             )
             work.alerts.append(alert)
             work.turns[event.offset] += 1

@@ -14,6 +14,7 @@ from hids.adapters.paths import host_name
 from hids.cli.rulesets import USAGE, CompatOption, ConfigOption, DialectOption, folders
 from hids.cli.settings import Settings, fail
 from hids.core.alert.text import plain
+from hids.core.decode.event import Origin
 from hids.core.rules.plan import Plan
 from hids.core.rules.trace import Step, trace
 from hids.core.rules.walk import decoded
@@ -112,7 +113,7 @@ def _time(text: str) -> int | None:
 
 
 def _steps(plan: Plan, line: LogLine, host: str) -> list[Step]:
-    return trace(plan.ruleset, decoded(plan.ruleset, line, host.encode()))
+    return trace(plan.ruleset, decoded(plan.ruleset, line, Origin(host.encode())))
 
 
 def _human(told: dict[str, Any], steps: list[Step]) -> str:

@@ -11,7 +11,8 @@ from hids.core.correlate.cells import Cells
 from hids.core.correlate.correlator import Correlator, Decision
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.windows import Windows
-from hids.core.rules.plan import Plan, Recognised
+from hids.core.decode.event import Event, Origin
+from hids.core.rules.plan import Plan
 from hids.core.rules.table import split_groups
 from hids.core.rules.walk import Verdict, base, naive
 from hids.messages import Agent, AgentId, EventOut, LogLine
@@ -54,37 +55,35 @@ class Logtest:
         return [self._test(plan, line, agent, name) for plan in self._plans]
 
     def _test(self, plan: Plan, line: LogLine, agent: str, host: bytes) -> dict[str, Any]:
-        recognised = self._recognise(plan, line, host, agent_prefix(Agent(AgentId(agent), host.decode(), "any")))
-        verdict = plan.judge(recognised)
+        sender = agent_prefix(Agent(AgentId(agent), host.decode(), "any"))
+        event = self._recognise(plan, line, Origin(host, sender, _wall))
+        verdict = plan.judge(event)
         if verdict is None:  # nothing that matters: name the silent rule all the same
-            decision = Decision(base(naive(plan.ruleset, recognised.event)))
+            decision = Decision(base(naive(plan.ruleset, event)))
         else:
-            shown = EventOut(
-                0, line.at_ms, 0, 0, verdict.slots, b"", verdict.event.full_log, descriptions=verdict.descriptions
-            )
+            shown = EventOut(0, line.at_ms, 0, 0, verdict.slots, b"", event.full_log, descriptions=verdict.descriptions)
             decision = self._correlator.decide(plan.table, verdict.residual, shown, agent, line.at_ms)
-        return _told(plan, recognised, verdict, decision)
+        return _told(plan, event, verdict, decision)
 
-    def _recognise(self, plan: Plan, line: LogLine, host: bytes, sender: bytes | None) -> Recognised:
+    def _recognise(self, plan: Plan, line: LogLine, origin: Origin) -> Event:
         """Decode; an event that is lent fields is decoded once more with them, as in the manager."""
-        local = local_ms(line.at_ms)
-        recognised = plan.recognise(line, host, local)
-        event = recognised.event
-        event.sender = sender
+        event = plan.recognise(line, origin)
         key = transaction(event)
         if key is None:
-            return recognised
+            return event
         fields = own_fields(event.fields, plan.ruleset.dialect)
         lent = self._accumulator.lend(plan.name, key, fields, line.at_ms)
         if lent:
-            recognised = plan.recognise(line, host, local)
-            recognised.event.given = lent
-            recognised.event.sender = sender
-        return recognised
+            event = plan.recognise(line, origin)
+            event.given = lent
+        return event
 
 
-def _told(plan: Plan, recognised: Recognised, verdict: Verdict | None, decision: Decision) -> dict[str, Any]:
-    event = recognised.event
+def _wall(line: LogLine) -> int:
+    return local_ms(line.at_ms)
+
+
+def _told(plan: Plan, event: Event, verdict: Verdict | None, decision: Decision) -> dict[str, Any]:
     told: dict[str, Any] = {
         "ruleset": plan.name,
         "header": {

@@ -28,6 +28,7 @@ from hids.messages import Agent, AgentId, Committed, Cursors, LaneReady, RuleTab
 from hids.ports import Group
 from hids.workers.inside import (
     Stopping,
+    collect_seldom,
     die_with_parent,
     end_on_exit,
     hold,
@@ -152,6 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     leave_signals_to_main()
     die_with_parent(options.parent)
     set_up_logging()
+    collect_seldom()
     ledger = Path(options.ledger)
     hold(ledger.with_name(ledger.name + ".lock"))
     try:

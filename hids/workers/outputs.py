@@ -21,6 +21,7 @@ from hids.adapters.search import SearchIndex
 from hids.messages import Outboxed, ToOutput
 from hids.workers.inside import (
     Stopping,
+    collect_seldom,
     die_with_parent,
     end_on_exit,
     hold,
@@ -135,6 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     leave_signals_to_main()
     die_with_parent(options.parent)
     set_up_logging()
+    collect_seldom()
     hold(Path(options.alerts) / f".{options.outputs}.lock")
     run(_main(options))
 

@@ -16,6 +16,7 @@ import pytest
 
 from hids.core.correlate.correlator import Correlator
 from hids.core.correlate.windows import Windows
+from hids.core.decode.event import Origin
 from hids.core.pattern.pattern import Pattern
 from hids.core.pattern.pcre import translate
 from hids.core.rules import walk
@@ -27,7 +28,7 @@ from hids.messages import EventOut, Kind, LogLine
 HERE = Path(__file__).parent
 RULES = HERE.parents[1] / "rules"
 START_MS = 1_795_490_502_000
-HOST = b"web1"
+HOST = Origin(b"web1")
 
 
 class Case(msgspec.Struct, forbid_unknown_fields=True, rename={"forbidden": "not"}):
@@ -80,21 +81,16 @@ def log_line(text: str, test: Case | Sequence, at_ms: int = START_MS) -> LogLine
 @pytest.mark.parametrize("case", CASES)
 def test_a_line_gives_its_rule_and_fields(ruleset: Ruleset, plan: Plan, case: Case):
     line = log_line(case.line, case)
-    naive = walk.judge(ruleset, line, HOST)
-    planned = plan.judge(plan.recognise(line, HOST))
-
-    assert (naive is None) == (planned is None)
-    if naive is not None and planned is not None:
-        assert planned.residual == naive.residual
-        assert planned.slots == naive.slots
-        assert planned.event.fields == naive.event.fields
+    event, planned = walk.decoded(ruleset, line, HOST), plan.recognise(line, HOST)
+    naive = walk.judge(ruleset, event)
+    assert plan.judge(planned) == naive
+    assert planned.fields == event.fields
     rule = 0
     if naive is not None and (index := walk.base(naive.residual)) >= 0 and ruleset.rules[index].level > 0:
         rule = ruleset.rules[index].id
     assert rule == case.rule
     assert rule not in case.forbidden
-    fields = walk.decoded(ruleset, line, HOST).fields
-    shown = {name: fields.get(name, b"").decode("utf-8", "replace") for name in case.fields}
+    shown = {name: event.fields.get(name, b"").decode("utf-8", "replace") for name in case.fields}
     assert shown == case.fields
 
 
@@ -211,5 +207,5 @@ def test_no_text_makes_a_pattern_slow(ruleset: Ruleset, head: str):
     for filler in FILLERS:
         text = (head + filler * (65_536 // len(filler))).encode()[:65_536]
         started = time.perf_counter()
-        walk.judge(ruleset, LogLine("/var/log/test.log", text, START_MS, START_MS), HOST)
+        walk.judge(ruleset, walk.decoded(ruleset, LogLine("/var/log/test.log", text, START_MS, START_MS), HOST))
         assert time.perf_counter() - started < 1.0, f"{filler!r} repeated"

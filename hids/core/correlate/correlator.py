@@ -20,7 +20,7 @@ from hids.core.correlate.semantics import NO_RULE, Semantics
 from hids.core.correlate.window import PREVIOUS_TOLD, Entry
 from hids.core.correlate.windows import Windows
 from hids.errors import LocalProtocolError
-from hids.messages import DIFF, FINAL, FTS, WINDOW, EventOut, Residual, RuleTable
+from hids.messages import DIFF, FINAL, FTS, WINDOW, EventOut, Residual, RuleRow, RuleTable
 
 LATE_MAX_MS = 24 * 3600 * 1000
 """Events older than this at their arrival are not correlated, but counted (`Decision.late`)."""
@@ -29,6 +29,9 @@ FIRST_SEEN_DAYS = 365
 """First-time-seen keys are new again when they were not met for so long. OSSEC and Wazuh keep them for good."""
 IGNORED_DAYS = 30
 """What `<ignore>` noted counts for so long. OSSEC keeps it until somebody empties the file."""
+
+TABLES_KEPT = 16
+"""Rulesets, and versions of them, for which plain rules are remembered."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -73,6 +76,7 @@ class Correlator:
         self._first_seen = FirstSeen(self._cells, first_seen_days * DAY_MS)
         self._changed = Changed(self._cells)
         self._ignored_ms = ignored_days * DAY_MS
+        self._plain: dict[str, dict[int, Decision]] = {}
         self._natives: dict[str, Native] = {}
         self._compats: dict[str, tuple[str, Compat]] = {}
 
@@ -88,6 +92,8 @@ class Correlator:
         """
         if now_ms - event.at_ms > LATE_MAX_MS:
             return Decision(_base(residual, {}), late=True)
+        if len(residual) == 1 and (plain := self._plain_of(table).get(residual[0][1])) is not None:
+            return plain
         occurrence = Occurrence(table, event, agent)
         semantics = self._semantics(table)
         run = _Run(self, semantics, occurrence)
@@ -129,6 +135,16 @@ class Correlator:
         if line is not None:
             noted.add(line, occurrence.at_ms)
         return decision
+
+    def _plain_of(self, table: RuleTable) -> dict[int, Decision]:
+        """The decision for each rule that asks, remembers and silences nothing; most alerts are of such."""
+        plain = self._plain.get(table.hash)
+        if plain is None:
+            plain = _plain(table)
+            if len(self._plain) >= TABLES_KEPT:
+                self._plain.clear()
+            self._plain[table.hash] = plain
+        return plain
 
     def _semantics(self, table: RuleTable) -> Semantics:
         if table.correlation == "compat":
@@ -212,6 +228,18 @@ def _base(residual: Residual, answers: dict[tuple[int, int], bool]) -> int:
             return rule
         place = yes if operation != WINDOW and answers.get((operation, rule)) else no
     raise _endless(residual)
+
+
+def _plain(table: RuleTable) -> dict[int, Decision]:
+    searched = any(row.window is not None and row.window.regex >= 0 for row in table.rules)
+    if searched or table.correlation != "native":
+        return {}
+    return {n: Decision(n) for n, row in enumerate(table.rules) if _is_plain(row)}
+
+
+def _is_plain(row: RuleRow) -> bool:
+    remembered = row.feeds or row.window is not None or row.check_ignored or row.ignore_fields
+    return row.level > 0 and row.ignore_ms == 0 and not remembered
 
 
 def _endless(residual: Residual) -> LocalProtocolError:

@@ -135,7 +135,9 @@ def _compact(find: _Find) -> Callable[[bytes], Match | None]:
         if found is None:
             return None
         groups = found.groups()
-        return Match(tuple([g for g in groups if g is not None]) if None in groups else groups, found.end())
+        if None in groups:
+            groups = tuple([group for group in groups if group is not None])
+        return Match(groups, found.end())
 
     return search
 

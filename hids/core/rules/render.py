@@ -9,7 +9,7 @@ from hids.core.decode.decoder import STATIC_FIELDS
 from hids.core.decode.event import Event
 from hids.messages import Agent, LogLine
 
-_json = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 
 _ORDER = (
     "protocol",
@@ -36,44 +36,60 @@ def tail(event: Event, line: LogLine, agent: Agent, manager_name: str, *, full_l
 
     `line.facts`, which only the manager writes, are appended as they are.
     """
-    members: dict[str, Any] = {}
+    parts = [_sender(agent, manager_name)]
     if full_log:
-        members["full_log"] = _text(event.full_log)
+        parts += (b',"full_log":', _encode(_text(event.full_log)))
     if header := _predecoder(event):
-        members["predecoder"] = header
-    members["decoder"] = _decoder(event.decoder_name, event.decoder_parent)
+        parts += (b',"predecoder":', _encode(header))
+    parts += (_decoded(event), b',"location":', _location(event.location))
+    if line.facts:
+        parts += (b",", line.facts)
+    return b"".join(parts)
+
+
+def _decoded(event: Event) -> bytes:
+    """Decoder and fields, with the comma before them."""
+    reading = event.reading
+    if reading.members is not None and not event.given:
+        return reading.members
+    members = b',"decoder":' + _decoder(event.decoder_name, event.decoder_parent)
     if data := _data(event.fields):
-        members["data"] = data
-    members["location"] = _location(event.location)
-    encoded = _sender(agent, manager_name) + _json.encode(members)[1:-1]
-    return encoded + b"," + line.facts if line.facts else encoded
+        members += b',"data":' + _encode(data)
+    if not event.given:
+        reading.members = members
+    return members
 
 
 @lru_cache(maxsize=1024)
 def _sender(agent: Agent, manager_name: str) -> bytes:
-    """Who sent the line to whom, with the comma behind it."""
+    """Who sent the line to whom."""
     members = {"agent": {"id": agent.id, "name": agent.name, "ip": agent.ip}, "manager": {"name": manager_name}}
-    return _json.encode(members)[1:-1] + b","
+    return _encode(members)[1:-1]
 
 
 @lru_cache(maxsize=1024)
-def _decoder(name: str | None, parent: str | None) -> msgspec.Raw:
-    return msgspec.Raw(
-        _json.encode({key: value for key, value in (("parent", parent), ("name", name)) if value is not None})
-    )
+def _decoder(name: str | None, parent: str | None) -> bytes:
+    return _encode({key: value for key, value in (("parent", parent), ("name", name)) if value is not None})
 
 
 @lru_cache(maxsize=1024)
-def _location(location: str) -> msgspec.Raw:
-    return msgspec.Raw(_json.encode(location.encode("utf-8", "surrogateescape").decode("utf-8", "replace")))
+def _location(location: str) -> bytes:
+    return _encode(location.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
 def _predecoder(event: Event) -> dict[str, str]:
     """What the header says; a line that is no log has none."""
+    members: dict[str, str] = {}
     if event.line.kind != "log":
-        return {}
-    parts = {"program_name": event.program, "timestamp": event.timestamp, "hostname": event.header.hostname}
-    return {name: _text(value) for name, value in parts.items() if value}
+        return members
+    header = event.header
+    if header.program:
+        members["program_name"] = _text(header.program)
+    if header.timestamp:
+        members["timestamp"] = _text(header.timestamp)
+    if header.hostname:
+        members["hostname"] = _text(header.hostname)
+    return members
 
 
 def _data(fields: dict[str, bytes]) -> dict[str, Any]:

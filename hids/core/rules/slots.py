@@ -31,6 +31,7 @@ class Slots:
         self.names: tuple[str, ...] = tuple(sorted({name for rule in rules for name in self._of(rule)}))
         self._place = {name: place for place, name in enumerate(self.names)}
         self._read = tuple(map(self._reader, self.names))
+        self._none: tuple[bytes | None, ...] = (None,) * len(self.names)
 
     def places(self, names: Iterable[str]) -> tuple[int, ...]:
         """Numbers of slots."""
@@ -45,8 +46,14 @@ class Slots:
         """Numbers of the slots that these rules look at."""
         return self.places(sorted({name for rule in rules for name in self._of(rule)}))
 
-    def values(self, event: Event, needed: Iterable[int]) -> tuple[bytes | None, ...]:
+    def of_log(self, needed: Iterable[int]) -> bool:
+        """Whether these slots follow from the log, whoever sent it and whenever."""
+        return {"hostname", "location", "fts"}.isdisjoint(self.names[place] for place in needed)
+
+    def values(self, event: Event, needed: Sequence[int]) -> tuple[bytes | None, ...]:
         """The event's, in the order of `names`; None for those that are not needed."""
+        if not needed:
+            return self._none
         values: list[bytes | None] = [None] * len(self.names)
         for place in needed:
             values[place] = self._read[place](event)
@@ -96,4 +103,4 @@ _READERS: dict[str, Callable[[Event], bytes | None]] = {
 
 def _location(event: Event) -> bytes:
     """The file, with the sender's name: Wazuh's locations of agents hold both."""
-    return (event.host or b"") + b"->" + event.location.encode("utf-8", "surrogateescape")
+    return (event.origin.host or b"") + b"->" + event.location.encode("utf-8", "surrogateescape")

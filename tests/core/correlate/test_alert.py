@@ -2,7 +2,7 @@
 
 import json
 
-from hids.core.correlate.alert import alert_id, compose
+from hids.core.correlate.alert import Composer, alert_id
 from hids.core.correlate.window import Entry
 from hids.messages import Agent, AgentId, EventOut, Outcome, RuleRow, SourceId
 
@@ -35,8 +35,7 @@ def event(tail: bytes = b'"full_log":"x"', offset: int = 3) -> EventOut:
 
 
 def composed(previous: tuple[Entry, ...] = (), turn: int = 0) -> bytes:
-    return compose(
-        outcome(),
+    return Composer(outcome()).compose(
         event(),
         ROW,
         ruleset="hids",

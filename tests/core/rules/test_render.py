@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from hids.core.decode.event import Event
 from hids.core.decode.header import Header
+from hids.core.decode.reading import Reading
 from hids.core.rules.render import tail
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.walk import decoded
@@ -67,8 +68,7 @@ def test_facts_of_the_manager_follow(make_ruleset: Make, make_line: Line) -> Non
 )
 def test_any_fields_and_bytes_give_valid_json(fields: dict[str, bytes], text: bytes, location: str) -> None:
     line = LogLine(location.encode("utf-8", "replace").decode() + "\udcff", text, 0, 0)
-    event = Event(line, Header(text, text, text, text, text), "hids")
-    event._fields = fields
+    event = Event(line, Header(text, text, text, text, text), Reading(text, "hids", rewrites=False, _all=fields))
     result = alert(event, line)
     assert result["full_log"] == text.decode("utf-8", "replace")
     assert bool(result.get("data")) == bool(fields)
@@ -76,6 +76,6 @@ def test_any_fields_and_bytes_give_valid_json(fields: dict[str, bytes], text: by
 
 def test_a_name_that_is_taken_stays_whole() -> None:
     line = LogLine("f", b"", 0, 0)
-    event = Event(line, Header(None, None, None, b"", b""), "hids")
-    event._fields = {"a": b"1", "a.b": b"2", "c.d": b"3", "c": b"4"}
+    fields = {"a": b"1", "a.b": b"2", "c.d": b"3", "c": b"4"}
+    event = Event(line, Header(None, None, None, b"", b""), Reading(b"", "hids", rewrites=False, _all=fields))
     assert alert(event, line)["data"] == {"a": "1", "a.b": "2", "c": "4", "c.d": "3"}

@@ -2,8 +2,9 @@ from collections.abc import Callable
 
 import pytest
 
+from hids.core.decode.event import Origin
 from hids.core.rules.rule import Ruleset
-from hids.core.rules.walk import Verdict, judge, slots_of
+from hids.core.rules.walk import Verdict, decoded, judge, slots_of
 from hids.messages import LogLine
 
 Make = Callable[..., Ruleset]
@@ -21,7 +22,7 @@ def slots(make: Make, line: Line, body: str, dialect: str, log: str = "a 192.0.2
         "<description>d</description></rule></group>",
         dialect,
     )
-    verdict = judge(ruleset, line(log), b"web1")
+    verdict = judge(ruleset, decoded(ruleset, line(log), Origin(b"web1")))
     assert isinstance(verdict, Verdict)
     return dict(zip(slots_of(ruleset).names, verdict.slots, strict=True))
 
