@@ -30,7 +30,7 @@ from hids.core.decode.event import Origin  # noqa: E402
 from hids.core.pattern.pattern import Language, Pattern  # noqa: E402
 from hids.core.rules.load import load  # noqa: E402
 from hids.core.rules.plan import Plan, compile_plan  # noqa: E402
-from hids.core.rules.render import tail  # noqa: E402
+from hids.core.rules.render import sender_members, tail  # noqa: E402
 from hids.core.rules.rule import SourceFile  # noqa: E402
 from hids.core.rules.walk import decoded, judge  # noqa: E402
 from hids.errors import ConfigError  # noqa: E402
@@ -202,7 +202,7 @@ def agree(plan: Plan, line: LogLine) -> None:
     assert found == judge(plan.ruleset, naive)
     assert event.fields == naive.fields
     if found is not None:
-        tail(event, line, Agent(AgentId("001"), "a", "192.0.2.1"), "m", full_log=True)
+        tail(event, line, sender_members(Agent(AgentId("001"), "a", "192.0.2.1"), "m"), full_log=True)
 
 
 def targets(folders: Sequence[tuple[Path, str]]) -> dict[str, tuple[Callable[..., None], dict[str, Any]]]:

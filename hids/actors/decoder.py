@@ -70,8 +70,9 @@ class Decoder(LoopActor):
             self._emit(Recognition(message, self._number, (), (), dropped))
             return
         lents = tuple(_lent_decoder.decode(line.facts) for line in lines) if is_lent(message) else ()
-        if lents or not is_derived(message):
-            lines = tuple(map(_without_facts, lines))
+        if (lents or not is_derived(message)) and any(line.facts for line in lines):
+            # They go into alerts unread, so only the manager may set them.
+            lines = tuple(msgspec.structs.replace(line, facts=b"") for line in lines)
         skip = set(message.skip)
         self._emit(
             Recognition(
@@ -96,7 +97,9 @@ class Decoder(LoopActor):
         for offset, line in enumerate(lines):
             if careful or not offset & MARK_EVERY:
                 mark(self._number, offset)
-            if offset in skip or is_fact(job, line):  # facts are for the lane's syscheck store, not for the rules
+            if (
+                line.kind == "syscheck" and is_fact(job, line)
+            ) or offset in skip:  # for the lane's syscheck store, not for the rules
                 result.append(None)
             elif lents:
                 result.append(_with_fields(plan, line, origin, lents[offset]))
@@ -154,8 +157,3 @@ def is_derived(job: Job) -> bool:
 def is_fact(job: Job, line: LogLine) -> bool:
     """Whether the line is a packed `FileFact` from an agent."""
     return line.kind == "syscheck" and not is_derived(job)
-
-
-def _without_facts(line: LogLine) -> LogLine:
-    """An agent's line. `facts` go into alerts unread, so only the manager may set them."""
-    return msgspec.structs.replace(line, facts=b"") if line.facts else line

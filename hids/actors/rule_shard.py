@@ -17,7 +17,7 @@ from hids.core.correlate.accumulate import own_fields, transaction
 from hids.core.correlate.repeats import NO_LOG, log_digest
 from hids.core.rules.plan import Plan
 from hids.core.rules.profile import Profile
-from hids.core.rules.render import tail
+from hids.core.rules.render import sender_members, tail
 from hids.messages import EventOut, Lending, Outcome, OutcomeBody, Residual
 from hids.ports import Emit
 
@@ -63,7 +63,7 @@ class RuleShard(LoopActor):
         facts = tuple(
             (offset, event_time(job, line), line.text)
             for offset, line in enumerate(message.lines)
-            if is_fact(job, line) and offset not in job.skip
+            if line.kind == "syscheck" and is_fact(job, line) and offset not in job.skip
         )
         body = OutcomeBody(
             rulesets=tuple(plan.hash for plan in self._plans),
@@ -108,6 +108,7 @@ class RuleShard(LoopActor):
             return []
         judge, mark, careful = plan.judge, self._mark, job.careful
         told: list[EventOut] = []
+        sender = sender_members(job.agent, self._manager)
         for offset, event in enumerate(message.events[ruleset]):
             if careful or not offset & MARK_EVERY:
                 mark(message.number, offset)
@@ -124,7 +125,7 @@ class RuleShard(LoopActor):
                     ruleset,
                     residuals.number(verdict.residual),
                     verdict.slots,
-                    tail(event, line, job.agent, self._manager, full_log=verdict.full_log),
+                    tail(event, line, sender, full_log=verdict.full_log),
                     event.full_log[:TEXT_BYTES] if verdict.remembered else b"",
                     verdict.descriptions,
                 )

@@ -27,19 +27,11 @@ import msgspec
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 """Not strftime's %b: that follows the locale."""
 
-_FIELDS = (
-    ("Src IP", "srcip"),
-    ("Src Location", "srcgeoip"),
-    ("Src Port", "srcport"),
-    ("Dst IP", "dstip"),
-    ("Dst Location", "dstgeoip"),
-    ("Dst Port", "dstport"),
-    ("User", "dstuser"),
-)
-"""Lines between the rule and the log, in OSSEC's order, with the decoded field that each shows."""
+_LABELS = ("Src IP", "Src Location", "Src Port", "Dst IP", "Dst Location", "Dst Port", "User")
+"""Lines between the rule and the log, in OSSEC's order; the decoded fields that they show are `_Data`'s."""
 
 _FRAME = re.compile(
-    r"$|\*\* Alert|Rule: |" + "|".join(f"{re.escape(label)}: " for label, _ in _FIELDS),
+    r"$|\*\* Alert|Rule: |" + "|".join(f"{re.escape(label)}: " for label in _LABELS),
 )
 
 _UNSAFE = re.compile(
@@ -146,10 +138,13 @@ def _lines(alert: _Alert, tz: tzinfo | None, shown: Callable[[str], str]) -> lis
         f"{date} {_origin(alert, shown)}",
         f"Rule: {shown(str(rule.id))} (level {rule.level}) -> '{shown(rule.description)}'",
     ]
-    if alert.data is not None:
-        for label, name in _FIELDS:
-            if isinstance(value := getattr(alert.data, name), str) and value:
-                lines.append(f"{label}: {shown(value)}")
+    if (data := alert.data) is not None:
+        values = (data.srcip, data.srcgeoip, data.srcport, data.dstip, data.dstgeoip, data.dstport, data.dstuser)
+        lines += [
+            f"{label}: {shown(value)}"
+            for label, value in zip(_LABELS, values, strict=True)
+            if value and isinstance(value, str)
+        ]
     if alert.full_log:
         lines += _log_lines(alert.full_log, shown)
     if alert.previous_log:
@@ -187,5 +182,8 @@ def _origin(alert: _Alert, shown: Callable[[str], str]) -> str:
 
 def _log_lines(log: str, shown: Callable[[str], str]) -> list[str]:
     """Lines of a log or of the previous logs, none of which can be taken for one of the frame."""
+    if "\n" not in log:
+        line = shown(log)
+        return [f" {line}" if _FRAME.match(line) else line]
     lines = [shown(line) for line in log.removesuffix("\n").split("\n")]
     return [f" {line}" if _FRAME.match(line) else line for line in lines]

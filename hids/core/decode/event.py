@@ -198,7 +198,7 @@ class Event(msgspec.Struct, eq=False):
     def fields(self) -> dict[str, bytes]:
         """All fields that were cut out, static and dynamic, and given ones that are lacking."""
         taken = self.reading.fields
-        if not self.given:
+        if self.given is None:
             return taken
         return taken | {name: value for name, value in self.given.items() if not taken.get(name)}
 

@@ -186,7 +186,9 @@ class Plan:
             return known.verdict
         found = verdict(outcome.residual, self._slots, event, outcome.ends)
         if outcome.ends.of_log and known.outcome is outcome:
-            known.verdict = found
+            decoder = known.decoder
+            if decoder is None or "location" not in decoder.fts:
+                known.verdict = found
         return found
 
     # ---- what is not remembered yet ----------------------------------------------------------------------

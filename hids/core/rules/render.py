@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import msgspec
 
-from hids.core.decode.decoder import STATIC_FIELDS
+from hids.core.decode.decoder import STATIC_FIELDS, Decoder
 from hids.core.decode.event import Event
 from hids.messages import Agent, LogLine
 
@@ -31,20 +31,21 @@ _ORDER = (
 """Wazuh's order of the static fields in `data`."""
 
 
-def tail(event: Event, line: LogLine, agent: Agent, manager_name: str, *, full_log: bool = True) -> bytes:
+def sender_members(agent: Agent, manager_name: str) -> bytes:
+    """Who sends lines to whom: the first members of `tail`."""
+    members = {"agent": {"id": agent.id, "name": agent.name, "ip": agent.ip}, "manager": {"name": manager_name}}
+    return _encode(members)[1:-1]
+
+
+def tail(event: Event, line: LogLine, sender: bytes, *, full_log: bool = True) -> bytes:
     """JSON members without the outer braces. Bytes that are no UTF-8 become U+FFFD, so it is always valid.
 
     `line.facts`, which only the manager writes, are appended as they are.
     """
-    parts = [_sender(agent, manager_name)]
-    if full_log:
-        parts += (b',"full_log":', _encode(_text(event.full_log)))
-    if header := _predecoder(event):
-        parts += (b',"predecoder":', _encode(header))
-    parts += (_decoded(event), b',"location":', _location(event.location))
-    if line.facts:
-        parts += (b",", line.facts)
-    return b"".join(parts)
+    shown = b',"full_log":' + _encode(event.header.full_log.decode("utf-8", "replace")) if full_log else b""
+    header = _predecoder(event)
+    facts = b"," + line.facts if line.facts else b""
+    return b"".join((sender, shown, header, _decoded(event), b',"location":', _location(event.line.location), facts))
 
 
 def _decoded(event: Event) -> bytes:
@@ -52,7 +53,7 @@ def _decoded(event: Event) -> bytes:
     reading = event.reading
     if reading.members is not None and not event.given:
         return reading.members
-    members = b',"decoder":' + _decoder(event.decoder_name, event.decoder_parent)
+    members = _decoder(event.decoder)
     if data := _data(event.fields):
         members += b',"data":' + _encode(data)
     if not event.given:
@@ -61,15 +62,13 @@ def _decoded(event: Event) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _sender(agent: Agent, manager_name: str) -> bytes:
-    """Who sent the line to whom."""
-    members = {"agent": {"id": agent.id, "name": agent.name, "ip": agent.ip}, "manager": {"name": manager_name}}
-    return _encode(members)[1:-1]
-
-
-@lru_cache(maxsize=1024)
-def _decoder(name: str | None, parent: str | None) -> bytes:
-    return _encode({key: value for key, value in (("parent", parent), ("name", name)) if value is not None})
+def _decoder(decoder: Decoder | None) -> bytes:
+    members: dict[str, str] = {}
+    if decoder is not None:
+        if decoder.parent is not None:
+            members["parent"] = decoder.parent
+        members["name"] = decoder.name
+    return b',"decoder":' + _encode(members)
 
 
 @lru_cache(maxsize=1024)
@@ -77,19 +76,24 @@ def _location(location: str) -> bytes:
     return _encode(location.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
-def _predecoder(event: Event) -> dict[str, str]:
-    """What the header says; a line that is no log has none."""
-    members: dict[str, str] = {}
-    if event.line.kind != "log":
-        return members
+def _predecoder(event: Event) -> bytes:
+    """What the header says, with the comma before it; a line that is no log has none."""
     header = event.header
-    if header.program:
-        members["program_name"] = _text(header.program)
-    if header.timestamp:
-        members["timestamp"] = _text(header.timestamp)
-    if header.hostname:
-        members["hostname"] = _text(header.hostname)
-    return members
+    if event.line.kind != "log" or not (header.program or header.timestamp or header.hostname):
+        return b""
+    before, after = _around_timestamp(header.program, header.hostname)
+    if not header.timestamp:
+        return before + (after if header.program else after.removeprefix(b","))
+    comma = b"," if header.program else b""
+    return b"".join((before, comma, b'"timestamp":', _encode(_text(header.timestamp)), after))
+
+
+@lru_cache(maxsize=4096)
+def _around_timestamp(program: bytes | None, hostname: bytes | None) -> tuple[bytes, bytes]:
+    """What stands before and behind the timestamp, which differs from line to line."""
+    before = b',"predecoder":{' + (b'"program_name":' + _encode(_text(program)) if program else b"")
+    after = b',"hostname":' + _encode(_text(hostname)) if hostname else b""
+    return before, after + b"}"
 
 
 def _data(fields: dict[str, bytes]) -> dict[str, Any]:

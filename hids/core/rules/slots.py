@@ -47,8 +47,8 @@ class Slots:
         return self.places(sorted({name for rule in rules for name in self._of(rule)}))
 
     def of_log(self, needed: Iterable[int]) -> bool:
-        """Whether these slots follow from the log, whoever sent it and whenever."""
-        return {"hostname", "location", "fts"}.isdisjoint(self.names[place] for place in needed)
+        """Whether these slots follow from the log, whoever sent it and whenever; of `fts` see `Decoder.fts`."""
+        return {"hostname", "location"}.isdisjoint(self.names[place] for place in needed)
 
     def values(self, event: Event, needed: Sequence[int]) -> tuple[bytes | None, ...]:
         """The event's, in the order of `names`; None for those that are not needed."""
