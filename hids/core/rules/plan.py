@@ -142,7 +142,7 @@ class Plan:
         self._slots = slots_of(ruleset)
         self.counts = Counts(ruleset.decoders.count, len(ruleset.rules))
         self._program_patterns = program_patterns(ruleset)
-        self._ascii_only = any(pattern.utf for pattern in scanned_patterns(ruleset))
+        self._by_letters = any(pattern.utf for pattern in scanned_patterns(ruleset))
         self._programs: dict[bytes | None, _Class | None] = {}
         self._classes: dict[Signature, _Class] = {}
         self._outcomes: dict[Residual, _Outcome] = {}
@@ -198,10 +198,11 @@ class Plan:
         kind = self._class_of(header.program)
         known = _Known(log, self._dialect, self._rewrites)
         event = Event(line, header, known, origin)
-        if kind is None or (self._ascii_only and not log.isascii()):
+        if kind is None:
             decode(self.ruleset.decoders, event)
             return event
-        known.kind, known.ids = kind, kind.scan(log)
+        known.kind = kind
+        known.ids = kind.program.scan_letters(log) if self._by_letters and not log.isascii() else kind.scan(log)
         trie = kind.decoders.get(known.ids)
         chosen = None if trie is None else trie.find(event)
         if chosen is None:

@@ -255,13 +255,22 @@ def test_plans_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch, make_line
     assert all(len(kind.decoders) <= 4 and len(kind.rules) <= 4 for kind in plan._classes.values())
 
 
-def test_lines_beyond_ascii_are_walked_naively_where_patterns_fold_letters(make_ruleset: Make, make_line: Line) -> None:
-    text = '<group name="g,"><rule id="100100" level="3"><match>K.</match></rule></group>'
-    plan = compile_plan(make_ruleset(text, "ossec"))
-    assert walked(plan, make_line("k."))
-    assert not walked(plan, make_line("\u212a."))
-    same(plan, make_line("\u212a."))
-    assert plan.judge(plan.recognise(make_line("\u212a."))) is not None
+def test_letters_beyond_ascii_are_scanned_as_the_patterns_take_them(make_ruleset: Make, make_line: Line) -> None:
+    rows = "".join(
+        f'<rule id="10010{n}" level="{n + 1}"><{tag}>{pattern}</{tag}></rule>'
+        for n, (tag, pattern) in enumerate(
+            [
+                *(("regex", pattern) for pattern in (r"K\.$", "s", r"a\.b", r"^\.x", "é", r"d\.\.d")),
+                *(("pcre2", pattern) for pattern in ("a..b", "^..x", "[^a]c$")),
+            ]
+        )
+    )
+    plan = compile_plan(make_ruleset(f'<group name="g,">{rows}</group>', "ossec"))
+    for text in ("k.", "\u212a.", "\u017f", "aéb", "漢x", "éx", "漢xyc", "É", "dé漢d", "dééd", "\udcffx", "a\udcc3b"):
+        line = make_line(text)
+        same(plan, line)
+        assert walked(plan, line)
+        assert plan.judge(plan.recognise(line)) is not None
 
 
 def test_name_hash_and_counts(make_ruleset: Make) -> None:
