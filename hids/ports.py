@@ -67,6 +67,10 @@ class LedgerStore(Protocol):
         """Forget windows whose newest event is older; returns how many went."""
         ...
 
+    def trim_state(self, limit: int) -> tuple[int, int] | None:
+        """Drop the oldest windows beyond a number; returns (how many, until when the newest of them mattered)."""
+        ...
+
     def trim_outbox(self, limit_bytes: int, before_ms: int) -> tuple[int, int] | None:
         """Drop the oldest alerts over the budget or from before a time; returns (first, last) number dropped."""
         ...

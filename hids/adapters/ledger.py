@@ -6,7 +6,6 @@ plain `execute` in an explicit BEGIN IMMEDIATE.
 """
 
 import contextlib
-import hashlib
 import sqlite3
 from collections.abc import Generator, Iterable
 from pathlib import Path
@@ -53,7 +52,6 @@ class Ledger:
                 f"{path}: {error}; stop the manager, move the file away and start again: agents will send what "
                 "they still have, and the gap will be reported"
             ) from error
-        self._stored = {_short(rule, key) for rule, key in self._db.execute("SELECT rule, key FROM state")}
         self._compressor = zstandard.ZstdCompressor(level=1)
 
     def _prepare(self) -> None:
@@ -126,9 +124,7 @@ class Ledger:
         return max(highest or 1, kept or 1)
 
     def window(self, where: tuple[str, bytes]) -> bytes | None:
-        """Stored state of a window. Free of cost for keys that were never stored."""
-        if _short(*where) not in self._stored:
-            return None
+        """Stored state of a window; some microseconds, whether there is one or not."""
         row = self._db.execute("SELECT data FROM state WHERE rule=? AND key=?", where).fetchone()
         return row[0] if row else None
 
@@ -199,7 +195,6 @@ class Ledger:
                 f"{self._path}: cannot be written: {error}; make room or mend the disk; nothing is lost, agents keep "
                 "what is not acknowledged, and it goes on by itself"
             ) from error
-        self._stored.update(_short(*where) for where in group.state)
         self._shrink_wal()
 
     def _write_alerts(self, db: sqlite3.Connection, group: Group, first_alert: int) -> None:
@@ -266,8 +261,26 @@ class Ledger:
         with self._transaction() as db:
             rows = db.execute("SELECT rule, key FROM state WHERE newest_ms < ? LIMIT ?", (before_ms, limit)).fetchall()
             db.executemany("DELETE FROM state WHERE rule=? AND key=?", rows)
-        self._stored.difference_update(_short(*row) for row in rows)
         return len(rows)
+
+    def trim_state(self, limit: int, at_once: int = 50_000) -> tuple[int, int] | None:
+        """Drop those windows beyond `limit` whose events are the oldest, at most so many at once.
+
+        Returns:
+            (number dropped, time until which the newest of them mattered), or None.
+        """
+        (count,) = self._db.execute("SELECT count(*) FROM state").fetchone()
+        excess = min(count - limit, at_once)
+        if excess <= 0:
+            return None
+        with self._transaction() as db:
+            (newest_ms,) = db.execute(
+                "SELECT newest_ms FROM state ORDER BY newest_ms LIMIT 1 OFFSET ?", (excess - 1,)
+            ).fetchone()
+            db.execute(
+                "DELETE FROM state WHERE rowid IN (SELECT rowid FROM state ORDER BY newest_ms LIMIT ?)", (excess,)
+            )
+        return excess, newest_ms
 
     def trim_outbox(self, limit_bytes: int, before_ms: int) -> tuple[int, int] | None:
         """Drop the oldest outbox rows when they are over the budget, and those from before `before_ms`.
@@ -315,8 +328,3 @@ class Ledger:
     def close(self) -> None:
         """Fold the write-ahead log back and close."""
         self._db.close()
-
-
-def _short(rule: str, key: bytes) -> bytes:
-    """8 bytes that stand for a window in the set of stored ones; a collision costs one needless read."""
-    return hashlib.blake2b(rule.encode() + b"\0" + key, digest_size=8).digest()

@@ -4,64 +4,68 @@ from collections.abc import Sequence
 
 import msgspec
 
+from hids.core.correlate.expectations import Sender
+from hids.core.correlate.incidents import Incident
 from hids.core.correlate.window import Entry
-from hids.messages import EventOut, Outcome, RuleRow
+from hids.messages import EventOut, RuleRow
 
 _encode = msgspec.json.Encoder().encode
 
 
-def alert_id(source: str, epoch: int, seq: int, agent: str, turn: int) -> str:
+def alert_id(sender: Sender, event: EventOut, turn: int) -> str:
     """agent-epoch-seq, so that every replay gives the same id; `-turn` when one event gives several alerts."""
-    kind = source.split("/")
+    kind, agent = sender.source.split("/"), sender.agent.id
     name = agent if kind[0] == "agent" else f"{agent}.{kind[1]}"
-    return f"{name}-{epoch}-{seq}" + (f"-{turn}" if turn else "")
+    return f"{name}-{sender.epoch}-{sender.first_seq + event.offset}" + (f"-{turn}" if turn else "")
 
 
 def compose(
-    outcome: Outcome,
+    sender: Sender,
     event: EventOut,
     row: RuleRow,
     *,
     ruleset: str,
-    turn: int,
+    name: str,
     number: int,
     fired: int,
     timestamp: str,
     previous: Sequence[Entry],
     previous_log: bytes = b"",
     description: bytes = b'""',
+    incident: Incident | None = None,
 ) -> bytes:
     """Put an alert together from the worker's part and the lane's.
 
     Args:
-        outcome: says who and where in the stream.
+        sender: says who and where in the stream.
         event: holds the members after the rule.
         row: holds the rule object but for `firedtimes`.
         ruleset: name of the ruleset, for people.
-        turn: 0 for the first alert of this event.
+        name: the alert's id.
         number: the alert's place in the outbox.
         fired: how often the rule has fired, this time included.
         timestamp: the event time in Wazuh's form, local zone.
         previous: what a composite counted, newest first.
         previous_log: the log before, for a rule with `check_diff`.
         description: JSON string, for a rule whose description differs from event to event.
+        incident: what the alert is part of.
     """
-    seq = outcome.first_seq + event.offset
-    name = alert_id(outcome.source, outcome.epoch, seq, outcome.agent.id, turn)
     before = b""
     if previous:
         logs = b"\n".join(entry.text for entry in previous).decode(errors="replace")
         before = b'"previous_output":' + _encode(logs) + b","
     if previous_log:
         before += b'"previous_log":' + _encode(previous_log.decode(errors="replace")) + b","
-    ours = {
+    ours: dict[str, object] = {
         "number": number,
-        "source": outcome.source,
-        "epoch": outcome.epoch,
-        "seq": seq,
+        "source": sender.source,
+        "epoch": sender.epoch,
+        "seq": sender.first_seq + event.offset,
         "ruleset": ruleset,
         "at_ms": event.at_ms,
     }
+    if incident is not None:
+        ours["incident"] = incident
     return b"".join(
         (
             b'{"timestamp":"%s","rule":' % timestamp.encode(),
