@@ -64,6 +64,8 @@ class Repeated(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
     location: str = "stdin"
     kind: Kind = "log"
     then: list[str] = []
+    wait_s: float = 0
+    """Seconds that pass behind the last line; `rule` is then what did not come in time."""
     forbidden: list[int] = []
 
 
@@ -139,7 +141,11 @@ class Trials:
         expect = trial.expect
         if isinstance(expect, Triple):
             return _wrong_triple(expect, told[-1], self._plan.ruleset.dialect)
-        rules = [_speaking(answer) for answer in told]
+        rules = [_speaking(answer["rule"]) for answer in told]
+        if isinstance(expect, Repeated) and expect.wait_s:
+            (missed,) = test.pass_time(trial.lines[-1].at_ms + round(expect.wait_s * 1000))
+            self.reached.update(rule["id"] for rule in missed)
+            rules.append(max(map(_speaking, missed), default=0))
         if rules[-1] != expect.rule:
             return f"expected rule {expect.rule}, got {rules[-1]}"
         if forbidden := set(rules) & set(expect.forbidden):
@@ -151,9 +157,8 @@ class Trials:
         return None
 
 
-def _speaking(told: dict[str, Any]) -> int:
+def _speaking(rule: dict[str, Any] | None) -> int:
     """Id of the rule that speaks: 0 for level 0 and what `ignore` silences."""
-    rule = told["rule"]
     return 0 if rule is None or rule["level"] == 0 or rule["silenced"] else rule["id"]
 
 

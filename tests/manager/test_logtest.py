@@ -75,7 +75,10 @@ def test_what_is_told_of_a_line():
             "alert": True,
             "silenced": False,
             "counted": 0,
+            "also": [],
         },
+        "counting": [{"id": 200002, "have": 1, "of": 3, "timeframe_s": 60}],
+        "missed": [],
     }
 
 
