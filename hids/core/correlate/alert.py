@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from hids.core.alert.incident import Incident
 from hids.core.correlate.expectations import Sender
-from hids.core.correlate.incidents import Incident
 from hids.core.correlate.window import Entry
 from hids.messages import EventOut, RuleRow
 

@@ -6,10 +6,9 @@ marked: its first alert, a level higher than any before, an agent that was not i
 what is new misses none of these.
 """
 
-from typing import Literal
-
 import msgspec
 
+from hids.core.alert.incident import Incident, News
 from hids.core.correlate.cells import Cells
 from hids.core.correlate.native import window_key
 from hids.core.correlate.occurrence import Occurrence
@@ -17,20 +16,6 @@ from hids.messages import RuleRow
 
 AGENTS_MAX = 1_000
 """Agents remembered of one incident; each further one counts as new."""
-
-News = Literal["first", "level", "agent", ""]
-
-_Key = dict[str, str]
-
-
-class Incident(msgspec.Struct, frozen=True):
-    """What an alert says of its incident, in its `hids` object."""
-
-    id: str
-    """Id of its first alert."""
-    key: _Key
-    """What it is about, by the names of the fields; empty when the rule counts all events together."""
-    news: News = ""
 
 
 class _Course(msgspec.Struct, array_like=True):
@@ -103,7 +88,7 @@ def _meet(course: _Course, level: int, agent: str) -> News:
     return news
 
 
-def _shown(row: RuleRow, occurrence: Occurrence) -> _Key:
+def _shown(row: RuleRow, occurrence: Occurrence) -> dict[str, str]:
     slots = () if row.window is None else row.window.key
     names = occurrence.table.slots
     return {

@@ -2,9 +2,9 @@
 
 import json
 
+from hids.core.alert.incident import Incident
 from hids.core.correlate.alert import alert_id, compose
 from hids.core.correlate.expectations import Sender
-from hids.core.correlate.incidents import Incident
 from hids.core.correlate.window import Entry
 from hids.messages import Agent, AgentId, EventOut, RuleRow, SourceId
 
