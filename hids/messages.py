@@ -470,6 +470,20 @@ class RuleTable(msgspec.Struct, frozen=True):
     correlation: Correlation = "native"
 
 
+News = Literal["first", "level", "agent", ""]
+
+
+class Incident(msgspec.Struct, frozen=True):
+    """What an alert says of the incident that it is part of: `hids.incident`. lane -> outputs, index."""
+
+    id: str
+    """Id of its first alert."""
+    key: dict[str, str] = {}
+    """What it is about, by the names of the fields; empty when the rule counts all events together."""
+    news: News = ""
+    """What is new: it begins, its level rises, an agent joins; empty when it just goes on."""
+
+
 # ---- lane -> main, outputs ---------------------------------------------------------------------------------------
 
 

@@ -26,9 +26,9 @@ from sqlite_utils import Database
 from hids.adapters.outbox import OutboxRow
 from hids.adapters.packed import unpack
 from hids.adapters.sqlite import is_damage
-from hids.core.alert.incident import Incident
 from hids.core.alert.text import flat
 from hids.errors import StoreError
+from hids.messages import Incident
 
 VERSION = 2
 """`user_version` of the file. Another one is not migrated but filled anew."""

@@ -263,7 +263,7 @@ def test_damage_below_the_cursor(path: Path, row: Callable[..., OutboxRow], inde
 def test_other_version_is_put_aside(path: Path, index: SearchIndex, row: Callable[..., OutboxRow]):
     index.add([row(1)])
     index._db.conn.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match="of version 99, this program reads 1"):
+    with pytest.raises(StoreError, match="of version 99, this program reads 2"):
         Search(path)
     index.close()
     with structlog.testing.capture_logs(), closing(SearchIndex(path, ALL)) as again:

@@ -1,21 +1,8 @@
 """What an alert says of the incident that it is part of (hids.core.correlate.incidents makes it)."""
 
-from typing import Literal
-
 import msgspec
 
-News = Literal["first", "level", "agent", ""]
-
-
-class Incident(msgspec.Struct, frozen=True):
-    """`hids.incident` of an alert."""
-
-    id: str
-    """Id of its first alert."""
-    key: dict[str, str] = {}
-    """What it is about, by the names of the fields; empty when the rule counts all events together."""
-    news: News = ""
-    """What is new: it begins, its level rises, an agent joins; empty when it just goes on."""
+from hids.messages import Incident
 
 
 class _Hids(msgspec.Struct, frozen=True):

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from hids.core.alert.incident import Incident
 from hids.core.correlate.expectations import Sender
 from hids.core.correlate.window import Entry
-from hids.messages import EventOut, RuleRow
+from hids.messages import EventOut, Incident, RuleRow
 
 _encode = msgspec.json.Encoder().encode
 

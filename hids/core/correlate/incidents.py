@@ -8,11 +8,10 @@ what is new misses none of these.
 
 import msgspec
 
-from hids.core.alert.incident import Incident, News
 from hids.core.correlate.cells import Cells
 from hids.core.correlate.native import window_key
 from hids.core.correlate.occurrence import Occurrence
-from hids.messages import RuleRow
+from hids.messages import Incident, News, RuleRow
 
 AGENTS_MAX = 1_000
 """Agents remembered of one incident; each further one counts as new."""

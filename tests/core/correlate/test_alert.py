@@ -2,11 +2,10 @@
 
 import json
 
-from hids.core.alert.incident import Incident
 from hids.core.correlate.alert import alert_id, compose
 from hids.core.correlate.expectations import Sender
 from hids.core.correlate.window import Entry
-from hids.messages import Agent, AgentId, EventOut, RuleRow, SourceId
+from hids.messages import Agent, AgentId, EventOut, Incident, RuleRow, SourceId
 
 AGENT = Agent(AgentId("007"), "web1", "10.0.0.1")
 ROW = RuleRow(
