@@ -24,7 +24,7 @@ key stands several times OSSEC takes the last one, Wazuh all of them as the line
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -66,6 +66,8 @@ class Repeated(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
     then: list[str] = []
     wait_s: float = 0
     """Seconds that pass behind the last line; `rule` is then what did not come in time."""
+    agents: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
+    """So many agents take turns in sending."""
     forbidden: list[int] = []
 
 
@@ -136,7 +138,7 @@ class Trials:
     def run(self, trial: Trial) -> str | None:
         """Run one test; returns what is wrong, None when all is as written."""
         test = Logtest([self._plan], self._host)
-        told = [test.test(line)[0] for line in trial.lines]
+        told = [test.test(line, *_sender(trial, n, self._host))[0] for n, line in enumerate(trial.lines)]
         self.reached.update(answer["rule"]["id"] for answer in told if answer["rule"] is not None)
         expect = trial.expect
         if isinstance(expect, Triple):
@@ -155,6 +157,13 @@ class Trials:
         if expect.rule in self._composites and expect.rule in rules[:-1]:
             return f"rule {expect.rule} comes early, at line {rules.index(expect.rule) + 1} of {len(rules)}"
         return None
+
+
+def _sender(trial: Trial, number: int, host: str) -> tuple[str, str]:
+    """Id and name of the agent that sends a line."""
+    agents = trial.expect.agents if isinstance(trial.expect, Repeated) else 1
+    place = number % agents
+    return ("000", host) if agents == 1 else (f"{place + 1:03d}", f"{host}{place + 1}")
 
 
 def _speaking(rule: dict[str, Any] | None) -> int:

@@ -4,7 +4,7 @@ A `[[case]]` is one line and the rule that it gives (0: none above level 0) when
 decoded values ("": not there) and `not` names rules that would be wrong. A `[[sequence]]` is a line sent `times` times,
 `every_s` seconds apart, with {n} counting from 1; the lines of `then` follow, and `rule` is what the last line gives.
 No line before the last may give that rule if it counts, and none may give a rule of `not`. With `wait_s` so many seconds
-pass after the last line, and `rule` is what did not come in that time.
+pass after the last line, and `rule` is what did not come in that time. With `agents` so many take turns in sending.
 """
 
 import time
@@ -53,6 +53,7 @@ class Sequence(msgspec.Struct, forbid_unknown_fields=True, rename={"forbidden": 
     kind: Kind = "log"
     then: list[str] = []
     wait_s: float = 0
+    agents: int = 1
     forbidden: list[int] = []
 
 
@@ -109,7 +110,7 @@ def told(plan: Plan, test: Sequence) -> Iterator[int]:
     for number, text in enumerate(lines):
         at_ms = START_MS + round(number * test.every_s * 1000)
         line = log_line(text, test, at_ms)
-        verdict = plan.judge(plan.recognise(line, HOST))
+        verdict = plan.judge(plan.recognise(line, HOST if test.agents == 1 else b"web%d" % (number % test.agents)))
         if verdict is None:
             yield 0
             continue
