@@ -218,6 +218,6 @@ class Ledger(LoopActor):
         if now_ms - self._told_dropped_ms < 1000 * HOUSEKEEPING_S:
             return
         newest = datetime.datetime.fromtimestamp(newest_ms / 1000, tz=datetime.UTC)
-        text = f"windows dropped: {self._dropped}, with events up to {newest:%Y-%m-%dT%H:%M:%SZ}: more than {self._stored_keys} keys"
+        text = f"windows dropped: {self._dropped}, which mattered up to {newest:%Y-%m-%dT%H:%M:%SZ}: more than {self._stored_keys} keys"
         self._lines["agent", self._manager].append(LogLine("hids-manager", text.encode(), now_ms, now_ms, "agent"))
         self._dropped, self._told_dropped_ms = 0, now_ms

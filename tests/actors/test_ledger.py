@@ -207,6 +207,6 @@ def test_windows_that_had_to_be_dropped_are_counted_and_told_once_a_minute():
         await until(lambda: not bench.store.dropped, "what is left is dropped soon after")
         await until(lambda: sum(sum(group.counts.values()) for _, group in bench.store.groups) == 11, "all are counted")
         told = [line.text for said in bench.said for new in said.derived for line in unpack(new.batch.data, 1)]
-        assert told == [b"windows dropped: 7, with events up to 1970-01-01T00:00:01Z: more than 5 keys"]
+        assert told == [b"windows dropped: 7, which mattered up to 1970-01-01T00:00:01Z: more than 5 keys"]
 
     run(test)
