@@ -5,7 +5,7 @@ killed between any two steps, and a new one goes on with what is committed.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -145,15 +145,13 @@ class Lane:
         self.ledger.on_receive(Housekeeping())
         self.commit()
 
-    def alerts(self) -> list[dict[str, Any]]:
+    def alerts(self) -> Iterator[dict[str, Any]]:
         """All that is committed, in order."""
-        found: list[dict[str, Any]] = []
         with closing(Outbox(self._path)) as outbox:
             after = 0
             while rows := outbox.read(after):
-                found += [msgspec.json.decode(line) for row in rows for line in row.lines.splitlines()]
+                yield from (msgspec.json.decode(line) for row in rows for line in row.lines.splitlines())
                 after = rows[-1].last
-        return found
 
     def counts(self) -> dict[str, int]:
         """Totals over all sources."""

@@ -86,7 +86,7 @@ class Fleet:
 
     def told(self, rule: str = BRUTE) -> Counter[str]:
         """Alerts of a rule by address."""
-        alerts = self.lane.alerts()
+        alerts = list(self.lane.alerts())
         numbers = [alert["hids"]["number"] for alert in alerts]
         assert numbers == list(range(1, len(numbers) + 1))
         assert len({alert["id"] for alert in alerts}) == len(alerts)
@@ -229,7 +229,7 @@ def test_two_rules_on_one_event_both_count_and_the_highest_is_told(tmp_path: Pat
             assert fleet.lane.store.fired().keys() >= {
                 row.identity for row in plan.table.rules if row.id in (200_101, 200_102)
             }
-            ids = [alert["id"] for alert in fleet.lane.alerts()][-3:]
+            ids = [alert["id"] for alert in list(fleet.lane.alerts())[-3:]]
             assert not which or ids == ["001-1-8", "001-1-8-1", "001-1-8-2"]
 
     run(test)
