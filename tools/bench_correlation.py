@@ -33,6 +33,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -125,7 +126,7 @@ def keys(count: int) -> Events:
     """Addresses that fail once, an hour long, and among them 100 that fail ten times within 90 s."""
     attackers = 100
     due: list[tuple[int, int]] = sorted(
-        (attacker * count // attackers + turn * max(1, count // 400), attacker)
+        (attacker * (count * 9 // 10) // attackers + turn * max(1, count // 400), attacker)
         for attacker in range(attackers)
         for turn in range(10)
     )
@@ -244,7 +245,7 @@ def plan_of(ruleset: str) -> Plan:
         LoadError: the conformance data is not there.
     """
     if ruleset == "own":
-        return compile_plan(read_ruleset(ROOT / "rules", "hids", "hids"))
+        return compile_plan(load("hids", "hids", read_ruleset(ROOT / "rules")))
     folder = os.environ.get("HIDS_CONFORMANCE")
     if not folder:
         raise LoadError("HIDS_CONFORMANCE is not set to the folder of the conformance data; or use --ruleset own")
@@ -273,11 +274,8 @@ def main(arguments: list[str] | None = None) -> int:
     exact = True
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
-            figures: Figures = on_a_loop(
-                lambda name=name, folder=folder: measure(
-                    name, plan, BRUTE_FORCE[options.ruleset], options.window_mib, Path(folder)
-                )
-            )
+            work = partial(measure, name, plan, BRUTE_FORCE[options.ruleset], options.window_mib, Path(folder))
+            figures: Figures = on_a_loop(work)
         exact = exact and figures.exact
         print(json.dumps(figures._asdict()) if options.json else _shown(figures), flush=True)
     return 0 if exact else 1
