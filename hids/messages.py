@@ -505,7 +505,7 @@ class Applied(msgspec.Struct, frozen=True):
     digest: bytes = b""
     alerts: tuple[bytes, ...] = ()
     state: dict[tuple[str, bytes], tuple[bytes, int]] = {}
-    """Windows touched: (rule identity, key) -> (bytes, newest event time)."""
+    """Windows touched: (rule identity, key) -> (bytes, time until which it matters)."""
     fired: dict[str, int] = {}
     facts: tuple[tuple[int, int, bytes], ...] = ()
     baselines: dict[tuple[str, str], FileFact | None] = {}

@@ -7,22 +7,20 @@ Order    per source by sequence; what comes too early is parked, what comes agai
 A bug    ends the lane's process: the next lane loads the committed state and main sends again.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
 
 from hids.actors.stage import Control, LoopActor, Mailbox
+from hids.actors.telling import Teller, Told, timestamp
 from hids.core.correlate.accumulate import Accumulator
-from hids.core.correlate.alert import alert_id, compose
+from hids.core.correlate.alert import alert_id
 from hids.core.correlate.cells import Cells
-from hids.core.correlate.correlator import FIRST_SEEN_DAYS, IGNORED_DAYS, LATE_MAX_MS, Correlator, Decision
+from hids.core.correlate.correlator import FIRST_SEEN_DAYS, IGNORED_DAYS, LATE_MAX_MS, Correlator
 from hids.core.correlate.expectations import Sender
 from hids.core.correlate.incidents import Incidents
-from hids.core.correlate.occurrence import Occurrence
 from hids.core.correlate.repeats import Repeats
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.sequence import Sequencer
@@ -41,7 +39,6 @@ from hids.messages import (
     OutcomeBody,
     Progress,
     ReadThrough,
-    RuleRow,
     RuleTable,
     SourceId,
 )
@@ -59,6 +56,9 @@ _RULESETS = ("rulesets", b"")
 _FOR_GOOD_MS = 36_500 * 24 * 3600 * 1000
 
 HOUR_MS = 3600 * 1000
+
+SETTLE_MS = 5_000
+"""A report counts for what was logged so long before it: lines that we derive from an agent's need a moment more."""
 
 APPLIED_KEPT = 4_096
 """Digests of the last batches, for those whose group is not yet committed."""
@@ -81,16 +81,7 @@ class Recalled(NamedTuple):
     """Highest committed notice by boot."""
 
 
-class _Told:
-    """What comes out: alerts, and what is counted."""
-
-    def __init__(self) -> None:
-        self.alerts: list[bytes] = []
-        self.fired: dict[str, int] = {}
-        self.counts: Counter[str] = Counter()
-
-
-class _Work(_Told):
+class _Work(Told):
     """What becomes of one outcome."""
 
     def __init__(self, outcome: Outcome, body: OutcomeBody, tables: list[RuleTable], now_ms: int) -> None:
@@ -131,8 +122,6 @@ class CorrelationWindow(LoopActor):
     ) -> None:
         super().__init__(mailbox)
         self._sequencer = Sequencer(recalled.progress)
-        self._fired = dict(recalled.fired)
-        self._number = recalled.next_alert
         self._notices = dict(recalled.notices)
         self._windows = Windows(load_window, budget_bytes)
         self._cells = Cells(load_window)
@@ -146,7 +135,7 @@ class CorrelationWindow(LoopActor):
             tells_all=tells_all,
         )
         self._tells_all = tells_all
-        self._incidents = Incidents(self._cells)
+        self._teller = Teller(Incidents(self._cells), recalled.fired, recalled.next_alert, log_level)
         self._rulesets = _rulesets_decoder.decode(self._cells.get(_RULESETS) or _encode(()))
         self._through: dict[str, ReadThrough] = {}
         """The last report of each source, if it is not yet dealt with."""
@@ -156,7 +145,6 @@ class CorrelationWindow(LoopActor):
         """(source, digest) -> epoch."""
         self._clock = clock
         self._emit = emit
-        self._log_level = log_level
 
     def on_receive(self, message: Outcome | Hole | Notice | ReadThrough | Settled) -> None:
         """Apply one message, and what was parked behind it."""
@@ -272,9 +260,9 @@ class CorrelationWindow(LoopActor):
         if reached < (report.epoch, report.seq):
             return
         del self._through[source]
-        told = _Told()
-        for name in self._rulesets:
-            self._miss(told, self._table_of(name), report)
+        told = Told()
+        for table in filter(None, map(self._table_if_there, self._rulesets)):
+            self._miss(told, table, report)
         state = self._take_state()
         if state:
             told.counts["alerts"] = len(told.alerts)
@@ -289,17 +277,24 @@ class CorrelationWindow(LoopActor):
                 )
             )
 
-    def _miss(self, told: "_Told", table: RuleTable, report: ReadThrough) -> None:
+    def _miss(self, told: Told, table: RuleTable, report: ReadThrough) -> None:
         """Alert for all of a ruleset that has not come in time."""
-        for rule, missed in self._correlator.due(table, report.agent.id, report.at_ms):
+        for rule, missed in self._correlator.due(table, report.agent.id, report.at_ms - SETTLE_MS):
             origin, identity = missed.origin, table.rules[rule].identity
-            began = self._table_of(origin.ruleset)
-            same = next((n for n, row in enumerate(began.rules) if row.identity == identity), NO_RULE)
-            if same == NO_RULE:
+            began = self._table_if_there(origin.ruleset)
+            same = _place_of(identity, began)
+            if began is None or same == NO_RULE:
                 continue
             decision, event = self._correlator.miss(began, same, missed)
             name = f"{alert_id(origin.sender, event, 0)}-{began.rules[same].id}"
-            self._conclude(told, origin.sender, began, event, decision, name, told=True)
+            self._teller.conclude(told, origin.sender, began, event, decision, name=name)
+
+    def _table_if_there(self, name: str) -> RuleTable | None:
+        """A table that no batch has named lately may be gone."""
+        try:
+            return self._table_of(name)
+        except LookupError:
+            return None
 
     def _leave_out(self, work: "_Work") -> None:
         """Repeated logs are no events; those that are lent fields come once more, with them."""
@@ -327,47 +322,13 @@ class CorrelationWindow(LoopActor):
             work.latest_late_ms = max(work.latest_late_ms, event.at_ms)
         if decision.rule == NO_RULE:
             return
-        for number, each in enumerate((decision, *decision.also)):
+        spoken = False
+        for each in (decision, *decision.also):
             name = alert_id(sender, event, work.turns[event.offset])
-            told = number == 0 or self._tells_all
-            work.turns[event.offset] += self._conclude(work, sender, table, event, each, name, told=told)
-
-    def _conclude(
-        self,
-        told_so_far: "_Told",
-        sender: Sender,
-        table: RuleTable,
-        event: EventOut,
-        decision: Decision,
-        name: str,
-        *,
-        told: bool,
-    ) -> bool:
-        """Count that a rule fired, and write its alert if it is told. Returns whether it is."""
-        counted = table.rules[decision.result].identity
-        self._fired[counted] = told_so_far.fired[counted] = self._fired.get(counted, 0) + 1
-        row = table.rules[decision.rule]
-        told = told and not decision.silent and self._is_told(row)
-        told_so_far.counts["ignored"] += decision.silent
-        incident = self._incidents.join(decision.rule, Occurrence(table, event, sender.agent.id), name, told=told)
-        if told:
-            alert = compose(
-                sender,
-                event,
-                row,
-                ruleset=table.name,
-                name=name,
-                number=self._number,
-                fired=self._fired.get(row.identity, 0),
-                timestamp=timestamp(event.at_ms),
-                previous=decision.previous,
-                previous_log=decision.previous_log,
-                description=dict(event.descriptions).get(decision.rule, b'""'),
-                incident=incident,
-            )
-            told_so_far.alerts.append(alert)
-            self._number += 1
-        return told
+            wanted = self._tells_all or not spoken
+            if self._teller.conclude(work, sender, table, event, each, name=name, wanted=wanted):
+                spoken = True
+                work.turns[event.offset] += 1
 
     def _is_known(self, outcome: Outcome) -> bool:
         """A batch of an epoch that was given up comes again under a new number: it is counted, not evaluated.
@@ -382,22 +343,10 @@ class CorrelationWindow(LoopActor):
             del self._applied[next(iter(self._applied))]
         return False
 
-    def _is_told(self, row: RuleRow) -> bool:
-        return row.level > 0 and row.log >= 0 and (row.log > 0 or row.level >= self._log_level)
 
-
-def timestamp(at_ms: int) -> str:
-    """Event time as Wazuh writes it, `2026-11-24T03:21:43.123+0000`, in the manager's zone."""
-    seconds, milliseconds = divmod(at_ms, 1000)
-    moment, zone = _second(seconds)
-    return f"{moment}.{milliseconds:03d}{zone}"
-
-
-@lru_cache(maxsize=64)
-def _second(seconds: int) -> tuple[str, str]:
-    """A second's time and zone; alerts come many a second."""
-    local = time.localtime(seconds)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", local), time.strftime("%z", local)
+def _place_of(identity: str, table: RuleTable | None) -> int:
+    rows = () if table is None else table.rules
+    return next((n for n, row in enumerate(rows) if row.identity == identity), NO_RULE)
 
 
 def _hole(hole: Hole, now_ms: int) -> Applied:

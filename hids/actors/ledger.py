@@ -38,7 +38,7 @@ BASELINE_BYTES = 4_096
 """What a changed baseline counts in a group: 2,000 fill it, for their writes take longer than their bytes."""
 
 WINDOW_LIFE_MS = 24 * 3600 * 1000
-"""Stored windows are kept this long after their newest event (hids.core.correlate.correlator.LATE_MAX_MS)."""
+"""Stored windows are kept so long beyond the time that they matter (hids.core.correlate.correlator.LATE_MAX_MS)."""
 OUTBOX_LIFE_MS = 7 * 24 * 3600 * 1000
 """An output that is further behind has a hole, which is counted and alerted."""
 HOUSEKEEPING_S = 60.0
@@ -210,14 +210,14 @@ class Ledger(LoopActor):
             self._lines["agent", self._manager].append(line)
         self._housekeeping = self.later(MORE_S if more else HOUSEKEEPING_S, Housekeeping())
 
-    def _tell_dropped(self, count: int, newest_ms: int, now_ms: int) -> None:
+    def _tell_dropped(self, count: int, until_ms: int, now_ms: int) -> None:
         """Count windows that are gone before their time; one word a minute."""
         where = (DROPPED_SOURCE, "windows dropped")
         self._group.counts[where] = self._group.counts.get(where, 0) + count
         self._dropped += count
         if now_ms - self._told_dropped_ms < 1000 * HOUSEKEEPING_S:
             return
-        newest = datetime.datetime.fromtimestamp(newest_ms / 1000, tz=datetime.UTC)
-        text = f"windows dropped: {self._dropped}, which mattered up to {newest:%Y-%m-%dT%H:%M:%SZ}: more than {self._stored_keys} keys"
+        until = datetime.datetime.fromtimestamp(until_ms / 1000, tz=datetime.UTC)
+        text = f"windows dropped: {self._dropped}, which mattered up to {until:%Y-%m-%dT%H:%M:%SZ}: more than {self._stored_keys} keys"
         self._lines["agent", self._manager].append(LogLine("hids-manager", text.encode(), now_ms, now_ms, "agent"))
         self._dropped, self._told_dropped_ms = 0, now_ms

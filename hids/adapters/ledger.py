@@ -26,9 +26,6 @@ WAL_TRUNCATE_BYTES = 64 * 1024 * 1024
 KNOWN_BATCHES = 10_000
 """Digests remembered per source, to recognise a batch that comes again in a new epoch."""
 
-STATE_LIFE_MS = 24 * 3600 * 1000
-"""How long a window lives on disk after its newest event."""
-
 _pack = msgspec.msgpack.Encoder().encode
 _agent_decoder = msgspec.msgpack.Decoder(Agent)
 _fact_decoder = msgspec.msgpack.Decoder(FileFact)
@@ -257,7 +254,7 @@ class Ledger:
             db.execute("DELETE FROM digest WHERE source=? AND n <= ?", (source, number - KNOWN_BATCHES))
 
     def expire(self, before_ms: int, limit: int = 2000) -> int:
-        """Forget windows whose newest event is older than `before_ms`; returns how many went."""
+        """Forget windows that mattered until a time before `before_ms`; returns how many went, at most `limit`."""
         with self._transaction() as db:
             rows = db.execute("SELECT rule, key FROM state WHERE newest_ms < ? LIMIT ?", (before_ms, limit)).fetchall()
             db.executemany("DELETE FROM state WHERE rule=? AND key=?", rows)

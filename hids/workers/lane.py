@@ -129,9 +129,17 @@ class _Tables:
         self._tables: dict[str, RuleTable] = {}
 
     def table(self, name: str) -> RuleTable:
-        """The table of a ruleset; outcomes keep naming the old one for a while after a reload."""
+        """The table of a ruleset; outcomes keep naming the old one for a while after a reload.
+
+        Raises:
+            LookupError: there is none of that hash.
+        """
         if name not in self._tables:
-            self._tables[name] = _table_decoder.decode((self._folder / f"{name}.msgpack").read_bytes())
+            path = self._folder / f"{name}.msgpack"
+            try:
+                self._tables[name] = _table_decoder.decode(path.read_bytes())
+            except FileNotFoundError as error:
+                raise LookupError(f"{path}: no such rule table; `hidsctl rules reload` writes it anew") from error
         return self._tables[name]
 
 

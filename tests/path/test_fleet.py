@@ -11,6 +11,7 @@ import pytest
 from lane_stand import Host, Lane, Worker, on_a_loop
 from waiting import SetClock
 
+from hids.actors.correlation_window import SETTLE_MS
 from hids.core.rules.load import load
 from hids.core.rules.plan import Plan, compile_plan
 from hids.core.rules.rule import SourceFile
@@ -245,8 +246,8 @@ class TestAbsence:
             fleet.clock.advance(7 * HOUR_S)
             fleet.through(1, fleet.clock.ms)
             assert fleet.told("200104") == Counter(), "nothing is known of the agent that is silent"
-            fleet.through(0, START_MS + 26 * HOUR_S * S)
-            assert fleet.told("200104") == Counter(), "the last moment is not over"
+            fleet.through(0, START_MS + 26 * HOUR_S * S + SETTLE_MS)
+            assert fleet.told("200104") == Counter(), "what we derive from its lines may be under way"
             fleet.lane.kill()
             fleet.through(0, fleet.clock.ms)
             fleet.lane.kill()
@@ -363,3 +364,32 @@ def test_incidents_are_in_the_alerts(tmp_path: Path, plan: Plan):
 def test_sequences_need_native_correlation(correlation: Correlation):
     with pytest.raises(Exception, match='sequences and distinct_\\* need correlation = "native"'):
         load("t", "hids", [SourceFile("r.xml", RULES.encode())], correlation=correlation)
+
+
+def test_when_the_highest_makes_no_alert_the_next_one_speaks(tmp_path: Path):
+    text = RULES.replace(
+        "<same_srcip /><description>many from", "<options>no_log</options><same_srcip /><description>many from"
+    )
+    quiet = compile_plan(load("t", "hids", [SourceFile("r.xml", text.encode())]))
+
+    def test() -> None:
+        fleet = Fleet(tmp_path / "l.db", quiet)
+        for turn in range(8):
+            fleet.send(0, failed(START_MS + turn * S, "192.0.2.1", f"user{turn}"))
+        assert (fleet.told().total(), fleet.told("200102").total()) == (0, 1)
+
+    run(test)
+
+
+def test_a_ruleset_that_is_gone_stops_nobody(tmp_path: Path, plan: Plan):
+    def test() -> None:
+        fleet = Fleet(tmp_path / "l.db", plan)
+        fleet.send(0, job(START_MS))
+        fleet.clock.advance(27 * HOUR_S)
+        fleet.lane.stop()
+        other = compile_plan(load("t", "hids", [SourceFile("r.xml", RULES.replace("26 hours", "a day").encode())]))
+        fleet.lane = Lane(tmp_path / "l.db", [other], fleet.clock)
+        fleet.through(0, fleet.clock.ms)
+        assert fleet.told("200104").total() == 0
+
+    run(test)
