@@ -132,7 +132,8 @@ class Dispatcher(LoopActor):
             case WorkerLost():
                 self._lost(message)
             case ReadThrough():
-                self._lane.tell(message)
+                if self._lane.depth < self._lane.bound // 2:  # while the lane is away the next report will do
+                    self._lane.tell(message)
             case Hole():
                 self._holes.append(message)
                 self._lane.tell(message)

@@ -204,8 +204,8 @@ class Ledger:
             db.execute("DELETE FROM outbox WHERE first + count - 1 <= ?", (low,))
 
     def _write_state(self, db: sqlite3.Connection, group: Group) -> None:
-        for (rule, key), (data, newest_ms) in group.state.items():
-            db.execute("INSERT OR REPLACE INTO state VALUES (?,?,?,?)", (rule, key, data, newest_ms))
+        rows = ((rule, key, data, until_ms) for (rule, key), (data, until_ms) in group.state.items())
+        db.executemany("INSERT OR REPLACE INTO state VALUES (?,?,?,?)", rows)
         for rule, count in group.fired.items():
             db.execute("INSERT OR REPLACE INTO fired VALUES (?,?)", (rule, count))
         for (agent, path), fact in group.baselines.items():
