@@ -8,7 +8,9 @@ from hids.core.rules.lint import lint
 from hids.core.rules.load import load
 from hids.core.rules.rule import Ruleset, SourceFile
 from hids.core.rules.table import rule_table
-from hids.messages import WindowSpec
+from hids.core.rules.trace import trace
+from hids.core.rules.walk import decoded
+from hids.messages import LogLine, WindowSpec
 
 Make = Callable[..., Ruleset]
 Problems = Callable[..., list[str]]
@@ -157,3 +159,9 @@ def test_a_changed_sequence_has_another_identity():
 def test_lint_knows_that_time_reaches_what_waits(make_ruleset: Make):
     ruleset = make_ruleset(ours('timeframe="60"', A + "<unless>200002</unless>"))
     assert [finding for finding in lint(ruleset, lambda _: True) if finding.rule == 200010] == []
+
+
+def test_trace_says_what_a_sequence_asks(make_ruleset: Make, make_line: Callable[..., LogLine]):
+    ruleset = make_ruleset(ours('timeframe="60"', A + "<followed_by>200002</followed_by>"))
+    steps = [step for step in trace(ruleset, decoded(ruleset, make_line("m200002"))) if step.outcome == "asks"]
+    assert [(step.name, step.why) for step in steps] == [("200010", "the other event of the sequence came in time")]
