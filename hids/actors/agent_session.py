@@ -35,6 +35,7 @@ from hids.messages import (
     Hole,
     Job,
     NewEpoch,
+    ReadThrough,
     Refused,
     SourceId,
     ToAgent,
@@ -116,7 +117,7 @@ class AgentSession(LoopActor):
         credit: CreditPool,
         fleet: Fleet,
         clock: Clock,
-        emit: Emit[Job | Hole | Tell],
+        emit: Emit[Job | Hole | Tell | ReadThrough],
     ) -> None:
         super().__init__(mailbox)
         self._wire = wire
@@ -343,6 +344,9 @@ class AgentSession(LoopActor):
         presence.stopped = beat.stopped
         if self._welcomed:
             self._send(Ack(seq=self._acked, credit=self._credit.share()))
+            if self._agent is not None and self._hello is not None and beat.read_through_ms:
+                through_ms = min(beat.read_through_ms + presence.clock_offset_ms, now_ms)
+                self._emit(ReadThrough(self._source, self._agent, self._hello.epoch, self._next - 1, through_ms))
 
     def _moved(self) -> None:
         """The register has moved: begin, or acknowledge."""

@@ -330,6 +330,8 @@ class Topology:
             *("--manager", self.name),
             *("--outputs", ",".join((*ALERT_OUTPUTS, *INDEX_OUTPUTS))),
             *("--log-level", str(self.config.alerts.level)),
+            *("--alert-on", self.config.alerts.alert_on),
+            *("--stored-keys", str(self.config.limits.stored_keys)),
             *("--window-bytes", str(self.config.limits.windows_mib * mib)),
             *("--first-seen-days", str(self.config.limits.first_seen_days)),
             *("--ignored-days", str(self.config.limits.ignored_days)),

@@ -22,6 +22,7 @@ import structlog
 
 from hids.adapters.files import write_atomically
 from hids.adapters.outbox import OutboxRow, alert_number
+from hids.core.alert.incident import only_news
 from hids.core.alert.text import text
 from hids.errors import StoreError
 from hids.ports import Clock
@@ -76,6 +77,10 @@ def text_lines(lines: bytes, tz: tzinfo | None) -> bytes:
 
 JSON_LINES = Form(render=bytes, end=b"\n", number=alert_number)
 """alerts.json: one object a line, as committed."""
+
+
+NEWS_LINES = Form(render=only_news, end=b"\n", number=alert_number)
+"""incidents.json: of alerts that are part of an incident those that say something new of it."""
 
 
 def text_blocks(tz: tzinfo | None = None) -> Form:
@@ -264,6 +269,9 @@ class AlertFile:
             self.missed += gap
             log.error("alerts are gone from the outbox", file=str(self._path), first=self._at.number + 1, alerts=gap)
         data = self._form.render(row.after(self._at.number))
+        if not data:  # none of them is for this file; what was torn is a later one's
+            self._at = msgspec.structs.replace(self._at, number=row.last)
+            return
         if data.startswith(self._torn):
             rest = data[len(self._torn) :]
         else:

@@ -48,7 +48,7 @@ class Slots:
 
     def of_log(self, needed: Iterable[int]) -> bool:
         """Whether these slots follow from the log, whoever sent it and whenever; of `fts` see `Decoder.fts`."""
-        return {"hostname", "location"}.isdisjoint(self.names[place] for place in needed)
+        return {"hostname", "location", "agent"}.isdisjoint(self.names[place] for place in needed)
 
     def values(self, event: Event, needed: Sequence[int]) -> tuple[bytes | None, ...]:
         """The event's, in the order of `names`; None for those that are not needed."""
@@ -67,7 +67,8 @@ class Slots:
         for word in (*rule.ignore_fields, *rule.check_ignored):
             yield IGNORE_SLOTS[word]
         if (window := rule.window) is not None:
-            yield from (*window.like.same, *window.like.different, *window.like.different_present)
+            like = window.like
+            yield from (*like.same, *like.different, *like.different_present, *like.distinct)
             if window.like.dynamic:
                 yield "dynamic"
             if (regex := self._regex_name(window)) is not None:
@@ -96,6 +97,7 @@ _READERS: dict[str, Callable[[Event], bytes | None]] = {
     "dynamic": lambda event: b"1" if event.dynamic else None,
     "fts": lambda event: event.fts_key,
     "fts_ids": lambda event: b"1" if event.fts_is_ids else None,
+    "agent": lambda event: event.origin.host,
     "user": lambda event: field(event, ("dstuser", "srcuser")),
 }
 """Slots that are no field."""

@@ -9,7 +9,7 @@ follows both answers. So the result is a `Residual`, a small graph that the lane
 and is tested against this one.
 """
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -160,7 +160,7 @@ def finals(ruleset: Ruleset, residual: Residual) -> Finals:
     """The rules of all ends. A rule's parent counts: in Wazuh's sets `ignore` makes it the result."""
     ends = [node for node in residual if node[0] == FINAL and node[1] >= 0]
     indexes = dict.fromkeys(index for node in ends for index in node[1:3] if index >= 0)
-    rules = [ruleset.rules[index] for index in indexes]
+    rules = [ruleset.rules[index] for index in {**indexes, **dict.fromkeys(_waiting(ruleset, indexes))}]
     described = tuple(rule for rule in rules if rule.template is not None)
     full_log = not ends or any(ruleset.rules[node[1]].full_log for node in ends)
     slots = slots_of(ruleset)
@@ -174,6 +174,14 @@ def finals(ruleset: Ruleset, residual: Residual) -> Finals:
         or any(ruleset.feeds[index] for index in indexes)
     )
     return Finals(described, full_log, needed, of_log, remembered)
+
+
+def _waiting(ruleset: Ruleset, indexes: Iterable[int]) -> Iterator[int]:
+    """Rules that one of these begins and whose alert is about that event (`unless`)."""
+    for composite in {composite for index in indexes for composite in ruleset.feeds[index]}:
+        window = ruleset.rules[composite].window
+        if window is not None and window.source.sequence is not None and window.source.sequence.unless:
+            yield composite
 
 
 def _concerned(ruleset: Ruleset, residual: Residual) -> Iterator[Rule]:
