@@ -177,11 +177,13 @@ class CorrelationWindow(LoopActor):
         body = _body_decoder.decode(outcome.body)
         work = _Work(outcome, body, [self._table_of(name) for name in body.rulesets], self._clock.now_ms())
         self._leave_out(work)
+        work.lines += (("agent", _agent_line(f"rule suspended: {text}", work.now_ms)) for text in body.suspended)
         for event in body.events:
             if (event.offset, event.ruleset) not in work.left_out:
                 self._judge(work, event)
         work.counts.update(f"dropped:{dropped.reason}" for dropped in body.dropped)
         work.counts["alerts"] = len(work.alerts)
+        work.counts["suspended"] = len(body.suspended)
         return Applied(
             source=outcome.source,
             agent=outcome.agent,
