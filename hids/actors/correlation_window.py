@@ -29,6 +29,7 @@ from hids.messages import (
     Applied,
     EventOut,
     Hole,
+    Kind,
     Lending,
     Lent,
     LogLine,
@@ -81,7 +82,7 @@ class _Work:
         self.turns: Counter[int] = Counter()
         """Alerts so far by offset."""
         self.fired: dict[str, int] = {}
-        self.lines: list[tuple[Literal["accumulate"], LogLine]] = []
+        self.lines: list[tuple[Kind | Literal["accumulate"], LogLine]] = []
         self.counts: Counter[str] = Counter(evaluated=outcome.count - len(body.dropped))
 
 
@@ -177,7 +178,8 @@ class CorrelationWindow(LoopActor):
         body = _body_decoder.decode(outcome.body)
         work = _Work(outcome, body, [self._table_of(name) for name in body.rulesets], self._clock.now_ms())
         self._leave_out(work)
-        work.lines += (("agent", _agent_line(f"rule suspended: {text}", work.now_ms)) for text in body.suspended)
+        for text in body.suspended:
+            work.lines.append(("agent", _agent_line(f"rule suspended: {text}", work.now_ms)))
         for event in body.events:
             if (event.offset, event.ruleset) not in work.left_out:
                 self._judge(work, event)
