@@ -326,6 +326,9 @@ class Dropped(msgspec.Struct, frozen=True, array_like=True):
     reason: str
     """"poison", "malformed"."""
     line: bytes = b""
+    """The text of the line; words about it when it has none that can be read."""
+    packed: bytes = b""
+    """msgpack of the whole `LogLine`, with its event time by the manager's clock: all that it takes to send it again."""
 
 
 class OutcomeBody(msgspec.Struct, frozen=True, array_like=True):
@@ -341,6 +344,9 @@ class OutcomeBody(msgspec.Struct, frozen=True, array_like=True):
     lending: tuple[Lending, ...] = ()
     digests: tuple[bytes, ...] = ()
     """For each ruleset that drops repeated logs, 16 bytes a line (hids.core.correlate.repeats); else empty."""
+    judged: int = 0
+    """Lines that the rules have seen, as counted where they were seen. With the facts and what was dropped they must
+    make up the batch: the ledger compares."""
 
 
 class Outcome(msgspec.Struct, frozen=True, tag="outcome"):
@@ -463,6 +469,8 @@ class Applied(msgspec.Struct, frozen=True):
     source: SourceId
     agent: Agent
     progress: Progress | None = None
+    first: int = 0
+    """First sequence that `progress` moves over."""
     digest: bytes = b""
     alerts: tuple[bytes, ...] = ()
     state: dict[tuple[str, bytes], tuple[bytes, int]] = {}
@@ -486,6 +494,16 @@ class LaneReady(msgspec.Struct, frozen=True, tag="lane_ready"):
     progress: dict[str, Progress]
     derived: tuple["DerivedBatch", ...]
     outbox_next: int
+    poison: tuple["Place", ...] = ()
+    """Lines that ended the lane twice: they shall come as dead letters."""
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """One line."""
+
+    source: str
+    epoch: int
+    seq: int
 
 
 class DerivedBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -528,6 +546,14 @@ class Committed(msgspec.Struct, frozen=True, tag="committed"):
     notices: int
     """Highest notice number of this boot that is committed."""
     outbox_next: int
+
+
+class Settle(msgspec.Struct, frozen=True, tag="settle"):
+    """control -> main -> lane: what shall become of these dead letters."""
+
+    letters: tuple[int, ...]
+    """Their numbers in the quarantine."""
+    verdict: Literal["replayed", "dropped"]
 
 
 class Cursors(msgspec.Struct, frozen=True, tag="cursors"):
@@ -604,7 +630,7 @@ class WorkerExited(msgspec.Struct, frozen=True, tag="worker_exited"):
 
 FromNursery = NurseryReady | NurseryRefused | WorkerForked | WorkerExited | Pulse
 FromWorker = Outcome | Pulse
-ToLane = Outcome | Hole | Notice | Cursors
+ToLane = Outcome | Hole | Notice | Cursors | Settle
 FromLane = LaneReady | Committed | Pulse
 ToOutput = Outboxed
 FromOutput = Cursors | Pulse

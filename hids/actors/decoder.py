@@ -28,6 +28,7 @@ AHEAD_MAX_MS = 5_000
 """Event times further than this after the arrival are cut: no agent's clock reaches into the future."""
 
 _lent_decoder = msgspec.msgpack.Decoder(Lent)
+_encode = msgspec.msgpack.Encoder().encode
 
 MARK_EVERY = 31
 """Offsets that have none of these bits are marked, unless every line is to be."""
@@ -78,7 +79,7 @@ class Decoder(LoopActor):
                 number=self._number,
                 lines=lines,
                 recognised=tuple(self._recognise(plan, message, lines, lents, skip) for plan in self._plans),
-                dropped=tuple(Dropped(offset, "poison", lines[offset].text) for offset in sorted(skip)),
+                dropped=tuple(_poison(message, offset, lines[offset]) for offset in sorted(skip)),
             )
         )
 
@@ -136,8 +137,8 @@ def is_lent(job: Job) -> bool:
 
 
 def is_derived(job: Job) -> bool:
-    """Whether the manager made these lines itself."""
-    return job.source.startswith("derived/")
+    """Whether the manager made these lines itself. What comes again from the quarantine is still an agent's."""
+    return job.source.startswith("derived/") and not job.source.startswith("derived/replay/")
 
 
 def is_fact(job: Job, line: LogLine) -> bool:
@@ -148,3 +149,9 @@ def is_fact(job: Job, line: LogLine) -> bool:
 def _without_facts(line: LogLine) -> LogLine:
     """An agent's line. `facts` go into alerts unread, so only the manager may set them."""
     return msgspec.structs.replace(line, facts=b"") if line.facts else line
+
+
+def _poison(job: Job, offset: int, line: LogLine) -> Dropped:
+    """A line that ended a process twice, with all that it takes to try it again."""
+    again = msgspec.structs.replace(line, at_ms=event_time(job, line))
+    return Dropped(offset, "poison", line.text, _encode(again))

@@ -15,7 +15,7 @@ from hids.actors.decoder import MARK_EVERY, Mark, Recognition, event_time, is_de
 from hids.actors.stage import LoopActor, Mailbox
 from hids.core.correlate.accumulate import own_fields, transaction
 from hids.core.correlate.repeats import NO_LOG, log_digest
-from hids.core.rules.plan import Plan
+from hids.core.rules.plan import Plan, Recognised
 from hids.core.rules.profile import Profile
 from hids.core.rules.render import tail
 from hids.messages import EventOut, Lending, Outcome, OutcomeBody, Residual
@@ -75,6 +75,7 @@ class RuleShard(LoopActor):
                 lending for ruleset in range(len(self._plans)) for lending in self._lending(message, ruleset)
             ),
             digests=tuple(self._digests(message, ruleset) for ruleset in range(len(self._plans))),
+            judged=_judged(message.recognised),
         )
         self._emit(
             Outcome(
@@ -159,3 +160,10 @@ class RuleShard(LoopActor):
             else log_digest(recognised.event.full_log)
             for recognised in message.recognised[ruleset]
         )
+
+
+def _judged(recognised: tuple[tuple[Recognised | None, ...], ...]) -> int:
+    """Lines that at least one ruleset has judged."""
+    if len(recognised) == 1:
+        return len(recognised[0]) - recognised[0].count(None)
+    return sum(any(one is not None for one in line) for line in zip(*recognised, strict=True))

@@ -21,10 +21,11 @@ from hids.actors.stage import Mailbox
 from hids.actors.syscheck_store import Baselined, SyscheckStore
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
+from hids.adapters.lanemark import LaneMark
 from hids.adapters.ledger import Ledger as LedgerFile
 from hids.core.correlate.correlator import FIRST_SEEN_DAYS, IGNORED_DAYS
 from hids.errors import StoreError
-from hids.messages import Agent, AgentId, Committed, Cursors, LaneReady, RuleTable, ToLane
+from hids.messages import Agent, AgentId, Committed, Cursors, LaneReady, RuleTable, Settle, ToLane
 from hids.ports import Group
 from hids.workers.inside import (
     Stopping,
@@ -55,12 +56,17 @@ _table_decoder = msgspec.msgpack.Decoder(RuleTable)
 async def _main(options: argparse.Namespace) -> int:
     stopping, committed_all = Stopping(), asyncio.Event()
     clock = SystemClock()
-    store = LedgerFile(Path(options.ledger))
+    path = Path(options.ledger)
+    store, mark = LedgerFile(path), LaneMark(path.with_name(path.name + ".mark"))
+    poison = store.suspect(mark.last())
+    mark.done()
+    for place in poison:
+        log.error("line set aside: it ended the lane twice", source=place.source, epoch=place.epoch, seq=place.seq)
     windows, files, commits = (Mailbox(name, LANE_BOUND) for name in ("correlation_window", "syscheck_store", "ledger"))
     end_on_exit((windows, files, commits), stopped=lambda _name: committed_all.set())
 
     def receive(message: ToLane) -> None:
-        (commits if isinstance(message, Cursors) else windows).tell(message)
+        (commits if isinstance(message, (Cursors, Settle)) else windows).tell(message)
 
     def settled(group: Group) -> None:
         files.tell(Baselined(group.baselines))
@@ -69,7 +75,7 @@ async def _main(options: argparse.Namespace) -> int:
     channel = open_channel(socket.socket(fileno=options.channel_fd), ToLane, on_message=receive, on_close=stopping.stop)
     tables = _Tables(Path(options.tables))
     next_alert, progress = store.next_alert(), store.progress()
-    channel.send(LaneReady(progress=progress, derived=(), outbox_next=next_alert))
+    channel.send(LaneReady(progress=progress, derived=(), outbox_next=next_alert, poison=poison))
     waiting = store.derived()
     for start in range(0, len(waiting), DERIVED_AT_ONCE):
         part = waiting[start : start + DERIVED_AT_ONCE]
@@ -87,7 +93,7 @@ async def _main(options: argparse.Namespace) -> int:
         settled,
         outbox_bytes=options.outbox_bytes,
     )
-    SyscheckStore.start(files, store.baseline, commits.tell)
+    SyscheckStore.start(files, store.baseline, commits.tell, mark)
     CorrelationWindow.start(
         windows,
         Recalled(progress, store.fired(), next_alert, {options.boot: store.notices(options.boot)}),
@@ -100,6 +106,7 @@ async def _main(options: argparse.Namespace) -> int:
         budget_bytes=options.window_bytes,
         first_seen_days=options.first_seen_days,
         ignored_days=options.ignored_days,
+        mark=mark,
     )
     pulse = asyncio.ensure_future(
         tell_pulse(
@@ -116,6 +123,7 @@ async def _main(options: argparse.Namespace) -> int:
     commits.shut_down()
     await committed_all.wait()
     store.close()
+    mark.close()
     return status
 
 
