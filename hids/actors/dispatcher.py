@@ -120,7 +120,9 @@ class Dispatcher(LoopActor):
         self._lane_poison: tuple[Place, ...] = ()
         """Lines, not yet committed, that ended the lane twice."""
 
-    def on_receive(self, message: Job | Hole | Tell | Outcome | LaneReady | Committed | Settle | WorkerUp | WorkerLost) -> None:
+    def on_receive(
+        self, message: Job | Hole | Tell | Outcome | LaneReady | Committed | Settle | WorkerUp | WorkerLost
+    ) -> None:
         """Keep, assign, forward or forget."""
         match message:
             case Job():
@@ -222,7 +224,8 @@ class Dispatcher(LoopActor):
         skip = {
             place.seq - batch.first_seq
             for place in self._lane_poison
-            if (place.source, place.epoch) == (job.source, batch.epoch) and 0 <= place.seq - batch.first_seq < batch.count
+            if (place.source, place.epoch) == (job.source, batch.epoch)
+            and 0 <= place.seq - batch.first_seq < batch.count
         } - set(job.skip)
         return msgspec.structs.replace(job, skip=(*job.skip, *sorted(skip))) if skip else job
 

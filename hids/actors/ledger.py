@@ -55,7 +55,6 @@ def counts_lines(what: str) -> bool:
     return what in _OUTCOMES or what.startswith("dropped:")
 
 
-
 class Due(OneLife):
     """timer -> ledger: the group has gathered long enough."""
 

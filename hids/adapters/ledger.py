@@ -235,7 +235,7 @@ class Ledger:
     def dead_letters(self, numbers: Sequence[int]) -> list[DeadLetter]:
         """Those of these dead letters that are there."""
         marks = ",".join("?" * len(numbers))
-        return [letter_of(row) for row in self._db.execute(f"{LETTERS} WHERE number IN ({marks})", tuple(numbers))]  # noqa: S608 - only question marks are added
+        return [letter_of(row) for row in self._db.execute(f"{LETTERS} WHERE number IN ({marks})", tuple(numbers))]
 
     def wal_bytes(self) -> int:
         """Size of the write-ahead log."""
@@ -361,9 +361,7 @@ class Ledger:
                 (stretch.last, source, epoch, hour, stretch.first - 1),
             )
             if not moved.rowcount:
-                db.execute(
-                    "INSERT INTO stretch VALUES (?,?,?,?,?)", (source, epoch, hour, stretch.first, stretch.last)
-                )
+                db.execute("INSERT INTO stretch VALUES (?,?,?,?,?)", (source, epoch, hour, stretch.first, stretch.last))
             for what, n in stretch.counts.items():
                 db.execute(
                     "INSERT INTO tally VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
@@ -436,9 +434,17 @@ class Ledger:
 
 def letter_of(row: tuple[Any, ...]) -> DeadLetter:
     """A row of `LETTERS`."""
-    *plain, agent, line = row
+    number, source, epoch, seq, reason, text, at_ms, state, settled_ms, agent, line = row
     return DeadLetter(
-        *plain,
+        number=number,
+        source=source,
+        epoch=epoch,
+        seq=seq,
+        reason=reason,
+        text=text,
+        at_ms=at_ms,
+        state=state,
+        settled_ms=settled_ms,
         agent=_agent_decoder.decode(agent) if agent else None,
         line=_line_decoder.decode(line) if line else None,
     )

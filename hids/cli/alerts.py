@@ -87,8 +87,8 @@ def alerts(
     settings: Settings = ctx.obj
     now_ms = SystemClock().now_ms()
     query = Query(
-        since_ms=_moment(since, "--since", now_ms),
-        until_ms=_moment(until, "--until", now_ms),
+        since_ms=moment(since, "--since", now_ms),
+        until_ms=moment(until, "--until", now_ms),
         level_min=level,
         agent=agent,
         rule=rule,
@@ -154,7 +154,7 @@ def _open_again(path: Path) -> Search:
     return Search(path)
 
 
-def _moment(value: str | None, option: str, now_ms: int) -> int | None:
+def moment(value: str | None, option: str, now_ms: int) -> int | None:
     """A time as people write it, in milliseconds since the epoch."""
     if value is None:
         return None

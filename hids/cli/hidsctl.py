@@ -7,7 +7,7 @@ import typer
 
 import hids
 from hids.adapters.paths import ManagerPaths
-from hids.cli import agents, rules
+from hids.cli import agents, ledger, quarantine, rules
 from hids.cli.alerts import alerts
 from hids.cli.logtest import logtest
 from hids.cli.settings import Settings
@@ -24,6 +24,8 @@ app.command()(alerts)
 app.command()(logtest)
 app.add_typer(agents.app, name="agent")
 app.add_typer(rules.app, name="rules")
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(quarantine.app, name="quarantine")
 
 
 @app.callback()
