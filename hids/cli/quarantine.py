@@ -146,10 +146,10 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
 
 def _print_one(row: dict[str, Any]) -> None:
-    for key, value in row.items():
-        shown = _when(value) if key.endswith("_ms") else value["name"] if isinstance(value, dict) else value
-        if shown not in (None, ""):
-            typer.echo(f"{key.removesuffix('_ms').replace('_', ' ')}: {plain(str(shown))}")
+    for key, value in {**row, "agent": row["agent"] and row["agent"]["name"]}.items():
+        if value not in (None, ""):
+            shown = _when(value) if key.endswith("_ms") else plain(str(value))
+            typer.echo(f"{key.removesuffix('_ms').replace('_', ' ')}: {shown}")
 
 
 def _when(at_ms: int | None) -> str:

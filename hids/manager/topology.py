@@ -7,6 +7,7 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
 
     root
     ├─ outputs, index          processes: the alert files; search.db
+    ├─ webhooks                process: one sender a webhook; only when there are some
     ├─ engine
     │   ├─ lane                process: correlation windows, syscheck store, ledger
     │   ├─ nursery             process: has the rulesets, forks workers
@@ -59,6 +60,7 @@ from hids.adapters.pki import Authority
 from hids.adapters.process import Launched, ended, kill, launch
 from hids.adapters.registry import Registry
 from hids.adapters.session_port import SessionPort
+from hids.core.delivery import Receiver
 from hids.manager.config import Config, address_of
 from hids.messages import (
     AgentId,
@@ -117,6 +119,11 @@ class Topology:
 
         self.outputs = Mailbox("outputs")
         self.index = Mailbox("index")
+        self.webhooks = Mailbox("webhooks")
+        self._receivers = tuple(
+            Receiver(**{field: getattr(output, field) for field in Receiver.__struct_fields__})
+            for output in config.output
+        )
         self.lane = Mailbox("lane", LANE_BOUND)
         self.nursery = Mailbox("nursery")
         self.dispatcher = Mailbox("dispatcher", DISPATCHER_BOUND)
@@ -144,6 +151,11 @@ class Topology:
             (
                 self._process(self.outputs, "alert files", "hids.workers.outputs", self._output(ALERT_OUTPUTS)),
                 self._process(self.index, "search index", "hids.workers.outputs", self._output(INDEX_OUTPUTS)),
+                *(
+                    (self._process(self.webhooks, "webhooks", "hids.workers.webhooks", self._webhook_options()),)
+                    if self._receivers
+                    else ()
+                ),
                 self._supervisor(self.engine, self._engine()),
                 self._child(Mailbox("join_port"), "joining", self._join_port),
                 self._child(Mailbox("monitor"), "monitor", self._monitor),
@@ -208,7 +220,8 @@ class Topology:
     # -- lives
 
     def _dispatcher(self, mailbox: Mailbox) -> object:
-        return Dispatcher.start(mailbox, self.progress, self.lane, (self.outputs, self.index), self.clock, self.boot)
+        outputs = (self.outputs, self.index, *((self.webhooks,) if self._receivers else ()))
+        return Dispatcher.start(mailbox, self.progress, self.lane, outputs, self.clock, self.boot)
 
     def _nursery(self, mailbox: Mailbox) -> object:
         def ready(said: NurseryReady) -> None:
@@ -328,12 +341,22 @@ class Topology:
             *("--tables", str(self.paths.tables)),
             *("--boot", self.boot),
             *("--manager", self.name),
-            *("--outputs", ",".join((*ALERT_OUTPUTS, *INDEX_OUTPUTS))),
+            *(
+                "--outputs",
+                ",".join((*ALERT_OUTPUTS, *INDEX_OUTPUTS, *(receiver.output for receiver in self._receivers))),
+            ),
             *("--log-level", str(self.config.alerts.level)),
             *("--window-bytes", str(self.config.limits.windows_mib * mib)),
             *("--first-seen-days", str(self.config.limits.first_seen_days)),
             *("--ignored-days", str(self.config.limits.ignored_days)),
             *("--outbox-bytes", str(self.config.limits.outbox_mib * mib)),
+        )
+
+    def _webhook_options(self) -> tuple[str, ...]:
+        return (
+            *("--ledger", str(self.paths.ledger)),
+            *("--cursors", str(self.paths.lib)),
+            *("--receivers", msgspec.json.encode(self._receivers).decode()),
         )
 
     def _output(self, names: tuple[str, ...]) -> tuple[str, ...]:

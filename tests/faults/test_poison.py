@@ -4,8 +4,6 @@ The sabotage comes from outside: a `sitecustomize.py` on the manager's path make
 process at a marked line, for as long as a file is there.
 """
 
-from pathlib import Path
-
 import pytest
 from stand import Stand, failed_login, wait_for
 
