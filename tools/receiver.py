@@ -57,6 +57,12 @@ class Receiver:
         self._server.shutdown()
         self._server.server_close()
 
+    def recover(self) -> None:
+        """Behave again; whoever hangs is let go."""
+        self.mood = "well"
+        self.parted.set()
+        self.parted = threading.Event()
+
     def take(self, headers: Any, body: bytes) -> None:
         """Remember one request."""
         signed = headers["X-Hids-Timestamp"].encode() + b"." + body

@@ -148,14 +148,15 @@ class Stand:
             *("--state", str(folder / "state"), "--name", name),
         )
 
-    def start_agent(self, name: str, config: str) -> Daemon:
-        """Start an agent (again) with this agent.toml."""
+    def start_agent(self, name: str, config: str, before: Path | None = None) -> Daemon:
+        """Start an agent (again) with this agent.toml; `before` as for `Daemon`."""
         folder = self.agent_folder(name)
         (folder / "agent.toml").write_text(config)
         daemon = Daemon(
             folder / "agent.log",
             "hids.cli.agent",
             *("run", "--config", str(folder / "agent.toml"), "--state", str(folder / "state")),
+            before=before,
         )
         self.agents[name] = daemon
         return daemon
