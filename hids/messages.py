@@ -128,6 +128,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     software: ShortText = ""
     os: ShortText = ""
     hostname: ShortText = ""
+    canary_s: Number = 0
+    """A signed marker line (hids.core.wire.canary) comes each so many seconds; 0: none."""
 
 
 class Batch(msgspec.Struct, frozen=True, tag="batch"):
@@ -347,6 +349,8 @@ class OutcomeBody(msgspec.Struct, frozen=True, array_like=True):
     judged: int = 0
     """Lines that the rules have seen, as counted where they were seen. With the facts and what was dropped they must
     make up the batch: the ledger compares."""
+    canary: bytes = b""
+    """The last line of the batch that looks like an agent's canary, now that the rules have seen it."""
 
 
 class Outcome(msgspec.Struct, frozen=True, tag="outcome"):
@@ -472,6 +476,8 @@ class Applied(msgspec.Struct, frozen=True):
     first: int = 0
     """First sequence that `progress` moves over."""
     digest: bytes = b""
+    canary: bytes = b""
+    """See `OutcomeBody`."""
     alerts: tuple[bytes, ...] = ()
     state: dict[tuple[str, bytes], tuple[bytes, int]] = {}
     """Windows touched: (rule identity, key) -> (bytes, newest event time)."""
@@ -546,6 +552,8 @@ class Committed(msgspec.Struct, frozen=True, tag="committed"):
     notices: int
     """Highest notice number of this boot that is committed."""
     outbox_next: int
+    canaries: dict[str, bytes] = {}
+    """Source -> its last canary among what is committed."""
 
 
 class Settle(msgspec.Struct, frozen=True, tag="settle"):

@@ -133,7 +133,10 @@ class Fleet(Stand):
             self.disk.close()
 
     def _start_agent(self, name: str) -> None:
-        config = f'[manager]\naddress = "127.0.0.1:{self.wire.port}"\n[[source]]\npath = "{self.log_of(name)}"\n'
+        config = (
+            f'[manager]\naddress = "127.0.0.1:{self.wire.port}"\n[[source]]\npath = "{self.log_of(name)}"\n'
+            "[silence]\ncanary_s = 0\n"  # every line that arrives must be one that was written here
+        )
         self.start_agent(name, config, self.clocks[1].folder)
 
     def _connected(self) -> int:

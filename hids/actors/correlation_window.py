@@ -200,6 +200,7 @@ class CorrelationWindow(LoopActor):
             progress=progress,
             first=outcome.first_seq,
             digest=outcome.digest,
+            canary=body.canary,
             alerts=tuple(work.alerts),
             state=self._windows.take_touched(self._clock.monotonic_s()) | self._cells.take_touched(),
             fired=work.fired,

@@ -236,6 +236,7 @@ class Dispatcher(LoopActor):
         self._derive(message.derived)
         while self._notices and self._notices[0].number <= message.notices:
             self._notices.popleft()
+        self._register.canaries.update(message.canaries)
         self._register.update(message.progress)
         self._wake_outputs(message.outbox_next)
 

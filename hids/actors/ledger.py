@@ -99,6 +99,7 @@ class Ledger(LoopActor):
         self._timer: asyncio.TimerHandle | None = None
         self._groups = 0
         self._wal_told = False
+        self._canaries: dict[str, bytes] = {}
         self._housekeeping = self.later(HOUSEKEEPING_S, Housekeeping())
 
     def on_receive(self, message: Applied | Cursors | Settle | Due | Housekeeping) -> None:
@@ -159,6 +160,8 @@ class Ledger(LoopActor):
             self._lines[kind, applied.agent].append(line)
             self._size += len(line.text) + len(line.facts)
         self._notices = max(self._notices, applied.notice)
+        if applied.canary:
+            self._canaries[applied.source] = applied.canary
 
     def _prove(self, applied: Applied, progress: Progress) -> None:
         """Add these lines to the stretch that the group moves over; say so when they do not add up."""
@@ -218,8 +221,10 @@ class Ledger(LoopActor):
                 derived=tuple(group.derived),
                 notices=self._notices,
                 outbox_next=self._next_alert,
+                canaries=self._canaries,
             )
         )
+        self._canaries = {}
 
     def _derive(self) -> list[DerivedBatch]:
         """Turn gathered lines into numbered batches of their derived sources."""

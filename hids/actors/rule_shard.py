@@ -18,7 +18,8 @@ from hids.core.correlate.repeats import NO_LOG, log_digest
 from hids.core.rules.plan import Plan, Recognised
 from hids.core.rules.profile import Profile
 from hids.core.rules.render import tail
-from hids.messages import EventOut, Lending, Outcome, OutcomeBody, Residual
+from hids.core.wire.canary import MAX_BYTES, PREFIX
+from hids.messages import EventOut, Lending, LogLine, Outcome, OutcomeBody, Residual
 from hids.ports import Emit
 
 TEXT_BYTES = 1_256
@@ -76,6 +77,7 @@ class RuleShard(LoopActor):
             ),
             digests=tuple(self._digests(message, ruleset) for ruleset in range(len(self._plans))),
             judged=_judged(message.recognised),
+            canary=_canary(message.lines),
         )
         self._emit(
             Outcome(
@@ -160,6 +162,14 @@ class RuleShard(LoopActor):
             else log_digest(recognised.event.full_log)
             for recognised in message.recognised[ruleset]
         )
+
+
+def _canary(lines: Sequence[LogLine]) -> bytes:
+    """The last line that says it is a canary; main looks at its signature."""
+    for line in reversed(lines):
+        if line.text.startswith(PREFIX):
+            return line.text[:MAX_BYTES]
+    return b""
 
 
 def _judged(recognised: tuple[tuple[Recognised | None, ...], ...]) -> int:

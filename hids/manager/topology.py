@@ -17,7 +17,8 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     │   ├─ sessions/session-N  one an agent connection
     │   └─ session_port        takes connections
     ├─ join_port               makes machines agents
-    ├─ monitor                 looks for what is silent
+    ├─ monitor                 looks for agents that are gone
+    ├─ silence                 looks for agents that are here and not heard
     └─ control                 answers hidsctl
 """
 
@@ -45,13 +46,15 @@ from hids.actors.nursery import Nursery
 from hids.actors.registers import ProgressRegister
 from hids.actors.registrar import Admit, Ask, Registrar
 from hids.actors.session_listener import SessionListener
+from hids.actors.silence import Silence, Store
 from hids.actors.stage import Mailbox
 from hids.actors.supervisor import ChildSpec, Intensity, Node, StartChild, Supervisor
 from hids.actors.worker_link import WorkerLink
 from hids.adapters.channel import Channel, open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.control import ControlSocket
-from hids.adapters.identity import agent_id_of, fingerprint
+from hids.adapters.files import write_atomically
+from hids.adapters.identity import agent_id_of, fingerprint, is_signed
 from hids.adapters.joining import JoinDesk, JoinListener
 from hids.adapters.listening import listen
 from hids.adapters.markpage import MarkPage
@@ -159,6 +162,7 @@ class Topology:
                 self._supervisor(self.engine, self._engine()),
                 self._child(Mailbox("join_port"), "joining", self._join_port),
                 self._child(Mailbox("monitor"), "monitor", self._monitor),
+                self._child(Mailbox("silence"), "silence", self._silence),
                 self._child(
                     Mailbox("control"),
                     "control socket",
@@ -330,6 +334,22 @@ class Topology:
             self.clock,
             self.dispatcher.tell,
             disconnected_after_s=self.config.agents.disconnected_after_s,
+        )
+
+    def _silence(self, mailbox: Mailbox) -> object:
+        path = self.paths.lib / "paces.json"
+
+        def save(data: bytes) -> None:
+            write_atomically(path, data)
+
+        return Silence.start(
+            mailbox,
+            self.fleet,
+            self.progress,
+            Store(lambda: path.read_bytes() if path.exists() else None, save),
+            is_signed,
+            self.clock,
+            self.dispatcher.tell,
         )
 
     # -- options of processes
