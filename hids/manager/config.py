@@ -61,6 +61,7 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """`[limits]`."""
 
     windows_mib: Annotated[int, msgspec.Meta(ge=1)] = 256
+    process_mib: Annotated[int, msgspec.Meta(ge=128)] = 4096
     outbox_mib: Annotated[int, msgspec.Meta(ge=1)] = 2048
     first_seen_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 365
     ignored_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 30

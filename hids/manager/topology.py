@@ -19,6 +19,7 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     ├─ join_port               makes machines agents
     ├─ monitor                 looks for agents that are gone
     ├─ silence                 looks for agents that are here and not heard
+    ├─ budget                  replaces processes that hold too much memory
     └─ control                 answers hidsctl
 """
 
@@ -35,10 +36,11 @@ from typing import Any
 import msgspec
 
 from hids.actors.agent_session import AgentSession, Wire
+from hids.actors.budget import Budget
 from hids.actors.child_process import ChildProcess
 from hids.actors.control import Control
 from hids.actors.credit import CreditPool
-from hids.actors.dispatcher import Dispatcher
+from hids.actors.dispatcher import Dispatcher, Tell
 from hids.actors.fleet import Fleet
 from hids.actors.join_port import JoinPort
 from hids.actors.monitor import Monitor
@@ -60,12 +62,14 @@ from hids.adapters.listening import listen
 from hids.adapters.markpage import MarkPage
 from hids.adapters.paths import ManagerPaths, host_name, shipped
 from hids.adapters.pki import Authority
-from hids.adapters.process import Launched, ended, kill, launch
+from hids.adapters.process import Launched, ended, kill, launch, rss_mib
 from hids.adapters.registry import Registry
 from hids.adapters.session_port import SessionPort
 from hids.core.delivery import Receiver
 from hids.manager.config import Config, address_of
 from hids.messages import (
+    MANAGER,
+    Agent,
     AgentId,
     FromJoin,
     FromLane,
@@ -163,6 +167,7 @@ class Topology:
                 self._child(Mailbox("join_port"), "joining", self._join_port),
                 self._child(Mailbox("monitor"), "monitor", self._monitor),
                 self._child(Mailbox("silence"), "silence", self._silence),
+                self._child(Mailbox("budget"), "budget", self._budget),
                 self._child(
                     Mailbox("control"),
                     "control socket",
@@ -196,9 +201,19 @@ class Topology:
         intensity = Intensity(restarts=20, within_s=10)
         return ChildSpec(
             node=node,
-            start=lambda mailbox: Supervisor.start(mailbox, node, specs, self.clock, intensity),
+            start=lambda mailbox: Supervisor.start(
+                mailbox, node, specs, self.clock, intensity, partial(self._gave_up, node.name)
+            ),
             shutdown_s=4.0,
         )
+
+    def _gave_up(self, name: str, why: str) -> None:
+        """A branch starts anew; the rules shall know. The message waits for the branch's next life."""
+        self.tell(f"supervisor gave up: {name}: {why}")
+
+    def tell(self, text: str) -> None:
+        """Have the rules see a line of the manager about itself."""
+        self.dispatcher.tell(Tell(Agent(MANAGER, self.name, ""), text))
 
     def _process(self, mailbox: Mailbox, kind: str, module: str, options: tuple[str, ...]) -> ChildSpec:
         receives = FromLane if mailbox is self.lane else FromOutput
@@ -350,6 +365,17 @@ class Topology:
             is_signed,
             self.clock,
             self.dispatcher.tell,
+        )
+
+    def _budget(self, mailbox: Mailbox) -> object:
+        return Budget.start(
+            mailbox,
+            lambda: (self.outputs, self.index, self.webhooks, self.lane, self.nursery, *self.workers),
+            rss_mib,
+            kill,
+            Agent(MANAGER, self.name, ""),
+            self.dispatcher.tell,
+            limit_mib=self.config.limits.process_mib,
         )
 
     # -- options of processes
