@@ -13,6 +13,7 @@ A bug    or a failed write ends the lane's process. Nothing is rolled back in me
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.core.wire.lines import GENESIS, cut, link, pack
@@ -59,6 +60,12 @@ class Due(OneLife):
     """timer -> ledger: the group has gathered long enough."""
 
 
+class Say(NamedTuple):
+    """lane -> ledger: the rules shall see this about the manager."""
+
+    text: str
+
+
 class Housekeeping(OneLife):
     """timer -> ledger: forget old windows, keep the outbox within its budget."""
 
@@ -102,7 +109,7 @@ class Ledger(LoopActor):
         self._canaries: dict[str, bytes] = {}
         self._housekeeping = self.later(HOUSEKEEPING_S, Housekeeping())
 
-    def on_receive(self, message: Applied | Cursors | Settle | Due | Housekeeping) -> None:
+    def on_receive(self, message: Applied | Cursors | Settle | Say | Due | Housekeeping) -> None:
         """Add to the open group; close it when it is time."""
         match message:
             case Applied():
@@ -111,6 +118,8 @@ class Ledger(LoopActor):
                 self._move_cursors(message)
             case Settle():
                 self._settle(message)
+            case Say():
+                self._tell(message.text)
             case Due():
                 self._timer = None
                 self._close()

@@ -16,7 +16,7 @@ import msgspec
 import zstandard
 from sqlite_utils import Database
 
-from hids.errors import StoreError
+from hids.errors import StoreDamaged, StoreError
 from hids.messages import Agent, Batch, DerivedBatch, FileFact, LogLine, Place, Progress, SourceId
 from hids.ports import DeadLetter, Group
 
@@ -66,7 +66,8 @@ class Ledger:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._prepare()
         except sqlite3.DatabaseError as error:
-            raise StoreError(
+            failure = StoreError if isinstance(error, sqlite3.OperationalError) else StoreDamaged
+            raise failure(
                 f"{path}: {error}; stop the manager, move the file away and start again: agents will send what "
                 "they still have, and the gap will be reported"
             ) from error
@@ -251,7 +252,16 @@ class Ledger:
 
         Returns:
             The lines, not yet committed, at which it died twice.
+
+        Raises:
+            StoreError: it cannot be noted (locked, disk full).
         """
+        try:
+            return self._suspect(place)
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"{self._path}: cannot be written: {error}; it is tried again") from error
+
+    def _suspect(self, place: Place | None) -> tuple[Place, ...]:
         with self._transaction() as db:
             db.execute(
                 "DELETE FROM suspect WHERE EXISTS (SELECT 1 FROM progress p WHERE p.source = suspect.source "

@@ -10,21 +10,24 @@ import asyncio
 import socket
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import structlog
 
 from hids.actors.correlation_window import CorrelationWindow, Recalled, Settled
-from hids.actors.ledger import Ledger
+from hids.actors.ledger import Ledger, Say
 from hids.actors.stage import Mailbox
 from hids.actors.syscheck_store import Baselined, SyscheckStore
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.lanemark import LaneMark
 from hids.adapters.ledger import Ledger as LedgerFile
+from hids.adapters.ledgercopy import make_copy, restore
 from hids.core.correlate.correlator import FIRST_SEEN_DAYS, IGNORED_DAYS
-from hids.errors import StoreError
+from hids.errors import StoreDamaged, StoreError
 from hids.messages import Agent, AgentId, Committed, Cursors, LaneReady, RuleTable, Settle, ToLane
 from hids.ports import Group
 from hids.workers.inside import (
@@ -45,6 +48,9 @@ LANE_BOUND = 100_000
 EX_DATA = 65
 """Exit status when ledger.db cannot be used (sysexits.h)."""
 
+FIRST_COPY_S = 60.0
+COPY_EVERY_S = 3600.0
+
 log = structlog.get_logger()
 
 DERIVED_AT_ONCE = 64
@@ -57,7 +63,15 @@ async def _main(options: argparse.Namespace) -> int:
     stopping, committed_all = Stopping(), asyncio.Event()
     clock = SystemClock()
     path = Path(options.ledger)
-    store, mark = LedgerFile(path), LaneMark(path.with_name(path.name + ".mark"))
+    restored_ms = None
+    try:
+        store = LedgerFile(path)
+    except StoreDamaged:
+        restored_ms = restore(path, clock.now_ms())
+        if restored_ms is None:
+            raise
+        store = LedgerFile(path)
+    mark = LaneMark(path.with_name(path.name + ".mark"))
     poison = store.suspect(mark.last())
     mark.done()
     for place in poison:
@@ -108,6 +122,12 @@ async def _main(options: argparse.Namespace) -> int:
         ignored_days=options.ignored_days,
         mark=mark,
     )
+    if restored_ms is not None:
+        made = datetime.fromtimestamp(restored_ms / 1000, UTC)
+        commits.tell(
+            Say(f"ledger restored: it was damaged; what was committed after {made:%Y-%m-%dT%H:%M:%SZ} is missing")
+        )
+    copying = asyncio.ensure_future(_keep_copy(path))
     pulse = asyncio.ensure_future(
         tell_pulse(
             channel,
@@ -120,11 +140,24 @@ async def _main(options: argparse.Namespace) -> int:
     )
     status = await stopping.wait()
     pulse.cancel()
+    copying.cancel()
     commits.shut_down()
     await committed_all.wait()
     store.close()
     mark.close()
     return status
+
+
+async def _keep_copy(ledger: Path) -> NoReturn:
+    """Have a good copy that is never much older than an hour. SQLite works without Python's lock, so in a thread."""
+    await asyncio.sleep(FIRST_COPY_S)
+    while True:
+        try:
+            if not await asyncio.to_thread(make_copy, ledger):
+                log.warning("no copy of the ledger: too little room", ledger=str(ledger))
+        except StoreError as error:
+            log.warning("no copy of the ledger", reason=str(error))
+        await asyncio.sleep(COPY_EVERY_S)
 
 
 class _Tables:
