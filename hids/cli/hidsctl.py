@@ -9,7 +9,9 @@ import hids
 from hids.adapters.paths import ManagerPaths
 from hids.cli import agents, ledger, quarantine, rules
 from hids.cli.alerts import alerts
+from hids.cli.chaos import chaos
 from hids.cli.logtest import logtest
+from hids.cli.metrics import metrics
 from hids.cli.settings import Settings
 from hids.cli.status import status
 
@@ -22,6 +24,8 @@ app = typer.Typer(
 app.command()(status)
 app.command()(alerts)
 app.command()(logtest)
+app.command()(metrics)
+app.command()(chaos)
 app.add_typer(agents.app, name="agent")
 app.add_typer(rules.app, name="rules")
 app.add_typer(ledger.app, name="ledger")

@@ -1,0 +1,98 @@
+"""`hidsctl metrics`: the ledger and the tree as Prometheus text, for node_exporter's textfile collector or a script."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from hids.adapters.proof import Account, Proof
+from hids.cli.settings import NO_MANAGER, Settings, fail
+from hids.errors import StoreError
+
+
+def metrics(
+    ctx: typer.Context,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="The same as JSON: name, labels and value of each.")] = False,
+) -> None:
+    """Print figures of the running manager and its ledger in Prometheus' text format.
+
+    \b
+    Examples:
+      hidsctl metrics > /var/lib/node_exporter/textfile/hids.prom.tmp
+      hidsctl metrics --json | jq '.[] | select(.name == "hids_lost_lines_total")'
+
+    Exit status: 0 printed, 3 no manager answers or there is no ledger.
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    settings: Settings = ctx.obj
+    tree = settings.ask("status")["tree"]
+    try:
+        account = Proof(settings.paths.ledger).account()
+    except StoreError as error:
+        fail(str(error), NO_MANAGER)
+    rows = [*_of_account(account), *_of_tree(tree)]
+    settings.show(
+        [{"name": name, "labels": labels, "value": value} for name, _, labels, value in rows],
+        lambda _: typer.echo(text(rows), nl=False),
+        json=json,
+    )
+
+
+Row = tuple[str, str, dict[str, str], float]
+"""Name, help, labels, value. A name that ends in _total is a counter, others are gauges."""
+
+
+def text(rows: list[Row]) -> str:
+    """Prometheus' text format, version 0.0.4: rows of one name together, with their help once."""
+    lines: list[str] = []
+    for name in dict.fromkeys(row[0] for row in rows):
+        mine = [row for row in rows if row[0] == name]
+        lines.append(f"# HELP {name} {mine[0][1]}")
+        lines.append(f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}")
+        for _, _, labels, value in mine:
+            inside = ",".join(f'{key}="{_escaped(shown)}"' for key, shown in labels.items())
+            lines.append(f"{name}{{{inside}}} {value:g}" if isinstance(value, float) else f"{name}{{{inside}}} {value}")
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def _of_account(account: Account) -> Iterator[Row]:
+    """Of the hours that the ledger keeps; they go down when the oldest leave, which Prometheus takes for a restart."""
+    lines: dict[str, int] = {}
+    counts: dict[tuple[str, str], int] = {}
+    for interval in account.intervals:
+        lines[interval.source] = lines.get(interval.source, 0) + interval.lines
+        for what, n in interval.counts.items():
+            counts[interval.source, what] = counts.get((interval.source, what), 0) + n
+    for source, n in lines.items():
+        yield "hids_delivered_lines_total", "Lines committed, holes included.", {"source": source}, n
+    for (source, what), n in counts.items():
+        if what == "lost":
+            yield "hids_lost_lines_total", "Lines that never came.", {"source": source}, n
+        elif what.startswith("dropped:"):
+            labels = {"source": source, "reason": what.removeprefix("dropped:")}
+            yield "hids_dropped_lines_total", "Lines that were set aside.", labels, n
+        else:
+            yield "hids_accounted_lines_total", "Lines by what became of them.", {"source": source, "what": what}, n
+    yield "hids_alerts_total", "Alerts committed.", {}, account.alerts
+    yield "hids_ledger_gaps", "Places where the ledger does not balance.", {}, len(account.gaps())
+
+
+def _of_tree(node: dict[str, Any]) -> Iterator[Row]:
+    if not node["name"].startswith("session-"):  # agents come and go: a series each would never end
+        labels = {"actor": node["name"]}
+        yield "hids_actor_running", "1 when the actor runs.", labels, int(node["state"] == "running")
+        yield "hids_actor_handled_total", "Messages handled.", labels, node["handled"]
+        yield "hids_actor_mailbox_depth", "Messages that wait.", labels, node["mailbox"]["depth"]
+        yield "hids_actor_restarts_total", "Restarts since the manager started.", labels, node["restarts"]
+        facts = node["facts"]
+        if "rss_mib" in facts:
+            yield "hids_process_resident_mib", "Resident memory.", labels, facts["rss_mib"]
+            yield "hids_process_cpu_seconds_total", "CPU time.", labels, facts["cpu_s"]
+        if "lag" in facts:
+            yield "hids_output_lag_alerts", "Alerts that an output has not yet.", labels, facts["lag"]
+    for child in node["children"]:
+        yield from _of_tree(child)
