@@ -78,6 +78,11 @@ class Proof:
         )
         return Account(intervals, progress, holes, alerts)
 
+    def totals(self) -> dict[tuple[str, str], int]:
+        """All counts since the ledger began, by (source, what); they only grow."""
+        with self._reading() as db:
+            return {(source, what): n for source, what, n in db.execute("SELECT source, what, n FROM counts")}
+
     def letters(self, *, settled: bool = False) -> list[DeadLetter]:
         """Dead letters that are kept; with `settled` the others too. Oldest first."""
         with self._reading() as db:

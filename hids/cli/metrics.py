@@ -5,9 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from hids.adapters.proof import Account, Proof
+from hids.actors.ledger import counts_lines
+from hids.adapters.clock import SystemClock
+from hids.adapters.proof import Proof
 from hids.cli.settings import NO_MANAGER, Settings, fail
 from hids.errors import StoreError
+
+DAY_MS = 86_400_000
+GAPS = "Places where the ledger of the last day does not balance."
 
 
 def metrics(
@@ -20,17 +25,18 @@ def metrics(
     \b
     Examples:
       hidsctl metrics > /var/lib/node_exporter/textfile/hids.prom.tmp
-      hidsctl metrics --json | jq '.[] | select(.name == "hids_lost_lines_total")'
+      hidsctl metrics --json | jq '.[] | select(.labels.outcome == "lost")'
 
     Exit status: 0 printed, 3 no manager answers or there is no ledger.
     """  # noqa: D301 - click's mark for lines that stay as they are
     settings: Settings = ctx.obj
     tree = settings.ask("status")["tree"]
     try:
-        account = Proof(settings.paths.ledger).account()
+        proof = Proof(settings.paths.ledger)
+        totals, gaps = proof.totals(), proof.account(SystemClock().now_ms() - DAY_MS).gaps()
     except StoreError as error:
         fail(str(error), NO_MANAGER)
-    rows = [*_of_account(account), *_of_tree(tree)]
+    rows = [*_of_totals(totals), ("hids_ledger_gaps", GAPS, {}, len(gaps)), *_of_tree(tree)]
     settings.show(
         [{"name": name, "labels": labels, "value": value} for name, _, labels, value in rows],
         lambda _: typer.echo(text(rows), nl=False),
@@ -59,26 +65,14 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
-def _of_account(account: Account) -> Iterator[Row]:
-    """Of the hours that the ledger keeps; they go down when the oldest leave, which Prometheus takes for a restart."""
-    lines: dict[str, int] = {}
-    counts: dict[tuple[str, str], int] = {}
-    for interval in account.intervals:
-        lines[interval.source] = lines.get(interval.source, 0) + interval.lines
-        for what, n in interval.counts.items():
-            counts[interval.source, what] = counts.get((interval.source, what), 0) + n
-    for source, n in lines.items():
-        yield "hids_delivered_lines_total", "Lines committed, holes included.", {"source": source}, n
-    for (source, what), n in counts.items():
-        if what == "lost":
-            yield "hids_lost_lines_total", "Lines that never came.", {"source": source}, n
-        elif what.startswith("dropped:"):
-            labels = {"source": source, "reason": what.removeprefix("dropped:")}
-            yield "hids_dropped_lines_total", "Lines that were set aside.", labels, n
-        else:
-            yield "hids_accounted_lines_total", "Lines by what became of them.", {"source": source, "what": what}, n
-    yield "hids_alerts_total", "Alerts committed.", {}, account.alerts
-    yield "hids_ledger_gaps", "Places where the ledger does not balance.", {}, len(account.gaps())
+def _of_totals(totals: dict[tuple[str, str], int]) -> Iterator[Row]:
+    for (source, what), n in totals.items():
+        if what == "alerts":
+            yield "hids_alerts_total", "Alerts committed.", {"source": source}, n
+        elif counts_lines(what):
+            outcome, _, reason = what.partition(":")
+            labels = {"source": source, "outcome": outcome, "reason": reason}
+            yield "hids_lines_total", "Lines delivered, by what became of them; all outcomes add up.", labels, n
 
 
 def _of_tree(node: dict[str, Any]) -> Iterator[Row]:
