@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from hids.actors.stage import LoopActor, Mailbox, OneLife
+from hids.core.proof import counts_lines
 from hids.core.wire.lines import GENESIS, cut, link, pack
 from hids.messages import (
     Agent,
@@ -47,13 +48,6 @@ HOUSEKEEPING_S = 60.0
 
 WAL_ALERT_BYTES = 512 * 1024 * 1024
 """A write-ahead log of this size says that some reader never lets go, or that the disk is far too slow."""
-
-_OUTCOMES = ("evaluated", "known", "lost")
-
-
-def counts_lines(what: str) -> bool:
-    """Whether a count is one of those that add up to the lines: each line is in exactly one of them."""
-    return what in _OUTCOMES or what.startswith("dropped:")
 
 
 class Due(OneLife):

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from hids.actors.ledger import counts_lines
 from hids.adapters.clock import SystemClock
 from hids.adapters.proof import Proof
 from hids.cli.settings import NO_MANAGER, Settings, fail
+from hids.core.proof import counts_lines
 from hids.errors import StoreError
 
 DAY_MS = 86_400_000

@@ -12,6 +12,13 @@ import msgspec
 
 from hids.messages import Progress
 
+_OUTCOMES = ("evaluated", "known", "lost")
+
+
+def counts_lines(what: str) -> bool:
+    """Whether a count is one of those that add up to the lines: each line is in exactly one of them."""
+    return what in _OUTCOMES or what.startswith("dropped:")
+
 
 class Interval(msgspec.Struct, frozen=True):
     """What the ledger says about one source, epoch and hour."""
