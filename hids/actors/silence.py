@@ -157,6 +157,7 @@ class Silence(LoopActor):
         if heard.session_ms != presence.since_ms:  # a new session: its first one takes a while
             heard.session_ms = presence.since_ms
             heard.canary_ms = max(heard.canary_ms, now_ms)
+            heard.written_ms = 0  # the agent may have started again, with its clock set back meanwhile
         canary = parse(self._register.canaries.pop(f"agent/{presence.agent.id}", b""))
         if canary is None:
             return 0

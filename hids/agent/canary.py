@@ -36,6 +36,7 @@ class CanaryWriter(TaskActor):
         self._clock = clock
         self._every_s = every_s
         self._trouble = ""
+        self._last_ms = 0
         super().__init__(mailbox)
 
     async def run(self) -> None:
@@ -55,7 +56,8 @@ class CanaryWriter(TaskActor):
         identity = Identity.read(self._folder)  # read each time: joining again changes it
         if identity is None:
             return
-        text = unsigned(identity.agent_id, self._clock.now_ms())
+        self._last_ms = max(self._last_ms + 1, self._clock.now_ms())  # grows, also when the clock is set back
+        text = unsigned(identity.agent_id, self._last_ms)
         path = self._folder / FILE
         with path.open("ab") as file:
             if file.tell() > MAX_BYTES:

@@ -129,6 +129,19 @@ def test_forged_old_and_foreign_canaries_do_not_count():
     run(test)
 
 
+def test_an_agent_whose_clock_was_set_back_is_heard_in_its_next_session():
+    async def test(bench: Bench) -> None:
+        bench.canary(bench.clock.ms + 86_400_000)
+        await bench.wait(LOOK_S)
+        bench.presence.since_ms = bench.clock.ms
+        for _ in range(10):
+            bench.canary()
+            await bench.wait(CANARY_S)
+        assert bench.told == []
+
+    run(test)
+
+
 def test_an_agent_that_works_off_a_backlog_has_time():
     async def test(bench: Bench) -> None:
         bench.presence.spooled = 1_000_000

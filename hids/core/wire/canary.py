@@ -21,7 +21,7 @@ class Canary(NamedTuple):
 
     agent_id: str
     at_ms: int
-    """When it was written, by the agent's clock: grows from one to the next."""
+    """When it was written, by the agent's clock; grows from one to the next while the agent runs."""
     signed: bytes
     signature: bytes
 
