@@ -27,7 +27,7 @@ HANGING_LOOP = """
 if MAIN:
     import time
     import hids.manager.run as run
-    run.HUNG_S = 2
+    run.HUNG_S = 1
     from hids.actors.monitor import Monitor
     receive = Monitor.on_receive
     def hang(self, message):
@@ -40,7 +40,7 @@ HANGING_THREAD = """
 if MAIN:
     import time
     import hids.manager.run as run
-    run.HUNG_S = 2
+    run.HUNG_S = 1
     from hids.actors.registrar import Registrar
     receive = Registrar.on_receive
     def hang(self, message):

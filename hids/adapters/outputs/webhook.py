@@ -20,6 +20,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import structlog
 
 import hids
 from hids.adapters.files import read_private, write_atomically
@@ -27,6 +28,8 @@ from hids.adapters.outbox import Outbox
 from hids.core.delivery import Cursor, Delivery, Receiver, Refused
 from hids.errors import StoreError
 from hids.ports import Clock
+
+log = structlog.get_logger()
 
 BODY_BYTES = 1024 * 1024
 """A request ends behind the alert that reaches this size."""
@@ -82,6 +85,10 @@ class WebhookStore:
     def next(self, after: int, upto: int) -> Delivery | None:
         """The next alerts after a number. A try that was begun ends where it ended before."""
         rows = self._outbox.read(after)
+        if rows and after and rows[0].first > after + 1:
+            log.error(
+                "alerts are gone from the outbox", output=self._receiver.output, first=after + 1, last=rows[0].first - 1
+            )
         alerts: list[bytes] = []
         size = last = 0
         for line in (line for row in rows for line in row.lines.split(b"\n")[:-1]):

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from receiver import Receiver as Listener
+from structlog.testing import capture_logs
 from waiting import SetClock, until
 
 from hids.actors.stage import Exited, Mailbox
@@ -201,6 +202,24 @@ def test_a_ledger_that_is_older_than_what_was_sent_goes_on_with_what_is_new(tmp_
 
     run(bench, test)
     assert set(listener.seen) == {"007-1-4"}
+
+
+def test_alerts_that_the_outbox_dropped_are_named_and_the_rest_goes_on(tmp_path: Path, listener: Listener):
+    bench = Bench(tmp_path, listener.url)
+    bench.store.save(Cursor(1))
+    for _ in range(3):
+        bench.commit(2)
+    bench.ledger.trim_outbox(0, 10**15)
+    bench.commit(2)
+
+    async def test() -> None:
+        with capture_logs() as said:
+            await until(lambda: bench.cursors[-1:] == [8], "the rest is taken")
+        (gone,) = (line for line in said if "gone from the outbox" in line["event"])
+        assert (gone["first"], gone["last"]) == (2, 6)
+
+    run(bench, test)
+    assert set(listener.seen) == {"007-1-7", "007-1-8"}
 
 
 def test_a_damaged_cursor_is_named(tmp_path: Path, listener: Listener):
