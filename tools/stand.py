@@ -50,7 +50,8 @@ def failed_login(user: str, address: str = "192.0.2.7") -> str:
 class Daemon:
     """One of our programs as a process, with its log in a file."""
 
-    def __init__(self, log: Path, module: str, *arguments: str) -> None:
+    def __init__(self, log: Path, module: str, *arguments: str, before: Path | None = None) -> None:
+        """`before`: a folder on Python's path before ours, with a `sitecustomize.py` that sabotages, say."""
         self.log_path = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -59,7 +60,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, filter(None, (before, ROOT))))},
             )
 
     @property
@@ -92,6 +93,8 @@ class Stand:
         self.manager: Daemon | None = None
         self.agents: dict[str, Daemon] = {}
         self.settings = ""
+        self.before: Path | None = None
+        """On the manager's path, see `Daemon`."""
 
     def start_manager(self) -> None:
         """Start it (again), on the ports it had."""
@@ -106,6 +109,7 @@ class Stand:
             self.folder / "manager.log",
             "hids.cli.manager",
             *("run", "--config", str(config), "--state", str(self.paths.lib)),
+            before=self.before,
         )
         wait_for(self._listens, f"the manager listens; its log:\n{self.manager.output()}")
 
@@ -144,17 +148,22 @@ class Stand:
             *("--state", str(folder / "state"), "--name", name),
         )
 
-    def start_agent(self, name: str, config: str) -> Daemon:
-        """Start an agent (again) with this agent.toml."""
+    def start_agent(self, name: str, config: str, before: Path | None = None) -> Daemon:
+        """Start an agent (again) with this agent.toml; `before` as for `Daemon`."""
         folder = self.agent_folder(name)
         (folder / "agent.toml").write_text(config)
         daemon = Daemon(
             folder / "agent.log",
             "hids.cli.agent",
             *("run", "--config", str(folder / "agent.toml"), "--state", str(folder / "state")),
+            before=before,
         )
         self.agents[name] = daemon
         return daemon
+
+    def ctl(self, *arguments: str) -> Any:
+        """What `hidsctl --json` answers."""
+        return json.loads(self.run("hids.cli.hidsctl", "--state", str(self.paths.lib), "--json", *arguments).stdout)
 
     def run(self, module: str, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         """Run a command line to its end; raises when its status is not 0."""

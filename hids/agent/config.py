@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import tomli
@@ -51,6 +51,14 @@ class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_bytes: int = 512 * 1024**2
 
 
+class SilenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section `[silence]`."""
+
+    canary_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 60
+    """0: no canary."""
+    sources: bool = True
+
+
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -60,6 +68,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     source: tuple[SourceConfig, ...] = ()
     syscheck: SyscheckConfig = SyscheckConfig()
     spool: SpoolConfig = SpoolConfig()
+    silence: SilenceConfig = SilenceConfig()
 
 
 def load(path: Path) -> AgentConfig:

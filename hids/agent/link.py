@@ -101,6 +101,7 @@ class Link(TaskActor):
         clock: Clock,
         address: str = "",
         timing: Timing | None = None,
+        canary_s: int = 0,
     ) -> None:
         """`folder` has the identity; `address`, if given, is used instead of its manager's."""
         super().__init__(mailbox)
@@ -113,6 +114,7 @@ class Link(TaskActor):
         self._clock = clock
         self._address = address
         self._timing = timing or Timing()
+        self._canary_s = canary_s
         self._stir = asyncio.Event()
         self._stopping = False
         self._trim_timer: asyncio.TimerHandle | None = None
@@ -245,6 +247,7 @@ class Link(TaskActor):
             software=f"hids {__version__}",
             os=os_name(),
             hostname=socket.gethostname(),
+            canary_s=self._canary_s,
         )
 
     def heartbeat(self, *, all_sent: bool, read_through_ms: int) -> Heartbeat:

@@ -63,9 +63,22 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     windows_mib: Annotated[int, msgspec.Meta(ge=1)] = 256
     stored_keys: Annotated[int, msgspec.Meta(ge=1_000)] = 4_000_000
+    process_mib: Annotated[int, msgspec.Meta(ge=128)] = 4096
     outbox_mib: Annotated[int, msgspec.Meta(ge=1)] = 2048
     first_seen_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 365
     ignored_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 30
+
+
+class Webhook(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field="type", tag="webhook"):
+    """One `[[output]]` of `type = "webhook"`."""
+
+    url: str
+    name: str = "webhook"
+    secret_file: str = ""
+    level: Annotated[int, msgspec.Meta(ge=0, le=16)] = 0
+    batch: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    timeout_s: Positive = 10.0
+    ca_file: str = ""
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -79,6 +92,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     alerts: Alerts = Alerts()
     agents: Agents = Agents()
     limits: Limits = Limits()
+    output: tuple[Webhook, ...] = ()
 
 
 def read_config(path: Path | None) -> Config:
@@ -103,7 +117,22 @@ def read_config(path: Path | None) -> Config:
         raise ConfigError(f"{path}: {error}; see conf/manager.toml for every key") from error
     for key, value in (("agents", config.listen.agents), ("join", config.listen.join)):
         address_of(value, f"{path}: [listen] {key}")
+    _check_outputs(config, path)
     return config
+
+
+def _check_outputs(config: Config, path: Path) -> None:
+    names: set[str] = set()
+    for output in config.output:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", output.name) or output.name in names:
+            raise ConfigError(
+                f'{path}: [[output]] name: expected 1 to 32 of "a-z 0-9 _ -", each name once, got {output.name!r}'
+            )
+        if not re.fullmatch(r"https?://[^/\s@]+(/\S*)?", output.url):
+            raise ConfigError(
+                f'{path}: [[output]] {output.name}: url: expected "https://host/path" without a password, got {output.url!r}'
+            )
+        names.add(output.name)
 
 
 def address_of(text: str, where: str) -> tuple[str, int]:
