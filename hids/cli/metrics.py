@@ -36,7 +36,7 @@ def metrics(
         totals, gaps = proof.totals(), proof.account(SystemClock().now_ms() - DAY_MS).gaps()
     except StoreError as error:
         fail(str(error), NO_MANAGER)
-    rows = [*_of_totals(totals), ("hids_ledger_gaps", GAPS, {}, len(gaps)), *_of_tree(tree)]
+    rows: list[Row] = [*_of_totals(totals), ("hids_ledger_gaps", GAPS, {}, len(gaps)), *_of_tree(tree)]
     settings.show(
         [{"name": name, "labels": labels, "value": value} for name, _, labels, value in rows],
         lambda _: typer.echo(text(rows), nl=False),
