@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from hids.adapters.pattern_cache import PatternCache  # noqa: E402 - the path comes first
+from hids.core.decode.event import Origin  # noqa: E402
 from hids.core.rules.plan import Plan  # noqa: E402
 from hids.errors import ConfigError  # noqa: E402
 from hids.messages import LogLine  # noqa: E402
@@ -97,7 +98,7 @@ def _forked(plans: list[Plan]) -> float:
     child = os.fork()
     if not child:
         for plan in plans:
-            plan.judge(plan.recognise(LINE, b"web1"))
+            plan.judge(plan.recognise(LINE, Origin(b"web1")))
         os._exit(0)
     os.waitpid(child, 0)
     return time.perf_counter() - began

@@ -9,6 +9,7 @@ import codecs
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -55,19 +56,7 @@ _Find = Callable[[bytes], _Found | None]
 class Pattern:
     """A pattern that is ready to run. Equal when language and text are."""
 
-    __slots__ = (
-        "captures",
-        "engine",
-        "guard",
-        "key",
-        "loose",
-        "matches",
-        "scan",
-        "scan_is_exact",
-        "search",
-        "telling",
-        "utf",
-    )
+    __slots__ = ("_forms", "captures", "engine", "guard", "key", "matches", "search", "utf")
 
     def __init__(self, language: Language, text: bytes) -> None:
         """Compile. Raises PatternError."""
@@ -81,18 +70,38 @@ class Pattern:
         """False where the language refuses it as a decoder's regex."""
         self.engine: str = ready.engine
         """What runs it: `re`, `pcre2`, `text` (plain comparing) or `machine` (Wazuh's own matcher)."""
-        forms = ready.forms
-        self.scan: bytes | None = forms.scan
-        """For RE2 and Hyperscan: matches whenever this pattern does. None: they cannot tell."""
-        self.loose: bytes | None = forms.loose
-        """The same for when this pattern is applied to a slice of what is scanned."""
-        self.scan_is_exact: bool = forms.exact
-        self.telling: bool = forms.literal >= TELLING_BYTES
-        """Most texts do not match `loose`, so that it is worth scanning for."""
+        self._forms: Forms | Callable[[], Forms] = ready.forms
         self.matches: Callable[[bytes], object] = ready.matches
         """Something true when the pattern occurs in the text."""
         self.search: Callable[[bytes], Match | None] = ready.search
         """First match in a text; `^` is its start. To go on behind an earlier match pass a slice."""
+
+    @property
+    def forms(self) -> Forms:
+        """How scanners are told of it; worked out when it is first scanned for."""
+        if not isinstance(self._forms, Forms):
+            self._forms = self._forms()
+        return self._forms
+
+    @property
+    def scan(self) -> bytes | None:
+        """For RE2 and Hyperscan: matches whenever this pattern does. None: they cannot tell."""
+        return self.forms.scan
+
+    @property
+    def loose(self) -> bytes | None:
+        """The same for when this pattern is applied to a slice of what is scanned."""
+        return self.forms.loose
+
+    @property
+    def scan_is_exact(self) -> bool:
+        """`scan` matches exactly the texts that the pattern matches."""
+        return self.forms.exact
+
+    @property
+    def telling(self) -> bool:
+        """Most texts do not match `loose`, so that it is worth scanning for."""
+        return self.forms.literal >= TELLING_BYTES
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Pattern) and self.key == other.key
@@ -109,7 +118,7 @@ class _Ready(NamedTuple):
 
     matches: Callable[[bytes], object]
     search: Callable[[bytes], Match | None]
-    forms: Forms
+    forms: Forms | Callable[[], Forms]
     engine: str
     utf: bool = False
     captures: bool = True
@@ -162,7 +171,7 @@ def _osmatch(text: bytes) -> _Ready:
         """It takes nothing out; a search goes on behind all of the text."""
         return Match((), len(text)) if ready.matches(text) else None
 
-    return _Ready(ready.matches, search, _scan_forms(ready.pcre, exact=True), "text")
+    return _Ready(ready.matches, search, partial(_scan_forms, ready.pcre, exact=True), "text")
 
 
 def _osregex(text: bytes) -> _Ready:
@@ -171,7 +180,7 @@ def _osregex(text: bytes) -> _Ready:
     except ValueError as error:
         raise PatternError(str(error)) from None
     engine = "re" if ready.exact else "machine"
-    return _Ready(ready.matches, ready.search, _scan_forms(ready.pcre, exact=ready.exact), engine)
+    return _Ready(ready.matches, ready.search, partial(_scan_forms, ready.pcre, exact=ready.exact), engine)
 
 
 def _scan_forms(pcre: bytes | None, *, exact: bool) -> Forms:
