@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from hids.adapters.paths import shipped
 from hids.cli.settings import Settings
 from hids.core.dialect import dialect
 from hids.manager.config import read_config
+from hids.manager.rulesets import folders as configured
 from hids.messages import Correlation
 from hids.workers.nursery import Folder
 
@@ -39,8 +39,4 @@ def folders(
         correlation: Correlation = "compat" if compat else "native"
         return [Folder(folder.resolve().name, str(folder), dialect(speaks), correlation)]
     path = config or (settings.paths.config if settings.paths.config.exists() else None)
-    found = [
-        Folder(rules.name or Path(rules.path).name, rules.path, rules.dialect, rules.correlation)
-        for rules in read_config(path).ruleset
-    ]
-    return found or [Folder("hids", str(shipped("rules")), "hids")]
+    return configured(read_config(path))

@@ -30,7 +30,6 @@ import ssl
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -60,13 +59,14 @@ from hids.adapters.identity import agent_id_of, fingerprint, is_signed
 from hids.adapters.joining import JoinDesk, JoinListener
 from hids.adapters.listening import listen
 from hids.adapters.markpage import MarkPage
-from hids.adapters.paths import ManagerPaths, host_name, shipped
+from hids.adapters.paths import ManagerPaths, host_name
 from hids.adapters.pki import Authority
 from hids.adapters.process import Launched, ended, kill, launch, rss_mib
 from hids.adapters.registry import Registry
 from hids.adapters.session_port import SessionPort
 from hids.core.delivery import Receiver
 from hids.manager.config import Config, address_of
+from hids.manager.rulesets import folders
 from hids.messages import (
     MANAGER,
     Agent,
@@ -80,7 +80,6 @@ from hids.messages import (
     Outboxed,
     ToJoin,
 )
-from hids.workers.nursery import Folder
 from hids.workers.outputs import ALERT_OUTPUTS, INDEX_OUTPUTS
 
 LANE_BOUND = 100_000
@@ -260,10 +259,6 @@ class Topology:
 
     def launch_nursery(self) -> Launched:
         """A nursery process for the rulesets that the configuration names now."""
-        folders = [
-            Folder(ruleset.name or Path(ruleset.path).name, ruleset.path, ruleset.dialect, ruleset.correlation)
-            for ruleset in self.config.ruleset
-        ] or [Folder("hids", str(shipped("rules")), "hids")]
         options = (
             *("--tables", str(self.paths.tables)),
             *("--stats", str(self.paths.stats)),
@@ -271,7 +266,7 @@ class Topology:
         )
         return launch(
             "hids.workers.nursery",
-            (*options, "--rulesets", msgspec.json.encode(folders).decode()),
+            (*options, "--rulesets", msgspec.json.encode(folders(self.config)).decode()),
             datagrams=True,
         )
 

@@ -58,6 +58,8 @@ class Folder(msgspec.Struct, frozen=True):
     path: str
     dialect: str
     correlation: Correlation = "native"
+    only: str = ""
+    """Beginning of the names of the files to read; empty: all."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -100,7 +102,7 @@ def load_folder(folder: Folder, *, strict: bool = False) -> Ruleset:
     return load(
         folder.name,
         folder.dialect,
-        read_ruleset(path),
+        [file for file in read_ruleset(path) if Path(file.path).name.startswith(folder.only)],
         read_lists(path),
         correlation=folder.correlation,
         strict=strict,

@@ -166,6 +166,8 @@ class Plan:
         """The same; None when the log came before and is known to matter to nobody."""
         header = self._read(line)
         kind = self._programs.get(header.program)
+        if kind is not None and kind.program.is_idle and self._skips:
+            return None
         known = None if kind is None else kind.known.get(header.log)
         if known is None:
             return self._recognised(line, header, origin)

@@ -8,7 +8,7 @@ and the decoders chosen, most conditions are known without looking at the line.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from hids.core.decode.decoder import JSON, Decoder, Selection
+from hids.core.decode.decoder import JSON, RELAY, Decoder, Selection
 from hids.core.decode.event import Prematch, ProgramIs
 from hids.core.decode.load import TYPES
 from hids.core.pattern.pattern import Pattern, one_byte_each
@@ -98,7 +98,11 @@ class ProgramClass:
             for root in (tree.with_program if self._has_program else tree.without_program)
             if root.program is None or root.program in self._matching
         )
-        scanned = [*_scanned_by_decoders(self.roots), *_scanned_by_rules(self.reachable(self._possible()).values())]
+        rules = self.reachable(self._possible()).values()
+        members = [decoder for root in self.roots for decoder in (root, *root.children)]
+        self.is_idle = not rules and not any(member.accumulate or member.plugin == RELAY for member in members)
+        """No rule can be such a line's, and no other line can need it."""
+        scanned = [*_scanned_by_decoders(self.roots), *_scanned_by_rules(rules)]
         expressions = tuple(dict.fromkeys(e for e in map(_expression, scanned) if e is not None))
         scanner = build([text for text, _ in expressions], "re2" if self._has_program else "hyperscan", cache)
         self.scan = scanner.scan

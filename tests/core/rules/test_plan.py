@@ -273,6 +273,19 @@ def test_letters_beyond_ascii_are_scanned_as_the_patterns_take_them(make_ruleset
         assert plan.judge(plan.recognise(line)) is not None
 
 
+def test_a_class_that_no_rule_can_be_about_is_left_alone(make_ruleset: Make, make_line: Line) -> None:
+    text = (
+        '<decoder name="app"><program_name>^app$</program_name></decoder>'
+        '<group name="g"><rule id="200001" level="3"><decoded_as>app</decoded_as><description>d</description></rule></group>'
+    )
+    plan = compile_plan(make_ruleset(text))
+    for _ in range(2):  # the first time the class is not known yet
+        line = make_line("Nov 24 03:21:42 h other: x")
+        same(plan, line)
+        assert plan.notice(line) is None
+    same(plan, make_line("Nov 24 03:21:42 h app: x"))
+
+
 def test_name_hash_and_counts(make_ruleset: Make) -> None:
     ruleset = make_ruleset(SMALL)
     plan = compile_plan(ruleset)

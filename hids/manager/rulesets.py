@@ -1,0 +1,27 @@
+"""Which rulesets a configuration means."""
+
+from pathlib import Path
+
+from hids.adapters.paths import shipped
+from hids.manager.config import Config
+from hids.workers.nursery import Folder
+
+PRODUCT_FILES = "6"
+"""Our rules about hids itself, its agents and what they find have numbers that begin so (rules/README.md)."""
+
+
+def folders(config: Config) -> list[Folder]:
+    """The folders to load, in order; our rules where it names none.
+
+    OSSEC's and Wazuh's rules do not know what hids says of itself: lines lost, agents gone, files changed. So where no
+    ruleset is written for hids, our rules about that come along.
+    """
+    found = [
+        Folder(ruleset.name or Path(ruleset.path).name, ruleset.path, ruleset.dialect, ruleset.correlation)
+        for ruleset in config.ruleset
+    ]
+    if not found:
+        return [Folder("hids", str(shipped("rules")), "hids")]
+    if all(folder.dialect != "hids" for folder in found):
+        found.append(Folder("hids", str(shipped("rules")), "hids", only=PRODUCT_FILES))
+    return found
