@@ -88,6 +88,11 @@ class FileFact(msgspec.Struct, frozen=True, omit_defaults=True):
     """Hex; empty for what is not a regular file or could not be read."""
     target: str = ""
     """Where a symbolic link points."""
+    md5: str = ""
+    """Hex; only of agents of OSSEC and Wazuh, like `sha1`."""
+    sha1: str = ""
+    diff: str = ""
+    """What changed inside, if the agent was told to compare. Part of the news, not of the baseline."""
 
 
 class Append(msgspec.Struct, frozen=True):
