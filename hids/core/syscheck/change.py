@@ -67,7 +67,9 @@ def remembered(before: FileFact | None, now: FileFact) -> FileFact | None:
     if now.gone:
         return None
     same = before is not None and before.kind == now.kind
-    kept = {name: getattr(before, name) for name in _HASHES if same and getattr(before, name) and not getattr(now, name)}
+    kept = {
+        name: getattr(before, name) for name in _HASHES if same and getattr(before, name) and not getattr(now, name)
+    }
     return msgspec.structs.replace(now, diff="", **kept) if kept or now.diff else now
 
 

@@ -22,8 +22,7 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 """The default shared files of OSSEC are 1.1 MB together."""
 MERGED = "merged.mg"
 PAUSE_AFTER = 31
-"""Messages after which a sender over UDP rests, so that the agent's socket does not overflow."""
-PAUSE_S = 1.0
+"""Messages after which a sender over UDP rests for a second, so that the agent's socket does not overflow."""
 
 _UP = MARK + b"up file "
 _CLOSE = MARK + b"close file "
@@ -43,14 +42,14 @@ def md5_of(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def push(name: str, content: bytes) -> Iterator[bytes]:
+def push(name: str, content: bytes, chunk: int = CHUNK) -> Iterator[bytes]:
     """The payloads that bring a file to an agent, in order."""
     yield _UP + f"{md5_of(content)} {name}\n".encode()
     start = 0
     while start < len(content):
-        end = start + CHUNK
-        while end < len(content) and content.startswith(MARK, end):  # it would be taken for a control message
-            end -= len(MARK)
+        end = start + chunk
+        if content.startswith(MARK, end):  # it would be taken for a control message
+            end -= 1
         yield content[start:end]
         start = end
     yield _CLOSE
@@ -60,12 +59,14 @@ def check_pushable(name: str, content: bytes) -> None:
     """Refuse what agents would not receive as it is.
 
     Raises:
-        ConfigError: the name is not plain, the content is empty, too large, begins like a control message or has a NUL.
+        ConfigError: the name is not plain; the content is too large, begins like a control message or has a NUL.
     """
     if not is_plain(name):
         raise ConfigError(f"shared file {name!r}: expected a plain name of A-Z a-z 0-9 . _ + -")
     if b"\0" in content:
         raise ConfigError(f"shared file {name}: has a NUL byte; old agents receive text only")
+    if content.startswith(MARK):
+        raise ConfigError(f"shared file {name}: begins with {MARK.decode()}, which agents take for a command")
     if len(content) > MAX_FILE_BYTES:
         raise ConfigError(f"shared file {name}: {len(content)} bytes; at most {MAX_FILE_BYTES} are pushed")
 

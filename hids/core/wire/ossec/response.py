@@ -12,6 +12,7 @@ import msgspec
 
 from hids.core.wire.ossec.control import EXECD, KeepAlive
 from hids.errors import ConfigError, RemoteProtocolError
+from hids.messages import AgentId, LegacyOrder
 
 MAX_OSSEC_BYTES = 1_024
 """Payload of an order to OSSEC."""
@@ -23,33 +24,17 @@ _COMMAND = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _WORD = re.compile(r"[^\s\x00-\x1f\x7f]{1,256}")
 
 
-class Order(msgspec.Struct, frozen=True):
-    """What an agent is to run."""
-
-    command: str
-    """As ar.conf has it: the name directly followed by the timeout in seconds, e.g. firewall-drop600."""
-    user: str = ""
-    ip: str = ""
-    alert: str = ""
-    """`TIME.OFFSET` of the alert; empty when a person ordered it."""
-    rule: str = ""
-    location: str = ""
-    file: str = ""
-    extra: tuple[str, ...] = ()
-
-
 RESTART = "restart"
 """The command that restarts an agent, whatever its product calls it."""
 
 
-def encode(order: Order, agent: KeepAlive | None, *, manager: str, alert: bytes = b"{}") -> bytes:
+def encode(order: LegacyOrder, agent: KeepAlive | None, *, manager: str) -> bytes:
     """The payload for an agent that introduced itself so.
 
     Args:
         order: what to run.
         agent: its last keep-alive; None when none came, then it is spoken to as OSSEC's.
         manager: this manager's name.
-        alert: the alert as JSON, which Wazuh's programs are given whole.
 
     Raises:
         ConfigError: a field that would be read as another one, or an order that is too long.
@@ -64,14 +49,14 @@ def encode(order: Order, agent: KeepAlive | None, *, manager: str, alert: bytes 
         except ValueError as error:
             raise ConfigError(f"active response {order.command}: {order.ip!r} is no address") from error
     if json and agent is not None:
-        return EXECD + _json(order, manager, alert, escape=agent.version < _ESCAPED_UNTIL)
+        return EXECD + _json(order, manager, escape=agent.version < _ESCAPED_UNTIL)
     payload = EXECD + _positional(order, extra=wazuh)
     if len(payload) > MAX_OSSEC_BYTES:
         raise ConfigError(f"active response {order.command}: {len(payload)} bytes; OSSEC takes {MAX_OSSEC_BYTES}")
     return payload
 
 
-def _positional(order: Order, *, extra: bool) -> bytes:
+def _positional(order: LegacyOrder, *, extra: bool) -> bytes:
     if order.command == RESTART:
         return b"restart-ossec0 - null (from_the_server) (no_rule_id)"
     by_hand = not order.alert
@@ -88,10 +73,10 @@ def _positional(order: Order, *, extra: bool) -> bytes:
     return " ".join(words).encode("utf-8", "surrogateescape")
 
 
-def _json(order: Order, manager: str, alert: bytes, *, escape: bool) -> bytes:
+def _json(order: LegacyOrder, manager: str, *, escape: bool) -> bytes:
     command = "restart-wazuh0" if order.command == RESTART else order.command
     data = {key: value for key, value in (("srcip", order.ip), ("dstuser", order.user)) if value}
-    told: Any = msgspec.Raw(alert) if alert != b"{}" else {"data": data}
+    told: Any = msgspec.Raw(order.alert_json) if order.alert_json != b"{}" else {"data": data}
     body = msgspec.json.encode(
         {
             "version": 1,
@@ -116,7 +101,7 @@ def _shell_safe(text: str) -> str:
     return re.sub(r"([^A-Za-z0-9_./@%+,:=-])", r"\\\1", _quiet(text))
 
 
-def decode(rest: bytes) -> Order:
+def decode(rest: bytes) -> LegacyOrder:
     """Read a positional order (the agent's side). RULE and what follows cannot be trusted: a location has blanks.
 
     Raises:
@@ -136,7 +121,8 @@ def decode(rest: bytes) -> Order:
     by_hand = alert.startswith("(")
     behind = others[2:]
     file = behind[-1] if len(behind) > 1 else ""
-    return Order(
+    return LegacyOrder(
+        agent=AgentId(""),
         command=command,
         user="" if user == "-" else user,
         ip=ip,
