@@ -569,6 +569,8 @@ class LegacyKeys(msgspec.Struct, frozen=True, tag="legacy_keys"):
     """main -> legacy: these agents and no others."""
 
     agents: tuple[LegacyAgent, ...]
+    connected: tuple[AgentId, ...] = ()
+    """Those that a process before this one has heard: they may say for long that nothing has changed."""
 
 
 class LegacyProgress(msgspec.Struct, frozen=True, tag="legacy_progress"):

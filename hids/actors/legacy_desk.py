@@ -233,6 +233,7 @@ class LegacyDesk(LoopActor):
             peer.complete = mark.complete
             if mark.generation == peer.known.generation:
                 peer.seen = mark.seen
+        self._manager.assume(keys.connected, self._clock.monotonic_s())
 
     def _take(self, arrived: Arrived) -> None:
         now_s, now_ms = self._clock.monotonic_s(), self._clock.now_ms()

@@ -7,7 +7,7 @@ import typer
 
 import hids
 from hids.adapters.paths import ManagerPaths
-from hids.cli import agents, rules
+from hids.cli import agents, legacy, rules
 from hids.cli.alerts import alerts
 from hids.cli.logtest import logtest
 from hids.cli.settings import Settings
@@ -22,7 +22,9 @@ app = typer.Typer(
 app.command()(status)
 app.command()(alerts)
 app.command()(logtest)
+agents.app.command("import-keys")(legacy.import_keys)
 app.add_typer(agents.app, name="agent")
+app.add_typer(legacy.app, name="legacy")
 app.add_typer(rules.app, name="rules")
 
 

@@ -66,6 +66,20 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ignored_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 30
 
 
+class Legacy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[legacy]`: agents of OSSEC and Wazuh."""
+
+    enabled: bool = False
+    udp: str = ":1514"
+    blowfish: bool = False
+    password_file: str = ""
+    cut_password: bool = False
+    use_source_ip: bool = False
+    enrol_per_hour: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1_000
+    shared: str = "/etc/hids/shared"
+    journal_mib: Annotated[int, msgspec.Meta(ge=1)] = 1024
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The whole file."""
 
@@ -77,6 +91,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     alerts: Alerts = Alerts()
     agents: Agents = Agents()
     limits: Limits = Limits()
+    legacy: Legacy = Legacy()
 
 
 def read_config(path: Path | None) -> Config:
@@ -101,6 +116,7 @@ def read_config(path: Path | None) -> Config:
         raise ConfigError(f"{path}: {error}; see conf/manager.toml for every key") from error
     for key, value in (("agents", config.listen.agents), ("join", config.listen.join)):
         address_of(value, f"{path}: [listen] {key}")
+    address_of(config.legacy.udp, f"{path}: [legacy] udp")
     return config
 
 

@@ -14,6 +14,8 @@ from hids.errors import RemoteProtocolError
 
 MAX_REQUEST_BYTES = 69_632
 """Wazuh's limit: 128 group names of 255 characters are long."""
+OLD_START = b"OSSEC "
+"""A request begins so; no frame of ours does."""
 MAX_GROUPS = 128
 
 _PASSWORD = re.compile(rb"OSSEC PASS: (.{0,256}?)[ \r\n]+(?=OSSEC A:)", re.DOTALL)
@@ -47,7 +49,7 @@ class EnrolRequest(msgspec.Struct, frozen=True):
     """Hash of the key that it has (hids.core.wire.ossec.keys.known_key_hash)."""
 
 
-def is_whole(received: bytes) -> bool:
+def is_whole(received: bytes | bytearray) -> bool:
     """Whether the request is complete."""
     return bool(_WHOLE.search(received))
 

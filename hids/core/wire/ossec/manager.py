@@ -195,6 +195,13 @@ class OldManager:
         self.closing += [route for route in routes if route is not None and route.is_tcp and route not in kept]
         return changed
 
+    def assume(self, agents: Iterable[AgentId], now_s: float) -> None:
+        """These were there a moment ago: if they do not come again in time, they are gone."""
+        for agent in agents:
+            peer = self._peers.get(agent)
+            if peer is not None and peer.state == "never":
+                peer.state, peer.control_s = "active", now_s
+
     # ---- what comes
 
     def receive(self, body: bytes, route: Route, now_s: float) -> Refusal | None:
