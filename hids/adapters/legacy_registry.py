@@ -1,7 +1,7 @@
 """The keys of OSSEC's and Wazuh's agents, in the registry's file: they share one number space with our own agents.
 
-An agent keeps the id that its client.keys has, as its ciphers are keyed with it. Where one of ours has that number
-already, the old agent gets another one here and is still known by its own on the wire.
+An agent keeps the id that its client.keys has, as its ciphers are keyed with it. Where that number is taken already, by
+one of ours or by one of another old manager, it gets another one here and keeps its own on the wire.
 """
 
 import secrets
@@ -19,7 +19,6 @@ REPLACE_AFTER_MS = 3_600_000
 """An agent may be replaced by one of the same name when it has been away, and was made, longer ago than this (Wazuh)."""
 MAX_SAME_NAME = 256
 """OSSEC's server tries so many numbers behind a name that is taken."""
-MIN_WIRE_DIGITS = 3
 
 _Transaction = Callable[[], AbstractContextManager[None]]
 
@@ -40,7 +39,7 @@ def create_schema(db: sqlite_utils.Database) -> None:
         pk="agent_id",
         not_null={"wire_id", "ip", "key", "generation", "made_ms"},
     )
-    db.table("legacy").create_index(["wire_id"], unique=True)
+    db.table("legacy").create_index(["wire_id"])
     db.table("legacy").create_index(["key"], unique=True)
 
 
@@ -102,19 +101,20 @@ class LegacyRegistry:
             return [self._import(key, now_ms) for key in keys]
 
     def _import(self, key: ClientKey, now_ms: int) -> Imported:
-        known = self._one("wire_id = ?", key.id)
-        same_key = self._one("key = ?", key.key)
         owner = self._living(key.name)
-        if same_key is not None and same_key.wire_id != key.id:
+        known = self._one("agent_id = ?", owner) if owner is not None else None
+        if known is not None and known.wire_id != key.id:
+            known = None
+        same_key = self._one("key = ?", key.key)
+        if same_key is not None and same_key != known:
             return _refused(key, f"its key is agent {same_key.agent.id}'s; every agent needs its own")
-        if owner is not None and (known is None or known.agent.id != owner):
+        if owner is not None and known is None:
             return _refused(key, f"the name belongs to agent {owner} already; remove or rename that one first")
         note = "weak key: enrol this agent again when you can" if key.is_weak else ""
         if known is not None:
             agent_id = known.agent.id
-            if (known.key, known.ip, known.agent.name) == (key.key, key.ip, key.name):
+            if (known.key, known.ip) == (key.key, key.ip):
                 return Imported(key.id, key.name, agent_id, "known", note)
-            self._db.conn.execute("UPDATE agents SET name = ? WHERE id = ?", (key.name, agent_id))
             self._db.conn.execute(
                 "UPDATE legacy SET ip = ?, key = ?, weak = ?, generation = generation + (key <> ?) WHERE agent_id = ?",
                 (key.ip, key.key, key.is_weak, key.key, agent_id),
@@ -137,8 +137,6 @@ class LegacyRegistry:
             if wish.ip != "any" and self._one("ip = ?", wish.ip) is not None:
                 raise RemoteProtocolError(f"Duplicate IP: {wish.ip}")
             number = self._next_id()
-            while self._one("wire_id = ?", f"{number:03}") is not None:
-                number += 1
             key = ClientKey(f"{number:03}", name, wish.ip, secrets.token_hex(32))
             self._insert(AgentId(key.id), key, wish.group, now_ms)
         return LegacyAgent(Agent(AgentId(key.id), name, wish.ip), key.id, wish.ip, key.key, 0, wish.group), replaced

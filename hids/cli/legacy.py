@@ -28,7 +28,7 @@ def restart(ctx: typer.Context, agent: AgentKey, *, json: Json = False) -> None:
     Examples:
       hidsctl legacy restart web1
     """  # noqa: D301 - click's mark for lines that stay as they are
-    _order(ctx, agent, json=json, command="restart")
+    _order(ctx, agent, json=json, what="restart")
 
 
 @app.command()
@@ -39,7 +39,7 @@ def scan(ctx: typer.Context, agent: AgentKey, *, json: Json = False) -> None:
     Examples:
       hidsctl legacy scan web1
     """  # noqa: D301 - click's mark for lines that stay as they are
-    _order(ctx, agent, json=json, command="scan")
+    _order(ctx, agent, json=json, what="scan")
 
 
 @app.command()
@@ -50,7 +50,7 @@ def reconnect(ctx: typer.Context, agent: AgentKey, *, json: Json = False) -> Non
     Examples:
       hidsctl legacy reconnect web1
     """  # noqa: D301 - click's mark for lines that stay as they are
-    _order(ctx, agent, json=json, command="reconnect")
+    _order(ctx, agent, json=json, what="reconnect")
 
 
 @app.command()
@@ -69,7 +69,7 @@ def respond(
     Examples:
       hidsctl legacy respond web1 firewall-drop600 --ip 192.0.2.7
     """  # noqa: D301 - click's mark for lines that stay as they are
-    _order(ctx, agent, json=json, command=command, ip=ip, user=user)
+    _order(ctx, agent, json=json, what=command, ip=ip, user=user)
 
 
 @app.command("reset-counters")
@@ -134,7 +134,7 @@ def _order(ctx: typer.Context, agent: str, *, json: bool, **arguments: str) -> N
     settings: Settings = ctx.obj
     settings.show(
         settings.ask("legacy.order", agent=agent, **arguments),
-        lambda done: typer.echo(f"agent {done['agent']} ({plain(done['name'])}) was told: {plain(done['command'])}"),
+        lambda done: typer.echo(f"agent {done['agent']} ({plain(done['name'])}) was told: {plain(done['what'])}"),
         json=json,
     )
 

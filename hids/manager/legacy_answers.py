@@ -60,7 +60,7 @@ class LegacyAnswers:
         row = await self._ask(lambda registry: registry.get(key))
         order = LegacyOrder(
             agent=AgentId(row.id),
-            command=str(arguments.get("command", "")),
+            command=str(arguments.get("what", "")),
             ip=str(arguments.get("ip", "")),
             user=str(arguments.get("user", "")),
             extra=tuple(map(str, arguments.get("extra", ()))),
@@ -71,7 +71,7 @@ class LegacyAnswers:
         self._topology.dispatcher.tell(
             Tell(Agent(row.id, row.name, row.address), f"agent ordered: {order.command} by {who}")
         )
-        return {"agent": row.id, "name": row.name, "command": order.command}
+        return {"agent": row.id, "name": row.name, "what": order.command}
 
     async def _reset(self, key: str, who: str) -> dict[str, Any]:
         row = await self._ask(lambda registry: registry.get(key))

@@ -151,8 +151,9 @@ class OldManager:
         self._manager = manager
         self._limits = limits
         self._peers: dict[AgentId, Peer] = {}
-        self._by_wire_id: dict[str, Peer] = {}
-        self._by_address: dict[str, Peer] = {}
+        self._by_wire_id: dict[str, list[Peer]] = {}
+        """Agents of several managers may have the same id; their keys tell them apart."""
+        self._by_address: dict[str, list[Peer]] = {}
         self._by_connection: dict[int, Peer] = {}
         self._pongs = (0, 0)
 
@@ -187,10 +188,11 @@ class OldManager:
                 changed.append(peer)
             peer.known = known
             self._peers[known.agent.id] = peer
-        self._by_wire_id = {peer.known.wire_id: peer for peer in self._peers.values()}
-        self._by_address = {
-            peer.client_key.address: peer for peer in self._peers.values() if peer.client_key.is_single_address
-        }
+        self._by_wire_id, self._by_address = {}, {}
+        for peer in self._peers.values():
+            self._by_wire_id.setdefault(peer.known.wire_id, []).append(peer)
+            if peer.client_key.is_single_address:
+                self._by_address.setdefault(peer.client_key.address, []).append(peer)
         kept = {peer.route for peer in self._peers.values()}
         self.closing += [route for route in routes if route is not None and route.is_tcp and route not in kept]
         return changed
@@ -212,14 +214,14 @@ class OldManager:
             sealed = split(body)
         except RemoteProtocolError:
             return self._refuse("not of this protocol")
-        peer = self._find(sealed.agent, route.address)
-        if peer is None:
-            return self._refuse("unknown agent")
-        try:
-            message, method = open_sealed(sealed, peer.keyring)
-        except RemoteProtocolError:
-            return self._refuse("wrong key", peer)
-        return self._take(peer, message, method, route, now_s)
+        candidates = self._find(sealed.agent, route.address)
+        for peer in candidates:
+            try:
+                message, method = open_sealed(sealed, peer.keyring)
+            except RemoteProtocolError:
+                continue
+            return self._take(peer, message, method, route, now_s)
+        return self._refuse("wrong key", candidates[0]) if candidates else self._refuse("unknown agent")
 
     def _take(self, peer: Peer, message: Message, method: Method, route: Route, now_s: float) -> Refusal | None:
         """A message that was made with the agent's key; it may be an old one."""
@@ -260,9 +262,10 @@ class OldManager:
         if route.is_tcp:
             self._by_connection[route.connection] = peer
 
-    def _find(self, wire_id: str, address: str) -> Peer | None:
-        peer = self._by_wire_id.get(wire_id) if wire_id else self._by_address.get(address)
-        return peer if peer is not None and peer.client_key.admits(address) else None
+    def _find(self, wire_id: str, address: str) -> list[Peer]:
+        """Whose message it may be."""
+        named = self._by_wire_id.get(wire_id, ()) if wire_id else self._by_address.get(address, ())
+        return [peer for peer in named if peer.client_key.admits(address)]
 
     def _is_taken(self, peer: Peer, route: Route, now_s: float) -> bool:
         """The older connection of two with one key stays until it has been silent."""
