@@ -51,6 +51,7 @@ BURST, BURST_REST_S = 50, 0.02
 """Datagrams in one go, and the rest after them: the manager has one thread and a small buffer."""
 STARTUP_WAITS_S = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 ACK_WAITS_S = (3.0, 5.0, 10.0)
+DELIVERED_WAITS_S = (5.0,)
 MAX_PAUSE_S = 60.0
 IDENTITY_KEY = "link:identity"
 SHARED = "shared"
@@ -196,17 +197,18 @@ class OssecLink(TaskActor):
             self._send(departure(line))
             if number % BURST == 0:
                 await asyncio.sleep(BURST_REST_S)
-        await self._keep_alive()
+        # Asked once: what came before a keep-alive that was lost may be lost, too, and is sent again in the next session.
+        await self._keep_alive(DELIVERED_WAITS_S)
         seq = batch.first_seq + batch.count - 1
         self._state.acked = seq
         self._desk.trimmed = (batch.epoch, seq)
         self._spool.wake()
 
-    async def _keep_alive(self) -> None:
+    async def _keep_alive(self, waits_s: tuple[float, ...] = ACK_WAITS_S) -> None:
         name = platform.uname()
         system = f"{name.system} {name.node} {name.release} {name.version} {name.machine}"
         # An OSSEC manager looks for the version of its own agents; the name tells what we are.
-        await self._ask(keepalive(system, f"OSSEC HIDS v4.2.0 (hids {__version__})", self._merged), ACK_WAITS_S)
+        await self._ask(keepalive(system, f"OSSEC HIDS v4.2.0 (hids {__version__})", self._merged), waits_s)
 
     async def _ask(self, payload: bytes, waits_s: tuple[float, ...]) -> None:
         """Send until it is acknowledged."""

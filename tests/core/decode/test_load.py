@@ -33,9 +33,9 @@ def test_a_decoder_as_it_is_written() -> None:
     assert tree.without_program == ()
     assert (root.name, root.type, root.order, root.regex_offset) == ("q", "ids", ("dstuser", "Foo"), "prematch")
     assert rootcheck.name == "rootcheck"
-    assert tree.roots(b"") == (root,)
+    assert tree.roots(b"") == (root, rootcheck)
     assert tree.roots(None) == ()
-    assert tree.names == {"q"}
+    assert tree.names == {"q", "rootcheck"}
 
 
 def test_a_child_hangs_under_every_decoder_of_its_parents_name_before_it() -> None:
