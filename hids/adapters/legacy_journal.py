@@ -97,8 +97,11 @@ class Journal:
                 continue
             end = self._sizes[number]
             offset = after.offset if number == after.segment else 0
+            for place, record in self._records(number, offset, end):
+                offset = place.offset
+                yield place, record
             if offset < end:
-                yield from self._records(number, offset, end)
+                log.error("journal damaged: the rest of a segment is lost", segment=str(self._path(number)))
 
     def forget(self, before: Position) -> None:
         """Remove the segments that end before this position; the newest one stays."""
@@ -125,6 +128,7 @@ class Journal:
         self._sizes[number] = 0
 
     def _records(self, number: int, offset: int, end: int) -> Iterator[tuple[Position, bytes]]:
+        """Whole records, up to the first that is not."""
         with self._path(number).open("rb") as file:
             file.seek(offset)
             while offset < end:
@@ -132,7 +136,6 @@ class Journal:
                 length, crc = _RECORD.unpack(head) if len(head) == _RECORD.size else (0, 1)
                 record = file.read(length) if length <= MAX_RECORD_BYTES else b""
                 if len(record) != length or zlib.crc32(record) != crc:
-                    log.error("journal damaged: the rest of a segment is lost", segment=str(self._path(number)))
                     return
                 offset += _RECORD.size + length
                 yield Position(number, offset), record
@@ -141,6 +144,7 @@ class Journal:
         """A crash in the middle of an append leaves a record that nobody was told of."""
         whole = max((place.offset for place, _ in self._records(number, 0, self._sizes[number])), default=0)
         if whole < self._sizes[number]:
+            log.warning("torn end of the journal cut off", bytes=self._sizes[number] - whole)
             os.truncate(self._path(number), whole)
             self._sizes[number] = whole
 

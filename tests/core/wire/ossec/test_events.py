@@ -27,9 +27,7 @@ def test_events(payload: bytes, queue: str, location: str, message: bytes):
     assert read_event(payload) == OldEvent(queue, location, message)
 
 
-@pytest.mark.parametrize(
-    "payload", [b"", b"1", b"1:", b"1:x", b"12:x:y", b"::x:y", b"1:" + b"x" * 5000 + b":y"]
-)
+@pytest.mark.parametrize("payload", [b"", b"1", b"1:", b"1:x", b"12:x:y", b"::x:y", b"1:" + b"x" * 5000 + b":y"])
 def test_what_is_none(payload: bytes):
     with pytest.raises(RemoteProtocolError):
         read_event(payload)

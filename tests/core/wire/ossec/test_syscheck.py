@@ -103,8 +103,16 @@ def wazuh(kind: str, **data: Any) -> bytes:
 
 
 NOW = {
-    "type": "file", "size": 12, "perm": "rwsr-xr-t", "uid": "0", "gid": "5", "user_name": "root", "inode": "77",
-    "mtime": 1_700_000_000, "hash_md5": MD5, "hash_sha256": SHA256,
+    "type": "file",
+    "size": 12,
+    "perm": "rwsr-xr-t",
+    "uid": "0",
+    "gid": "5",
+    "user_name": "root",
+    "inode": "77",
+    "mtime": 1_700_000_000,
+    "hash_md5": MD5,
+    "hash_sha256": SHA256,
 }
 
 
@@ -112,8 +120,16 @@ def test_wazuh_tells_what_was_before():
     before, now = read_json(wazuh("modified", attributes=NOW, old_attributes={**NOW, "size": 11}))
     assert (before.seen, before.size) == ("baseline", 11)
     assert now == FileFact(
-        path="/x", seen="live", size=12, mode=0o5755, gid=5, user="root", inode=77,
-        mtime_ns=1_700_000_000_000_000_000, md5=MD5, sha256=SHA256,
+        path="/x",
+        seen="live",
+        size=12,
+        mode=0o5755,
+        gid=5,
+        user="root",
+        inode=77,
+        mtime_ns=1_700_000_000_000_000_000,
+        md5=MD5,
+        sha256=SHA256,
     )
     (added,) = read_json(wazuh("added", attributes=NOW, mode="scheduled"))
     assert added.seen == "scan"
