@@ -4,9 +4,12 @@ import os
 import socket
 import ssl
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Self
 
+from hids.core.wire.ossec import files
 from hids.core.wire.ossec.cipher import Keyring, Method
 from hids.core.wire.ossec.counters import following
 from hids.core.wire.ossec.datagram import open_sealed, seal, split
@@ -139,3 +142,65 @@ def enrol(port: int, request: bytes, version: ssl.TLSVersion = ssl.TLSVersion.TL
         while part := tls.recv(4096):
             answer += part
         return answer
+
+
+class OldManagerServer:
+    """A manager of OSSEC's kind with one agent, on a UDP socket and a thread: acknowledges, pushes, remembers."""
+
+    def __init__(self, key: ClientKey, method: Method = Method.OSSEC_AES) -> None:
+        self._ring = Keyring(encryption_key(key))
+        self._method = method
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sock.bind(("127.0.0.1", 0))
+        self._sent = Counters(0, 0)
+        self._saved = Counters(0, 0)
+        self._peer: tuple[str, int] | None = None
+        self._heard: list[bytes] = []
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self.silent = False
+        """Acknowledge nothing."""
+        self.port: int = self._sock.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sock.sendto(b"", self._sock.getsockname())
+        self._thread.join()
+        self._sock.close()
+
+    def heard(self, part: bytes) -> bool:
+        """Whether a payload with this in it has come."""
+        return any(part in payload for payload in tuple(self._heard))
+
+    def forget(self) -> None:
+        """Forget what has come."""
+        self._heard.clear()
+
+    def push(self, content: bytes) -> None:
+        """Push a merged.mg."""
+        for payload in files.push(files.MERGED, content):
+            self.send(payload)
+
+    def send(self, payload: bytes) -> None:
+        """Send a message to where the last control message came from."""
+        assert self._peer is not None
+        self._sent = following(self._sent)
+        self._sock.sendto(seal(Message(payload, self._sent, 7), self._ring, self._method, os.urandom), self._peer)
+
+    def _serve(self) -> None:
+        while True:
+            body, peer = self._sock.recvfrom(65_536)
+            if not body:
+                return
+            message, method = open_sealed(split(body), self._ring)
+            assert method is self._method
+            if message.counters <= self._saved:  # as OSSEC compares them
+                continue
+            self._saved = message.counters
+            self._heard.append(message.payload)
+            if message.payload.startswith(b"#!-"):
+                self._peer = peer
+                if not self.silent:
+                    self.send(ACK)

@@ -51,7 +51,7 @@ BURST, BURST_REST_S = 50, 0.02
 """Datagrams in one go, and the rest after them: the manager has one thread and a small buffer."""
 STARTUP_WAITS_S = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
 ACK_WAITS_S = (3.0, 5.0, 10.0)
-DELIVERED_WAITS_S = (5.0,)
+DELIVERED_WAITS_S = (3.0,)
 MAX_PAUSE_S = 60.0
 IDENTITY_KEY = "link:identity"
 SHARED = "shared"
