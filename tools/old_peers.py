@@ -153,6 +153,7 @@ class OldManagerServer:
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sock.bind(("127.0.0.1", 0))
         self._sent = Counters(0, 0)
+        self._counting = threading.Lock()
         self._saved = Counters(0, 0)
         self._peer: tuple[str, int] | None = None
         self._heard: list[bytes] = []
@@ -183,11 +184,14 @@ class OldManagerServer:
         for payload in files.push(files.MERGED, content):
             self.send(payload)
 
-    def send(self, payload: bytes) -> None:
-        """Send a message to where the last control message came from."""
+    def send(self, payload: bytes, again: Counters | None = None) -> Counters:
+        """Send a message to where the last control message came from; returns its number, `again` if that is given."""
         assert self._peer is not None
-        self._sent = following(self._sent)
-        self._sock.sendto(seal(Message(payload, self._sent, 7), self._ring, self._method, os.urandom), self._peer)
+        with self._counting:
+            number = again or following(self._sent)
+            self._sent = max(self._sent, number)
+        self._sock.sendto(seal(Message(payload, number, 7), self._ring, self._method, os.urandom), self._peer)
+        return number
 
     def _serve(self) -> None:
         while True:
