@@ -5,7 +5,7 @@
     control --LegacyOrder, Renew--> legacy sessions --LegacyOrder, LegacyKeys--> the legacy process
 
 State    none: what is not committed is in the journal of the process, who there is in the registry.
-A bug    ends this life; the next one learns the progress from the register, and who is there as they speak.
+A bug    is the engine's: it starts anew, the process with it, which sends again what is not committed.
 """
 
 import asyncio
@@ -40,6 +40,7 @@ from hids.ports import Clock, Emit
 
 log = structlog.get_logger()
 
+RETRY_S = 1.0
 ORDER_S = 5.0
 """An order that is not answered by then was not given."""
 
@@ -57,10 +58,14 @@ class Give(Control):
 
 
 class Keys(OneLife):
-    """registrar -> legacy sessions."""
+    """registrar -> legacy sessions: all old agents; None: the registry could not be read."""
 
-    def __init__(self, agents: tuple[LegacyAgent, ...]) -> None:
+    def __init__(self, agents: tuple[LegacyAgent, ...] | None) -> None:
         self.agents = agents
+
+
+class Again(OneLife):
+    """timer -> legacy sessions: ask the registry again."""
 
 
 class LegacySessions(LoopActor):
@@ -90,6 +95,8 @@ class LegacySessions(LoopActor):
         """The process knows what is committed of all agents."""
         self._ready = False
         """The process has asked, and waits for the first answer."""
+        self._learning = self._stale = False
+        """The registry has been asked; it has changed since."""
         self._orders: dict[int, asyncio.Future[str]] = {}
         self._number = 0
         self._asking: set[asyncio.Task[Any]] = set()
@@ -99,7 +106,17 @@ class LegacySessions(LoopActor):
 
     def on_receive(
         self,
-        message: LegacyReady | LegacyBatch | LegacySeen | LegacyNotice | LegacyDone | Hole | Renew | Give | Keys | Wake,
+        message: LegacyReady
+        | LegacyBatch
+        | LegacySeen
+        | LegacyNotice
+        | LegacyDone
+        | Hole
+        | Renew
+        | Give
+        | Keys
+        | Again
+        | Wake,
     ) -> None:
         """One message of the process, or something for it."""
         match message:
@@ -121,7 +138,9 @@ class LegacySessions(LoopActor):
             case Renew():
                 self._learn()
             case Keys():
-                self._know(message)
+                self._fetched(message)
+            case Again():
+                self._learn()
             case Give():
                 self._give(message)
             case Wake():
@@ -166,23 +185,37 @@ class LegacySessions(LoopActor):
     # -- keys
 
     def _learn(self) -> None:
-        """Fetch the keys from the registry; they come back as `Keys`."""
+        """Fetch the keys from the registry; they come back as `Keys`. A fleet that enrols costs one fetch at a time."""
+        if self._learning:
+            self._stale = True
+            return
+        self._learning = True
 
         def fetched(task: "asyncio.Task[tuple[LegacyAgent, ...]]") -> None:
-            if not task.cancelled() and task.exception() is None:
-                self.remind(Keys(task.result()))
+            if not task.cancelled():
+                self.remind(Keys(None if task.exception() else task.result()))
 
         self._ask(lambda registry: registry.legacy.agents()).add_done_callback(fetched)
 
-    def _know(self, keys: Keys) -> None:
-        for known in keys.agents:
+    def _fetched(self, keys: Keys) -> None:
+        self._learning = False
+        if keys.agents is None:
+            self.later(RETRY_S, Again())
+            return
+        self._know(keys.agents)
+        if self._stale:
+            self._stale = False
+            self._learn()
+
+    def _know(self, agents: tuple[LegacyAgent, ...]) -> None:
+        for known in agents:
             self._watch(SourceId(f"agent/{known.agent.id}"))
         if self._ready:
             self._informed = False  # newcomers may have had a life as our own agents
             self._tell_progress()
             here = {presence.agent.id for presence in self._fleet.all() if presence.connected}
-            connected = tuple(known.agent.id for known in keys.agents if known.agent.id in here)
-            self._process.tell(LegacyKeys(keys.agents, connected))
+            connected = tuple(known.agent.id for known in agents if known.agent.id in here)
+            self._process.tell(LegacyKeys(agents, connected))
 
     def _ask(self, question: Callable[[Any], Any]) -> "asyncio.Task[Any]":
         task = self.loop.create_task(self._registrar.request(Ask(question)))

@@ -190,7 +190,7 @@ class Topology:
         if legacy is None:
             return ()
         return (
-            self._child(legacy.sessions, "old agents", legacy.start_sessions),
+            ChildSpec(node=Node(legacy.sessions, "old agents"), start=legacy.start_sessions, significant=True),
             self._child(legacy.process, "old agents' process", legacy.start_process),
         )
 

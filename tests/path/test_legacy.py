@@ -104,7 +104,7 @@ def test_an_ossec_agent_from_enrolment_to_alerts(stand: Stand):
         agent.send(b"9:rootcheck:Rootkit 'Adore' detected by the presence of file '/dev/.x'.")
         agent.send(b"1:ossec-keepalive:--MARK--: xyz")
         wait_for(lambda: logins(stand, "oa1-joe") == 1, "the login")
-        wait_for(lambda: {"206203", "206001", "206010"} <= stand.rules().keys(), "rootcheck's finding and the files")
+        wait_for(lambda: {"206403", "206001", "206010"} <= stand.rules().keys(), "rootcheck's finding and the files")
         (changed,) = [alert for alert in stand.alerts() if alert["rule"]["id"] == "206010"]
         assert "size, md5" in changed["full_log"]
         assert changed["agent"] == {"id": key.id, "name": "oa1", "ip": "127.0.0.1"}

@@ -127,7 +127,7 @@ def _object(event: str, before: FileFact | None, now: FileFact, changed: tuple[s
 
 
 def _side(side: str, fact: FileFact) -> dict[str, object]:
-    weak = {f"{name}_{side}": getattr(fact, name) for name in ("md5", "sha1") if getattr(fact, name)}
+    weak: dict[str, object] = {f"{name}_{side}": getattr(fact, name) for name in ("md5", "sha1") if getattr(fact, name)}
     return weak | {
         f"size_{side}": str(fact.size),
         f"perm_{side}": rights(fact),
