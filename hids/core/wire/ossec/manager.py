@@ -241,8 +241,9 @@ class OldManager:
             self._move(peer, route)
         if is_control:
             self._obey(peer, message.payload, now_s)
-            return None
-        return self._event(peer, message.payload)
+        else:
+            self._event(peer, message.payload)
+        return None
 
     def lost(self, route: Route) -> None:
         """A TCP connection has ended."""
@@ -331,16 +332,15 @@ class OldManager:
             chunk = TCP_CHUNK if tcp and peer.product == "wazuh" else files.CHUNK
             peer.pushing.extend(files.push(files.MERGED, content, chunk))
 
-    def _event(self, peer: Peer, payload: bytes) -> Refusal | None:
+    def _event(self, peer: Peer, payload: bytes) -> None:
         try:
             event = read_event(payload)
-        except RemoteProtocolError as error:
+        except RemoteProtocolError:
             self.refused["malformed events"] += 1
-            return Refusal(str(error), peer)
+            return
         if not event.is_heartbeat:
             self.events.append((peer, event))
             peer.lines += 1
-        return None
 
     # ---- what goes
 

@@ -287,3 +287,12 @@ def test_agents_that_were_there_before_us_are_missed_when_they_do_not_come():
     stand.manager.assume((AgentId("001"), AgentId("009")), stand.now)
     stand.manager.tick(stand.now + 2000)
     assert stand.manager.news == [(stand.peer(), "disconnected")]
+
+
+def test_a_malformed_event_costs_itself_only():
+    stand, sender = Stand(), Sender(known(), Method.WAZUH_AES)
+    stand.connect(sender, TCP)
+    assert stand.receive(sender.body(b"nonsense"), TCP) == ""
+    assert stand.receive(sender.body(b"1:ossec-keepalive:--MARK--: x"), TCP) == ""
+    assert stand.manager.events == []
+    assert stand.manager.refused == {"malformed events": 1}
