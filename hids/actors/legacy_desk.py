@@ -166,6 +166,8 @@ class LegacyDesk(LoopActor):
         self._progress: dict[str, Progress] = {}
         self._informed = False
         """Main has said what is committed."""
+        self._introduced = False
+        """... and who there is."""
         self._expected: dict[str, tuple[int, int]] = {}
         """Source -> (epoch, sequence) of the batch that main gets next."""
         self._told: dict[tuple[AgentId, str], float] = {}
@@ -195,7 +197,7 @@ class LegacyDesk(LoopActor):
                 self._timer = self.later(TICK_S, Tick())
         if self.mailbox.depth == 0 or self._lines_bytes > GROUP_BYTES:
             self._flush()
-        if self.mailbox.depth == 0 and self._informed and not self._disk_full:
+        if self.mailbox.depth == 0 and self._informed and self._introduced and not self._disk_full:
             self._port.resume()
 
     def closing(self) -> None:
@@ -228,6 +230,7 @@ class LegacyDesk(LoopActor):
     # -- what comes
 
     def _know(self, keys: LegacyKeys) -> None:
+        self._introduced = True
         for peer in self._manager.know(keys.agents):
             mark = self._book.mark(peer.known.agent.id)
             peer.complete = mark.complete

@@ -162,7 +162,11 @@ class LegacySessions(LoopActor):
         self._watch(source)
         self._lines += message.batch.count
         self._open[source] = message.batch.epoch, message.batch.first_seq + message.batch.count - 1
-        self._emit(Job(source, message.agent, message.batch, message.received_ms))
+        there = self._register.get(source)
+        if there is not None and (there.epoch, there.seq) >= self._open[source]:
+            self.mailbox.wake()  # a process that was killed has not heard of it
+        else:
+            self._emit(Job(source, message.agent, message.batch, message.received_ms))
 
     def _seen(self, seen: LegacySeen) -> None:
         presence = self._fleet.of(seen.agent)

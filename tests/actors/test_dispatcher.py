@@ -294,3 +294,13 @@ def test_an_output_that_is_behind_is_woken_once():
         assert bench.output.depth == 1
 
     run(test)
+
+
+def test_a_batch_that_was_committed_on_its_way_here_is_not_evaluated_again():
+    async def test(bench: Bench) -> None:
+        given = bench.worker(1)
+        await bench.tell(committed(20), job(1), job(11), job(21))
+        assert given == [job(21)]
+        assert bench.register.under_way == {SOURCE: 1}
+
+    run(test)

@@ -156,9 +156,13 @@ def test_nothing_is_read_before_it_is_known_what_is_committed_and_who_there_is(t
         await settle()
         assert stand.told == [LegacyReady()]
         assert not stand.port.reading
-        stand.mailbox.tell(LegacyKeys((AGENT,)))
-        await settle()
-        assert not stand.port.reading
+        for half in (LegacyKeys((AGENT,)), LegacyProgress({})):
+            stand.restart()
+            await settle()
+            stand.start()
+            stand.mailbox.tell(half)
+            await settle()
+            assert not stand.port.reading
         stand.inform()
         await settle()
         assert stand.port.reading

@@ -133,6 +133,21 @@ def test_batches_become_jobs_and_their_commit_is_told():
     run(test)
 
 
+def test_what_a_killed_process_sends_again_is_not_evaluated_again():
+    async def test(stand: Stand) -> None:
+        there = Progress(5, 4, GENESIS)
+        stand.register.update({"agent/001": there})
+        stand.mailbox.tell(LegacyReady())
+        await until(lambda: stand.process.depth == 2, "told")
+        stand.told()
+        stand.mailbox.tell(batch(3))
+        await until(lambda: stand.process.depth == 1, "told")
+        assert stand.told() == [LegacyProgress({"agent/001": there})]
+        assert stand.out == []
+
+    run(test)
+
+
 def test_holes_and_notices_go_where_sessions_send_them():
     async def test(stand: Stand) -> None:
         hole = Hole(SourceId("agent/001"), WEB1, 5, 1, 2, GENESIS, "damaged")

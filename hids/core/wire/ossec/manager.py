@@ -86,6 +86,8 @@ class Peer:
         self.software = ""
         self.control_s = float("-inf")
         """When its last control message came; monotonic."""
+        self.alive_s = float("-inf")
+        """When its last keep-alive came, if nothing but keep-alives came since."""
         self.heard_s = float("-inf")
         self.interval_s = 0.0
         """Between its keep-alives; 0: not known."""
@@ -295,10 +297,11 @@ class OldManager:
     # ---- control
 
     def _obey(self, peer: Peer, payload: bytes, now_s: float) -> None:
-        since_s, peer.control_s = now_s - peer.control_s, now_s
+        peer.control_s = now_s
         match control.read_control(payload):
             case Startup(version):
                 peer.pushing.clear()
+                peer.alive_s = float("-inf")
                 peer.missed = 0  # it may have spoken to another manager meanwhile
                 if version:
                     peer.product, peer.software = "wazuh", f"Wazuh {version}"
@@ -311,13 +314,14 @@ class OldManager:
                 self.news.append((peer, "stopped"))
             case KeepAlive() as keepalive:
                 self.send(peer, control.ACK)
-                self._alive(peer, keepalive, since_s)
+                self._alive(peer, keepalive, now_s)
             case Request():
                 self.refused["answers to requests"] += 1
 
-    def _alive(self, peer: Peer, keepalive: KeepAlive, since_s: float) -> None:
+    def _alive(self, peer: Peer, keepalive: KeepAlive, now_s: float) -> None:
         news = peer.state != "active" or keepalive != peer.keepalive
-        if peer.state == "active" and since_s < DISCONNECTED_S[""]:
+        since_s, peer.alive_s = now_s - peer.alive_s, now_s
+        if since_s < DISCONNECTED_S[""]:
             peer.interval_s = max(since_s, peer.interval_s * 0.9, self._limits.disconnected_floor_s / MISSED_INTERVALS)
         peer.state, peer.keepalive = "active", keepalive
         peer.product = keepalive.product or peer.product

@@ -234,6 +234,16 @@ def test_who_is_silent_is_gone_after_three_of_his_own_intervals():
     assert (stand.peer().state, stand.manager.news[-1][1]) == ("disconnected", "disconnected")
 
 
+def test_an_agent_that_restarts_is_not_taken_for_a_frequent_one():
+    stand, sender = Stand(), Sender(known())
+    for _ in range(3):
+        stand.connect(sender)
+        stand.now += 590
+    stand.manager.tick(stand.now)
+    assert stand.peer().state == "active"
+    assert stand.peer().timeout_s == 1830
+
+
 def test_a_shutdown_is_believed_and_not_answered():
     stand, sender = Stand(), Sender(known(), Method.WAZUH_AES)
     stand.connect(sender, TCP)
