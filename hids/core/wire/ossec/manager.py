@@ -5,8 +5,9 @@
 Nothing leaves by itself: whoever drives it takes `answers`, `events` and `news`, makes durable what must be, then sends.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -33,6 +34,8 @@ SENDABLE_S = 1_200.0
 PONGS_A_SECOND = 50
 TCP_CHUNK = 50_000
 """Bytes of a file in one message to Wazuh over TCP."""
+PUSHES_AT_ONCE = 100
+"""Agents that get a part of a file in one tick; the others wait for their turn."""
 TCP_PUSH = 8
 """Messages of a file in one tick over TCP."""
 
@@ -91,7 +94,8 @@ class Peer:
         self.heard_s = float("-inf")
         self.interval_s = 0.0
         """Between its keep-alives; 0: not known."""
-        self.pushing: deque[bytes] = deque()
+        self.pushing: Iterator[bytes] | None = None
+        """What is left of a file that is on its way."""
         self.missed = 0
         self.replayed = 0
         self.lines = 0
@@ -252,7 +256,7 @@ class OldManager:
         peer = self._by_connection.pop(route.connection, None)
         if peer is not None and peer.route == route:
             peer.route = None
-            peer.pushing.clear()
+            peer.pushing = None
 
     def _move(self, peer: Peer, route: Route) -> None:
         """Answers go this way from now on; a connection before it ends."""
@@ -300,7 +304,7 @@ class OldManager:
         peer.control_s = now_s
         match control.read_control(payload):
             case Startup(version):
-                peer.pushing.clear()
+                peer.pushing = None
                 peer.alive_s = float("-inf")
                 peer.missed = 0  # it may have spoken to another manager meanwhile
                 if version:
@@ -331,10 +335,10 @@ class OldManager:
 
     def _push_if_stale(self, peer: Peer, keepalive: KeepAlive) -> None:
         sum_, content = self.shared(peer.known.group)
-        if content and keepalive.merged not in ("", sum_) and not peer.pushing:
+        if content and keepalive.merged not in ("", sum_) and peer.pushing is None:
             tcp = peer.route is not None and peer.route.is_tcp
             chunk = TCP_CHUNK if tcp and peer.product == "wazuh" else files.CHUNK
-            peer.pushing.extend(files.push(files.MERGED, content, chunk))
+            peer.pushing = files.push(files.MERGED, content, chunk)
 
     def _event(self, peer: Peer, payload: bytes) -> None:
         try:
@@ -369,7 +373,7 @@ class OldManager:
         if order.command == "reconnect":
             if peer.product != "wazuh":
                 raise ConfigError(f"agent {order.agent} is not Wazuh's; only those can be told to reconnect")
-            peer.pushing.clear()
+            peer.pushing = None
             return control.RECONNECT
         return encode(order, peer.keepalive, manager=self._manager)
 
@@ -387,19 +391,23 @@ class OldManager:
 
     def tick(self, now_s: float) -> None:
         """Once a second: files go on, and who is silent is gone."""
+        for peer in islice((peer for peer in self._peers.values() if peer.pushing is not None), PUSHES_AT_ONCE):
+            self._push_on(peer)
         for peer in self._peers.values():
-            if peer.pushing:
-                self._push_on(peer)
             if peer.state in ("active", "pending") and now_s - peer.control_s > max(
                 peer.timeout_s, self._limits.disconnected_floor_s
             ):
                 peer.state = "disconnected"
-                peer.pushing.clear()
+                peer.pushing = None
                 self.news.append((peer, "disconnected"))
 
     def _push_on(self, peer: Peer) -> None:
-        if peer.route is None:
-            peer.pushing.clear()
+        if peer.route is None or peer.pushing is None:
+            peer.pushing = None
             return
-        for _ in range(min(len(peer.pushing), TCP_PUSH if peer.route.is_tcp else files.PAUSE_AFTER)):
-            self.send(peer, peer.pushing.popleft())
+        several = TCP_PUSH if peer.route.is_tcp else files.PAUSE_AFTER
+        part = tuple(islice(peer.pushing, several))
+        for payload in part:
+            self.send(peer, payload)
+        if len(part) < several:
+            peer.pushing = None

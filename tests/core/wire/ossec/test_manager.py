@@ -306,3 +306,16 @@ def test_a_malformed_event_costs_itself_only():
     assert stand.receive(sender.body(b"1:ossec-keepalive:--MARK--: x"), TCP) == ""
     assert stand.manager.events == []
     assert stand.manager.refused == {"malformed events": 1}
+
+
+def test_a_fleet_gets_its_files_in_turn_and_they_are_in_memory_once():
+    agents = [known(f"{number:03}") for number in range(1, 151)]
+    stand = Stand(*agents)
+    content = b"x" * 5_000
+    stand.manager.shared = lambda _group: ("0" * 32, content)
+    for agent in agents:
+        stand.connect(Sender(agent))
+    stand.manager.tick(stand.now)
+    assert len(stand.manager.answers) == 100 * 8
+    stand.manager.tick(stand.now)
+    assert len(stand.manager.answers) == 150 * 8
