@@ -13,7 +13,7 @@ from stand import Stand, failed_login, wait_for
 
 from hids.core.wire.ossec.cipher import Method
 from hids.core.wire.ossec.files import md5_of, split_merged
-from hids.core.wire.ossec.keys import ClientKey, export, parse_key
+from hids.core.wire.ossec.keys import ClientKey, export, import_exported, parse_key
 from hids.core.wire.ossec.message import Counters
 
 pytestmark = pytest.mark.slow
@@ -150,7 +150,27 @@ def test_keys_that_agents_have_are_imported(stand: Stand, tmp_path: Path):
         assert agent.receive() == ACK
         agent.send_body(agent.body(log_line("imp2-joe"), named=False))
         wait_for(lambda: logins(stand, "imp1-joe") + logins(stand, "imp2-joe") == 2, "the logins")
-    assert parse_key(stand.ask("legacy.key", agent="imp1")["line"]) == keys[0]
+    assert import_exported(hidsctl(stand, "legacy", "key", "imp1")) == keys[0]
+    (tmp_path / "client.keys").write_text("# a comment\n503 imp3\n")
+    with pytest.raises(AssertionError, match="line 2: expected ID NAME IP KEY"):
+        hidsctl(stand, "agent", "import-keys", str(tmp_path / "client.keys"))
+
+
+def test_an_agent_that_was_installed_again_counts_anew_when_a_person_allows_it(stand: Stand):
+    key = enrolled(stand, "again")
+    with old_agent(key, stand.ports["legacy_udp"]) as agent:
+        agent.start()
+    with old_agent(key, stand.ports["legacy_udp"]) as agent:
+        assert agent.is_silent(lambda: wait_for(lambda: refused(agent, stand), "it is refused"))
+        hidsctl(stand, "legacy", "reset-counters", "again")
+        agent.number = Counters(0, 0)
+        agent.start()
+
+
+def refused(agent: OldAgent, stand: Stand) -> bool:
+    agent.number = Counters(0, 0)
+    agent.send(b"#!-agent startup ")
+    return any("used before" in alert["full_log"] for alert in stand.alerts() if alert["agent"]["name"] == "again")
 
 
 def test_strangers_and_guesses(stand: Stand):
