@@ -24,6 +24,9 @@ MAX_PATH = 4_096
 MAX_DIFF = 8_192
 """Bytes kept of what changed inside a file."""
 MAX_NUMBER = 2**53 - 1
+MODE_BITS = 0o177_777
+MAX_SECONDS = 9_223_372_036
+"""Nanoseconds since 1970 are 64 bits."""
 
 Seen = Literal["baseline", "scan", "live"]
 
@@ -55,7 +58,7 @@ def read_sum(message: bytes, *, complete: bool, registry: bool = False) -> FileF
     told, _, diff = message.partition(b"\n")  # before anything is done to the text: the path ends here
     if told == COMPLETED or _FAILED.match(told):
         return None
-    sum_, space, path = told.decode("utf-8", "surrogateescape").partition(" ")
+    sum_, space, path = told.decode("utf-8", "backslashreplace").partition(" ")
     if not space or not 0 < len(path) <= MAX_PATH:
         raise RemoteProtocolError(f"syscheck: expected SUM PATH, got {message[:60]!r}")
     seen: Seen = "scan" if complete else "baseline"
@@ -65,7 +68,7 @@ def read_sum(message: bytes, *, complete: bool, registry: bool = False) -> FileF
     if len(fields) not in _SUM_FIELDS:
         raise RemoteProtocolError(f"syscheck: expected a sum of 6 or 7 fields, got {sum_[:80]!r}")
     size, mode, uid, gid, *hashes = fields
-    mode_bits = _number(mode)
+    mode_bits = _number(mode) & MODE_BITS
     fact = FileFact(
         path=path,
         seen=seen,
@@ -109,7 +112,7 @@ def read_json(message: bytes) -> tuple[FileFact, ...]:
             return _fact(path, "baseline", now), FileFact(path=path, seen=seen, gone=True)
         case "modified":
             changed = _fact(path, seen, {**before, **now})
-            diff = _diff(change.content_changes.encode("utf-8", "surrogateescape"))
+            diff = _diff(change.content_changes.encode("utf-8", "replace"))
             return _fact(path, "baseline", before), msgspec.structs.replace(changed, diff=diff)
 
 
@@ -147,7 +150,7 @@ def _fact(path: str, seen: Seen, attributes: dict[str, Any]) -> FileFact:
         gid=_number(attributes.get("gid", 0)),
         user=_text(attributes.get("user_name")),
         group=_text(attributes.get("group_name")),
-        mtime_ns=_number(attributes.get("mtime", 0)) * 1_000_000_000,
+        mtime_ns=min(_number(attributes.get("mtime", 0)), MAX_SECONDS) * 1_000_000_000,
         inode=_number(attributes.get("inode", 0)),
     )
     known = {name: _hash(name, attributes.get(f"hash_{name}", "")) for name in _HASHES}

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hids.core.syscheck.change import compare, remembered
@@ -156,6 +156,7 @@ attributes = st.dictionaries(
 )
 
 
+@example("added", {"mtime": 18_446_744_074, "inode": 10**14, "size": 10**14}, {})
 @given(st.sampled_from(["added", "modified", "deleted"]), attributes, attributes)
 def test_odd_attributes_do_no_harm(kind: str, now: dict[str, Any], before: dict[str, Any]):
     for found in read_json(wazuh(kind, attributes=now, old_attributes=before)):
@@ -165,6 +166,14 @@ def test_odd_attributes_do_no_harm(kind: str, now: dict[str, Any], before: dict[
 def test_a_bottomless_json_is_refused():
     with pytest.raises(RemoteProtocolError):
         read_json(b'{"data":' + b"[" * 60_000)
+
+
+@given(st.binary(max_size=60))
+def test_any_path_can_be_kept(path: bytes):
+    for line in arrival(OldEvent("8", "syscheck", b"-1 " + path), 5, complete=True).lines:
+        assert msgspec.msgpack.decode(line.text, type=FileFact).path == path.partition(b"\n")[0].decode(
+            errors="backslashreplace"
+        )
 
 
 def test_what_events_become():
