@@ -166,8 +166,11 @@ class Dispatcher(LoopActor):
     # -- jobs
 
     def _keep(self, job: Job) -> None:
-        tasks = self._tasks.setdefault(job.source, {})
         task = _Task(self._without_poison(job))
+        there = self._register.get(job.source)
+        if there is not None and task.place <= (there.epoch, there.seq):
+            return  # committed since it was sent; the lane would never say so again
+        tasks = self._tasks.setdefault(job.source, {})
         if task.place not in tasks:
             tasks[task.place] = task
             self._ready.append(task)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from hids.actors.stage import Control, LoopActor, Mailbox
-from hids.core.syscheck.change import compare
+from hids.core.syscheck.change import compare, remembered
 from hids.messages import Applied, FileFact, Kind, LogLine
 from hids.ports import Emit, Mark, NoMark
 
@@ -71,8 +71,7 @@ class SyscheckStore(LoopActor):
                 continue
             where = (applied.agent.id, fact.path)
             before = self._pending[where] if where in self._pending else self._baseline(*where)
-            now = None if fact.gone else fact
-            self._pending[where] = baselines[where] = now
+            self._pending[where] = baselines[where] = remembered(before, fact)
             change = compare(before, fact)
             if change is not None:
                 text = change.text.encode(errors="replace")

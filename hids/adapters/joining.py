@@ -21,6 +21,7 @@ from hids.adapters.identity import ALPN
 from hids.adapters.pki import Authority
 from hids.adapters.registry import Newcomer, Registry
 from hids.core.wire.frames import FrameReader, frame
+from hids.core.wire.ossec.enrol import MAX_REQUEST_BYTES, OLD_START, is_whole
 from hids.errors import HidsError, JoinRefused, RemoteProtocolError
 from hids.messages import (
     MAX_JOIN_BYTES,
@@ -40,6 +41,9 @@ TIMEOUT_S = 10.0
 
 Answer = Callable[[ToJoin, str], Awaitable[FromJoin]]
 """Answers a question that came from this address."""
+
+Enrol = Callable[[bytes, str], Awaitable[bytes]]
+"""Answers an enrolment in the grammar of OSSEC and Wazuh."""
 
 _ACCEPT_PAUSE_S = 0.1
 """Wait after a failed accept: out of descriptors, most likely, and trying at once would only burn the CPU."""
@@ -104,17 +108,22 @@ class JoinListener:
         self._serving: set[asyncio.Task[None]] = set()
         self._accepting: asyncio.Task[None] | None = None
         self._listening: socket.socket | None = None
+        self._enrol: Enrol | None = None
         self.outcomes: Counter[str] = Counter()
         """Connections by how they ended: "answered", "full", "timeout", "protocol", "network", "failed"."""
 
-    def start(self, listening: socket.socket, context: ssl.SSLContext, answer: Answer) -> None:
+    def start(
+        self, listening: socket.socket, context: ssl.SSLContext, answer: Answer, enrol: Enrol | None = None
+    ) -> None:
         """Serve a socket that listens (hids.adapters.listening); it is closed by `stop`.
 
         Args:
             listening: non-blocking.
             context: from `Authority.joining_context`.
             answer: called once a connection at most.
+            enrol: the same for agents of OSSEC and Wazuh; None: they are not served.
         """
+        self._enrol = enrol
         self._listening = listening
         self._accepting = asyncio.get_running_loop().create_task(self._accept(listening, context, answer))
 
@@ -179,9 +188,13 @@ class JoinListener:
             )
             if tls is None:
                 raise RemoteProtocolError("the peer went away during the handshake")
-            question = await _question(peer, tls.get_extra_info("ssl_object"))
-            said = await answer(question, ip)
-            tls.write(frame(msgspec.msgpack.encode(said), MAX_JOIN_BYTES))
+            tls_object: ssl.SSLObject = tls.get_extra_info("ssl_object")
+            if self._enrol is not None and tls_object.selected_alpn_protocol() is None:
+                tls.write(await self._enrol(await _payload(peer), ip))
+            else:
+                question = await _question(peer, tls_object)
+                said = await answer(question, ip)
+                tls.write(frame(msgspec.msgpack.encode(said), MAX_JOIN_BYTES))
             tls.close()
             await peer.gone.wait()
         finally:
@@ -189,16 +202,22 @@ class JoinListener:
 
 
 class _Peer(asyncio.Protocol):
-    """Collects one frame, and notes when the connection is gone."""
+    """Collects one frame, or one request of the old grammar, and notes when the connection is gone."""
 
     def __init__(self) -> None:
         self._frames = FrameReader(MAX_JOIN_BYTES)
+        self._request: bytearray | None = None
         self.frame: asyncio.Future[bytes | RemoteProtocolError] = asyncio.get_running_loop().create_future()
         self.gone = asyncio.Event()
 
     def data_received(self, data: bytes) -> None:
         if self.frame.done():
             return  # one question a connection
+        if self._request is None and data.startswith(OLD_START):
+            self._request = bytearray()
+        if self._request is not None:
+            self._collect(self._request, data)
+            return
         try:
             frames = self._frames.feed(data)
         except RemoteProtocolError as error:
@@ -206,6 +225,13 @@ class _Peer(asyncio.Protocol):
         else:
             if frames:
                 self.frame.set_result(frames[0])
+
+    def _collect(self, request: bytearray, data: bytes) -> None:
+        request += data
+        if is_whole(request):
+            self.frame.set_result(bytes(request))
+        elif len(request) > MAX_REQUEST_BYTES:
+            self.frame.set_result(RemoteProtocolError(f"an enrolment of more than {MAX_REQUEST_BYTES} bytes"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.frame.done():
@@ -216,13 +242,18 @@ class _Peer(asyncio.Protocol):
 async def _question(peer: _Peer, tls: ssl.SSLObject) -> ToJoin:
     if tls.selected_alpn_protocol() != ALPN:
         raise RemoteProtocolError(f"expected ALPN {ALPN!r}, got {tls.selected_alpn_protocol()!r}")
-    payload = await peer.frame
-    if isinstance(payload, RemoteProtocolError):
-        raise payload
+    payload = await _payload(peer)
     try:
         return _questions.decode(payload)
     except (msgspec.DecodeError, RecursionError) as error:
         raise RemoteProtocolError(f"expected a question of the joining protocol: {error}") from error
+
+
+async def _payload(peer: _Peer) -> bytes:
+    payload = await peer.frame
+    if isinstance(payload, RemoteProtocolError):
+        raise payload
+    return payload
 
 
 def _plain_ip(address: str) -> str:

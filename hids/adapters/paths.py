@@ -64,6 +64,11 @@ class ManagerPaths(msgspec.Struct, frozen=True):
         return self.lib / "agents.db"
 
     @property
+    def legacy_journal(self) -> Path:
+        """What OSSEC's and Wazuh's agents sent, until it is committed."""
+        return self.lib / "legacy"
+
+    @property
     def authority(self) -> Path:
         """The manager's CA."""
         return self.lib / "ca"

@@ -119,10 +119,14 @@ class Authority:
         context.load_verify_locations(cadata=self.ca_pem.decode("ascii"))
         return context
 
-    def joining_context(self, names: Sequence[str] = ()) -> ssl.SSLContext:
-        """TLS for the joining port, where nobody has a certificate yet; for the rest see `server_context`."""
+    def joining_context(self, names: Sequence[str] = (), *, old_agents: bool = False) -> ssl.SSLContext:
+        """TLS for the joining port, where nobody has a certificate yet; for the rest see `server_context`.
+
+        With `old_agents` TLS 1.2 will do: OSSEC's agents speak no other. Renegotiation is off either way.
+        """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.minimum_version = ssl.TLSVersion.TLSv1_2 if old_agents else ssl.TLSVersion.TLSv1_3
+        context.options |= ssl.OP_NO_RENEGOTIATION
         context.num_tickets = 0  # no resumption: each session shows its certificate
         context.set_alpn_protocols([ALPN])
         context.load_cert_chain(self._server_file(names))

@@ -38,12 +38,13 @@ class Launched:
             self._popen.kill()
 
 
-def launch(module: str, arguments: Sequence[str], *, datagrams: bool = False) -> Launched:
+def launch(module: str, arguments: Sequence[str], *, datagrams: bool = False, inherit: Sequence[int] = ()) -> Launched:
     """Run `python -m module arguments`, with one end of a socket pair as its channel.
 
     Args:
         module: a module of ours with a `main`.
         arguments: its options, without the descriptor and the parent's pid, which are added.
+        inherit: descriptors that it gets, under their numbers.
         datagrams: keep message boundaries (SOCK_SEQPACKET), for sockets that carry descriptors.
     """
     kind = socket.SOCK_SEQPACKET if datagrams else socket.SOCK_STREAM
@@ -57,7 +58,7 @@ def launch(module: str, arguments: Sequence[str], *, datagrams: bool = False) ->
                 *arguments,
             ],
             stdin=subprocess.DEVNULL,
-            pass_fds=(theirs.fileno(),),
+            pass_fds=(theirs.fileno(), *inherit),
         )
     except BaseException:
         ours.close()

@@ -21,11 +21,12 @@ from pathlib import Path
 import msgspec
 import sqlite_utils
 
+from hids.adapters import legacy_registry
 from hids.adapters.identity import der_of, fingerprint
 from hids.errors import ConfigError, JoinRefused, StoreError
 from hids.messages import AgentId
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_TEXT = 200
 """Characters kept of what an agent says about its software and system."""
 
@@ -94,7 +95,7 @@ def _create_schema(db: sqlite_utils.Database) -> None:
     )
 
 
-_MIGRATIONS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_create_schema,)
+_MIGRATIONS: tuple[Callable[[sqlite_utils.Database], None], ...] = (_create_schema, legacy_registry.create_schema)
 """Step n takes a file from version n to n + 1."""
 
 
@@ -116,6 +117,8 @@ class Registry:
             except BaseException:
                 self._db.close()
                 raise
+        self.legacy = legacy_registry.LegacyRegistry(self._db, self._transaction, self._next_id)
+        """The keys of OSSEC's and Wazuh's agents."""
 
     def close(self) -> None:
         """Close the file; the registry is of no use afterwards."""
@@ -209,6 +212,7 @@ class Registry:
                 "joined_ms": now_ms,
             }
             self._db.table("agents").upsert(row, pk="id")
+            self.legacy.forget(agent_id)  # an old agent that has become one of ours is refused on the old protocol
             return self.get(agent_id), certificate
 
     def admit(self, agent_id: AgentId, shown: str) -> AgentRow:
@@ -263,6 +267,7 @@ class Registry:
                 "UPDATE agents SET removed_ms = ?, removed_by = ? WHERE id = ?",
                 (now_ms, _printable(by), row.id),
             )
+            self.legacy.forget(row.id)
             return self.get(row.id)
 
     def seen(self, agent_id: AgentId, now_ms: int, address: str, os: str, software: str) -> None:
@@ -280,14 +285,17 @@ class Registry:
         """The id of the machine that joins again, or the next free one."""
         row = self._find("name = ? COLLATE NOCASE AND removed_ms IS NULL", newcomer.name)
         if row is None:
-            (last,) = self._db.conn.execute("SELECT max(CAST(id AS INTEGER)) FROM agents").fetchone()
-            return AgentId(f"{(last or 0) + 1:03}")
-        if row.machine_id != newcomer.machine_id:
+            return AgentId(f"{self._next_id():03}")
+        if row.machine_id not in ("", newcomer.machine_id):  # empty: an agent of OSSEC or Wazuh, which becomes ours
             raise JoinRefused(
                 f"the name {row.name} belongs to agent {row.id} on another machine; join with another "
                 f"--name, or first run `hidsctl agent remove {row.id}` on the manager"
             )
         return row.id
+
+    def _next_id(self) -> int:
+        (last,) = self._db.conn.execute("SELECT max(CAST(id AS INTEGER)) FROM agents").fetchone()
+        return (last or 0) + 1
 
     def _find(self, where: str, value: str) -> AgentRow | None:
         """The first agent for which `where` holds; living ones come first."""

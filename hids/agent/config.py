@@ -20,6 +20,12 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     address: str = ""
     """host:port of the session port; empty: as joining found it."""
+    protocol: Literal["hids", "ossec"] = "hids"
+    """"ossec": the manager is OSSEC's own, reached over UDP; `address` is needed then."""
+    crypto: Literal["aes", "blowfish"] = "aes"
+    """For "ossec": what that manager takes. AES since 4.0."""
+    notify_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 600.0
+    """For "ossec": seconds between keep-alives. The manager's patience is 1,830 s."""
 
 
 class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,6 +128,8 @@ def _problem(config: AgentConfig) -> str:
             address_of(config.manager.address)
         except ConfigError as error:
             return f"[manager] address: {error}"
+    elif config.manager.protocol == "ossec":
+        return '[manager] address: needed with protocol = "ossec", such as "manager.example.org:1514"'
     if len(config.source) > MAX_SOURCES:
         return f"[[source]]: at most {MAX_SOURCES}, got {len(config.source)}; use globs"
     seen: set[str] = set()

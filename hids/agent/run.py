@@ -39,7 +39,7 @@ from hids.agent.machine import machine_id
 from hids.agent.paths import Excluded
 from hids.agent.silence import SourceSilence
 from hids.agent.spooler import AGENT_LOCATION, Desk, Spooler, agent_line
-from hids.agent.syscheck import Syscheck
+from hids.agent.syscheck import ScanNow, Syscheck
 from hids.agent.tail import FileTail
 from hids.errors import ConfigError, StoreError
 from hids.messages import Append
@@ -76,7 +76,9 @@ class Agent:
         self._config = load(config_path)
         self._folder = folder
         self._clock = clock
-        if Identity.read(folder) is None:
+        if self._config.manager.protocol == "ossec":
+            _check_enrolled(folder)
+        elif Identity.read(folder) is None:
             raise NotJoined(
                 f"{folder}: this agent has not joined a manager; run hids-agent join (see hidsctl agent token)"
             )
@@ -140,6 +142,20 @@ class Agent:
         return [spool, link, *self._readers(self._config), *self._watchers(self._config.silence)]
 
     def _start_link(self, mailbox: Mailbox) -> None:
+        if self._config.manager.protocol == "ossec":
+            from hids.agent.ossec_link import OssecLink  # noqa: PLC0415 - few need it, and memory is dear
+
+            OssecLink.start(
+                mailbox,
+                self._spool,
+                self._desk,
+                self._link_state,
+                self._folder,
+                self._config.manager,
+                self._clock,
+                self._scan_now,
+            )
+            return
         Link.start(
             mailbox,
             self._spool,
@@ -234,6 +250,11 @@ class Agent:
         except MailboxFull:
             log.error("the spool does not keep up, a line of the agent is lost", text=text)  # noqa: TRY400
 
+    def _scan_now(self) -> None:
+        node = self._nodes.get("syscheck")
+        if node is not None:
+            node.mailbox.tell(ScanNow())
+
     # -- signals
 
     def _stop(self, reason: str) -> None:
@@ -309,6 +330,15 @@ def run(config_path: Path, folder: Path, clock: Clock) -> int:
         return asyncio.run(Agent(config_path, folder, clock).run())
     finally:
         os.close(held)
+
+
+def _check_enrolled(folder: Path) -> None:
+    from hids.agent.ossec_identity import read_key  # noqa: PLC0415 - few need it
+
+    if read_key(folder) is None:
+        raise NotJoined(
+            f"{folder}: this agent has no key of an OSSEC manager; run hids-agent join-ossec or import-ossec-key"
+        )
 
 
 def _tell_end(ended: "asyncio.Future[str | None]", exited: Exited) -> None:

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
-from hids.actors.stage import Mailbox
+from hids.actors.stage import Control, Mailbox
 from hids.agent.collector import Collector, SourceState
 from hids.agent.config import SyscheckConfig
 from hids.agent.observe import Change, Known, Observer, Seen, forget_names, is_directory, subdirectories
@@ -45,6 +45,10 @@ _SCANNED = "scanned:"
 
 Entry = tuple[str, str]
 """(directory, name)"""
+
+
+class ScanNow(Control):
+    """anyone in the agent -> syscheck: do not wait for the next scan."""
 
 
 class Syscheck(Collector):
@@ -76,6 +80,15 @@ class Syscheck(Collector):
         self._stir = asyncio.Event()
         self._missing: set[str] = set()
         self._full = False
+
+    def on_receive(self, message: Any) -> None:
+        """Scan when told to."""
+        match message:
+            case ScanNow():
+                self._scan_due_s = self._clock.monotonic_s()
+                self._stir.set()
+            case _:
+                super().on_receive(message)
 
     def closing(self) -> None:
         """Stop watching."""

@@ -84,6 +84,44 @@ def join(
         )
 
 
+@app.command(
+    "join-ossec",
+    epilog="Example: hids-agent join-ossec manager.example.org --ca /etc/hids/ossec-manager.pem --password-file /root/pass",
+)
+def join_ossec(
+    manager: Annotated[str, typer.Argument(metavar="HOST[:PORT]", help="Its enrolment port (1515).")],
+    state: State,
+    ca: Annotated[Path | None, typer.Option(help="PEM that the manager's certificate is checked with.")] = None,
+    *,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Believe whoever answers there.")] = False,
+    password_file: Annotated[Path | None, typer.Option(help="File whose first line is authd's password.")] = None,
+    name: Annotated[str, typer.Option(help="What the manager calls this agent. Default: the host's name.")] = "",
+) -> None:
+    """Get a key from a real OSSEC manager, for protocol = "ossec" in agent.toml."""
+    with _errors():
+        from hids.agent.config import address_of  # noqa: PLC0415
+        from hids.agent.ossec_identity import enrol  # noqa: PLC0415
+
+        if (ca is None) != insecure:
+            raise ConfigError("say either --ca FILE, or --insecure to believe whoever answers there")
+        host, port = address_of(manager if _has_port(manager) else f"{manager}:{JOINING_PORT}")
+        password = _first_line(password_file) if password_file is not None else ""
+        key = enrol(host, port, name=name or socket.gethostname(), password=password, ca=ca, folder=state)
+        typer.echo(f"enrolled at {host} as agent {key.id} ({key.name})")
+
+
+@app.command("import-ossec-key", epilog="Example: hids-agent import-ossec-key MDAxIHdlYjEgYW55IC4uLg==")
+def import_ossec_key(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The line that `manage_agents -e` prints.")], state: State
+) -> None:
+    """Take a key that a real OSSEC manager made, for protocol = "ossec" in agent.toml."""
+    with _errors():
+        from hids.agent.ossec_identity import import_key  # noqa: PLC0415
+
+        taken = import_key(state, key)
+        typer.echo(f"this is agent {taken.id} ({taken.name}) now")
+
+
 @app.command(epilog="Example: hids-agent run --config /etc/hids/agent.toml --state /var/lib/hids-agent")
 def run(config: Config, state: State) -> None:
     """Read, watch and report until stopped (SIGTERM, Ctrl-C). SIGHUP reads agent.toml again."""
@@ -131,6 +169,13 @@ def _errors() -> Generator[None]:
         typer.echo(f"hids-agent: {error}", err=True)
         status = USAGE if isinstance(error, ConfigError) else FAILED
         raise typer.Exit(getattr(error, "exit_status", status)) from None
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: the password cannot be read: {error}") from error
 
 
 def _has_port(manager: str) -> bool:

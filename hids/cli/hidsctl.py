@@ -7,7 +7,7 @@ import typer
 
 import hids
 from hids.adapters.paths import ManagerPaths
-from hids.cli import agents, incidents, ledger, quarantine, rules
+from hids.cli import agents, incidents, ledger, legacy, quarantine, rules
 from hids.cli.alerts import alerts
 from hids.cli.chaos import chaos
 from hids.cli.logtest import logtest
@@ -26,8 +26,10 @@ app.command()(alerts)
 app.command()(logtest)
 app.command()(metrics)
 app.command()(chaos)
+agents.app.command("import-keys")(legacy.import_keys)
 app.add_typer(agents.app, name="agent")
 app.add_typer(incidents.app, name="incidents")
+app.add_typer(legacy.app, name="legacy")
 app.add_typer(rules.app, name="rules")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(quarantine.app, name="quarantine")

@@ -17,6 +17,7 @@ from hids.actors.supervisor import Node
 from hids.adapters.registry import AgentRow, Registry
 from hids.errors import ConfigError, HidsError
 from hids.manager.config import Config
+from hids.manager.legacy_answers import PREFIX, LegacyAnswers
 from hids.manager.topology import Topology
 from hids.messages import Agent, NodeFacts, Settle
 
@@ -29,6 +30,7 @@ class Answers:
     def __init__(self, topology: Topology, read_config: Callable[[], Config]) -> None:
         self._topology = topology
         self._read_config = read_config
+        self._legacy = LegacyAnswers(topology)
         self._processes: dict[int, psutil.Process] = {}
         self._handled: dict[str, tuple[float, int]] = {}
         self._started_s = topology.clock.monotonic_s()
@@ -54,6 +56,8 @@ class Answers:
                 return self._settle(arguments, who)
             case "reload":
                 return await self.reload()
+            case _ if command.startswith(PREFIX):
+                return await self._legacy.answer(command, arguments, who)
             case _:
                 raise HidsError(f"this manager does not know the command {command!r}; is hidsctl newer than it?")
 
@@ -68,7 +72,7 @@ class Answers:
             "version": hids.__version__,
             "name": topology.name,
             "uptime_s": round(now - self._started_s, 1),
-            "listen": {"agents": topology.agents_port, "join": topology.join_port},
+            "listen": topology.ports(),
             "agents_connected": topology.fleet.connected,
             "rulesets": [
                 {"name": name, "hash": hash_, "decoders": decoders, "rules": rules}
@@ -206,6 +210,10 @@ class Answers:
             presence.told_silent = True
             if presence.hangup is not None:
                 presence.hangup(f"agent {row.id} was removed by {who}; join again with a new token", 0)
+        if topology.legacy is not None:
+            topology.legacy.renew()
+            if presence is not None and presence.hangup is None:
+                presence.connected = False
         topology.dispatcher.tell(Tell(Agent(row.id, row.name, address), f"agent removed: by {who}"))
         return self._row(row)
 

@@ -81,6 +81,20 @@ class Webhook(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field
     ca_file: str = ""
 
 
+class Legacy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[legacy]`: agents of OSSEC and Wazuh."""
+
+    enabled: bool = False
+    udp: str = ":1514"
+    blowfish: bool = False
+    password_file: str = ""
+    cut_password: bool = False
+    use_source_ip: bool = False
+    enrol_per_hour: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1_000
+    shared: str = "/etc/hids/shared"
+    journal_mib: Annotated[int, msgspec.Meta(ge=1)] = 1024
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The whole file."""
 
@@ -93,6 +107,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     agents: Agents = Agents()
     limits: Limits = Limits()
     output: tuple[Webhook, ...] = ()
+    legacy: Legacy = Legacy()
 
 
 def read_config(path: Path | None) -> Config:
@@ -118,6 +133,7 @@ def read_config(path: Path | None) -> Config:
     for key, value in (("agents", config.listen.agents), ("join", config.listen.join)):
         address_of(value, f"{path}: [listen] {key}")
     _check_outputs(config, path)
+    address_of(config.legacy.udp, f"{path}: [legacy] udp")
     return config
 
 

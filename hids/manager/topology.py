@@ -14,6 +14,8 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     │   ├─ dispatcher          keeps every batch until it is committed; its failure restarts the engine
     │   ├─ worker-N            processes: decoder, rule shard
     │   ├─ registrar           thread: agents.db
+    │   ├─ legacy_sessions     what OSSEC's and Wazuh's agents deliver, if they are served (hids.manager.legacy)
+    │   ├─ legacy              process: speaks with them
     │   ├─ sessions/session-N  one an agent connection
     │   └─ session_port        takes connections
     ├─ join_port               makes machines agents
@@ -64,8 +66,10 @@ from hids.adapters.pki import Authority
 from hids.adapters.process import Launched, ended, kill, launch, rss_mib
 from hids.adapters.registry import Registry
 from hids.adapters.session_port import SessionPort
+from hids.adapters.shared_port import SharedPort
 from hids.core.delivery import Receiver
 from hids.manager.config import Config, address_of
+from hids.manager.legacy import LegacyTree
 from hids.manager.rulesets import folders
 from hids.messages import (
     MANAGER,
@@ -76,6 +80,7 @@ from hids.messages import (
     FromOutput,
     FromWorker,
     Hello,
+    JoinAnswer,
     NurseryReady,
     Outboxed,
     ToJoin,
@@ -147,6 +152,12 @@ class Topology:
         }
         self.agents_port: int = self._first_sockets["agents"].getsockname()[1]
         self.join_port: int = self._first_sockets["join"].getsockname()[1]
+        self.legacy: LegacyTree | None = None
+        """None: old agents are not served."""
+        if config.legacy.enabled:
+            self.legacy = LegacyTree(
+                config, paths, self.name, self.clock, self.fleet, self.progress, self.registrar, self.dispatcher
+            )
 
     def start(self, answer: Callable[[str, dict[str, Any], str], Awaitable[Any]]) -> None:
         """Start the tree on the running loop; `answer` serves the control socket."""
@@ -177,6 +188,11 @@ class Topology:
             Intensity(restarts=10, within_s=30),
         )
 
+    def ports(self) -> dict[str, int]:
+        """Where the manager listens."""
+        ports = {"agents": self.agents_port, "join": self.join_port}
+        return ports | {"legacy_udp": self.legacy.udp_port} if self.legacy is not None else ports
+
     def _engine(self) -> tuple[ChildSpec, ...]:
         return (
             self._process(self.lane, "lane", "hids.workers.lane", self._lane_options()),
@@ -184,8 +200,18 @@ class Topology:
             ChildSpec(node=Node(self.dispatcher, "dispatcher"), start=self._dispatcher, significant=True),
             *(self._child(mailbox, "worker", self._worker(number)) for number, mailbox in enumerate(self.workers, 1)),
             self._child(self.registrar, "registrar", self._registrar),
+            *self._old_agents(),
             self._supervisor(self.sessions, ()),
             self._child(self.session_port, "listener", self._session_port),
+        )
+
+    def _old_agents(self) -> tuple[ChildSpec, ...]:
+        legacy = self.legacy
+        if legacy is None:
+            return ()
+        return (
+            ChildSpec(node=Node(legacy.sessions, "old agents"), start=legacy.start_sessions, significant=True),
+            self._child(legacy.process, "old agents' process", legacy.start_process),
         )
 
     # -- specs
@@ -291,8 +317,11 @@ class Topology:
         context = self._authority.server_context(self.config.manager.names)
         return SessionListener.start(mailbox, partial(self._open_sessions, context), self._begin)
 
-    def _open_sessions(self, context: ssl.SSLContext, accept: Callable[[Wire], None]) -> SessionPort:
-        return SessionPort(self._socket("agents", (self._agents_address[0], self.agents_port)), context, accept)
+    def _open_sessions(self, context: ssl.SSLContext, accept: Callable[[Wire], None]) -> SessionPort | SharedPort:
+        listening = self._socket("agents", (self._agents_address[0], self.agents_port))
+        if self.legacy is not None:
+            return SharedPort(listening, context, accept, self.legacy.take_over)
+        return SessionPort(listening, context, accept)
 
     def _begin(self, wire: Wire) -> None:
         """A connection: make it a session."""
@@ -324,7 +353,9 @@ class Topology:
         def open_port(serve: Callable[[ToJoin, str], Awaitable[FromJoin]]) -> JoinListener:
             listener = JoinListener()
             listening = self._socket("join", (self._join_address[0], self.join_port))
-            listener.start(listening, self._authority.joining_context(self.config.manager.names), serve)
+            legacy = self.legacy
+            context = self._authority.joining_context(self.config.manager.names, old_agents=legacy is not None)
+            listener.start(listening, context, serve, legacy.enrol if legacy is not None else None)
             return listener
 
         async def answer(question: ToJoin, address: str) -> FromJoin:
@@ -333,6 +364,8 @@ class Topology:
                 return desk.answer(question, address, self.clock.now_ms())
 
             said: FromJoin = await self.registrar.request(Ask(ask))
+            if self.legacy is not None and isinstance(said, JoinAnswer):
+                self.legacy.renew()  # an old agent may have become one of ours
             return said
 
         return JoinPort.start(mailbox, open_port, answer, self.dispatcher.tell)

@@ -326,3 +326,13 @@ def test_a_line_that_ended_the_lane_twice_is_left_out_by_a_worker():
         assert [told.first_seq for told in bench.to_lane()] == [21, 11, 1, 31]
 
     run(test)
+
+
+def test_a_batch_that_was_committed_on_its_way_here_is_not_evaluated_again():
+    async def test(bench: Bench) -> None:
+        given = bench.worker(1)
+        await bench.tell(committed(20), job(1), job(11), job(21))
+        assert given == [job(21)]
+        assert bench.register.under_way == {SOURCE: 1}
+
+    run(test)

@@ -204,6 +204,60 @@ def test_another_protocol_in_the_handshake_is_not_served(tmp_path: Path):
     run(tmp_path, body)
 
 
+OLD_REQUEST = b"OSSEC A:'web1'\n"
+
+
+def unnamed() -> ssl.SSLContext:
+    """A handshake as old agents make it: TLS 1.2, no protocol named."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+async def serve_old_agents(manager: Manager, got: list[tuple[bytes, str]]) -> None:
+    async def enrol(received: bytes, ip: str) -> bytes:
+        got.append((received, ip))
+        return b"OSSEC K:'001 web1 any key'\n\n"
+
+    await manager.listener.stop()
+    listening = listen("127.0.0.1", 0, "join")
+    manager.port = listening.getsockname()[1]
+    context = manager.authority.joining_context(old_agents=True)
+    manager.listener.start(listening, context, manager.answer, enrol)
+
+
+def test_old_agents_are_served_only_when_that_is_switched_on(tmp_path: Path):
+    async def body(manager: Manager) -> None:
+        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+            await manager.ask(OLD_REQUEST, unnamed())
+        modern = unnamed()
+        modern.maximum_version = ssl.TLSVersion.TLSv1_3
+        assert await manager.ask(OLD_REQUEST, modern) == b""
+        assert (await manager.ended(2))["protocol"] == 1
+        got: list[tuple[bytes, str]] = []
+        await serve_old_agents(manager, got)
+        assert await manager.ask(OLD_REQUEST, unnamed()) == b"OSSEC K:'001 web1 any key'\n\n"
+        assert await manager.ask(OLD_REQUEST) == b"", "a newcomer of ours does not get the old grammar"
+        assert got == [(OLD_REQUEST, "127.0.0.1")]
+        assert isinstance(answer_in(await manager.ask(CA_QUESTION)), CaAnswer)
+
+    run(tmp_path, body)
+
+
+@pytest.mark.parametrize("data", [b"OSSEC A:'" + b"x" * 80_000, b"OSSEC " * 20_000, b"GET / HTTP/1.0\r\n\r\n"])
+def test_an_enrolment_is_bounded(tmp_path: Path, data: bytes):
+    async def body(manager: Manager) -> None:
+        got: list[tuple[bytes, str]] = []
+        await serve_old_agents(manager, got)
+        assert await manager.ask(data, unnamed()) == b""
+        assert await manager.ended() == {"protocol": 1}
+        assert got == []
+
+    run(tmp_path, body)
+
+
 def test_who_speaks_no_tls_is_let_go(tmp_path: Path):
     async def body(manager: Manager) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", manager.port)

@@ -24,7 +24,7 @@ def deadly(function, text_of):
 
 if "hids.workers.nursery" in sys.orig_argv and {victim!r} == "worker":
     from hids.core.rules.plan import Plan
-    Plan.recognise = deadly(Plan.recognise, lambda self, line, *_: line.text)
+    Plan.notice = deadly(Plan.notice, lambda self, line, *_: line.text)
 if "hids.workers.lane" in sys.orig_argv and {victim!r} == "lane":
     from hids.core.correlate.correlator import Correlator
     Correlator.decide = deadly(Correlator.decide, lambda self, table, residual, event, *_: event.text)

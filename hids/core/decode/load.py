@@ -83,6 +83,8 @@ def load_decoders(elements: Iterable[Element], dialect: Dialect, problems: list[
     frozen = [root.freeze() for root in roots]
     if dialect == "wazuh":
         frozen.append(_WINDOWS)
+    if dialect != "hids":
+        frozen.append(_ROOTCHECK)
     return DecoderTree(
         dialect,
         tuple(root for root in frozen if root.program is not None),
@@ -105,6 +107,21 @@ _WINDOWS = Decoder(
     plugin=WINDOWS_EVENT,
 )
 """Wazuh's decoder for lines of kind `eventchannel`, which no file defines."""
+
+_ROOTCHECK = Decoder(
+    written="rootcheck",
+    name="rootcheck",
+    parent=None,
+    type="ossec",
+    program=Pattern("osmatch", b"^hids:rootcheck$"),
+    prematch=None,
+    prematch_offset="start",
+    regex=Pattern("pcre2", rb"(?s)^(.+)$"),
+    regex_offset="start",
+    order=("extra_data",),
+    fts=("extra_data", "location"),
+)
+"""OSSEC's and Wazuh's decoder for lines of kind `rootcheck`: a finding that was told before is not new (`<if_fts>`)."""
 
 
 class _Root:

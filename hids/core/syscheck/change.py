@@ -29,11 +29,16 @@ _ATTRIBUTES = (
     ("gid", "group"),
     ("mtime_ns", "mtime"),
     ("inode", "inode"),
+    ("md5", "md5"),
+    ("sha1", "sha1"),
     ("sha256", "sha256"),
     ("target", "target"),
     ("kind", "type"),
 )
 """Field of `FileFact` -> the attribute's name in alerts. Order of mention."""
+
+_HASHES = frozenset({"md5", "sha1", "sha256"})
+"""Compared only where both sides know them: agents differ in what they compute, and a file may be unreadable for once."""
 
 _QUIET_ALONE = frozenset({"inode", "mtime"})
 """A change of nothing but these is recorded but is no alert: editors and `touch` do it all day."""
@@ -47,10 +52,25 @@ def compare(before: FileFact | None, now: FileFact) -> Change | None:
         return _told("deleted", before, msgspec.structs.replace(before, seen=now.seen), ())
     if before is None:
         return _told("added", None, now, ()) if now.seen != "baseline" else None
-    changed = tuple(name for field, name in _ATTRIBUTES if getattr(before, field) != getattr(now, field))
+    changed = tuple(name for field, name in _ATTRIBUTES if _differs(field, getattr(before, field), getattr(now, field)))
     if set(changed) <= _QUIET_ALONE:
         return None
     return _told("modified", before, now, changed)
+
+
+def _differs(field: str, before: object, now: object) -> bool:
+    return before != now and not (field in _HASHES and (not before or not now))
+
+
+def remembered(before: FileFact | None, now: FileFact) -> FileFact | None:
+    """The baseline after a sight of a path. A hash that could not be had this time keeps its last value."""
+    if now.gone:
+        return None
+    same = before is not None and before.kind == now.kind
+    kept = {
+        name: getattr(before, name) for name in _HASHES if same and getattr(before, name) and not getattr(now, name)
+    }
+    return msgspec.structs.replace(now, diff="", **kept) if kept or now.diff else now
 
 
 def _told(event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]) -> Change:
@@ -59,7 +79,7 @@ def _told(event: str, before: FileFact | None, now: FileFact, changed: tuple[str
     details = [_detail(name, before, now) for name in changed] if before is not None else []
     return Change(
         event=event,
-        text="\n".join((first, *filter(None, details))),
+        text="\n".join((first, *filter(None, details), *_difference(now.diff))),
         facts=b'"syscheck":' + _encode(_object(event, before, now, changed)),
     )
 
@@ -78,12 +98,17 @@ def _detail(name: str, before: FileFact, now: FileFact) -> str:  # noqa: PLR0911
             return f"Old modification time was: '{_time(before)}', now it is '{_time(now)}'"
         case "inode":
             return f"Old inode was: '{before.inode}', now it is '{now.inode}'"
-        case "sha256":
-            return f"Old sha256sum was: '{before.sha256}'\nNew sha256sum is : '{now.sha256}'"
+        case "md5" | "sha1" | "sha256":
+            return f"Old {name}sum was: '{getattr(before, name)}'\nNew {name}sum is : '{getattr(now, name)}'"
         case "target":
             return f"Link pointed to '{_one_line(before.target)}', now to '{_one_line(now.target)}'"
         case _:
             return f"Type was '{before.kind}', now it is '{now.kind}'"
+
+
+def _difference(diff: str) -> list[str]:
+    """Each line indented: what a file says is no word of ours."""
+    return ["What changed:", *(f"  {line}" for line in diff.splitlines())] if diff else []
 
 
 def _object(event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]) -> dict[str, object]:
@@ -96,11 +121,14 @@ def _object(event: str, before: FileFact | None, now: FileFact, changed: tuple[s
             if value != result.get(key.replace("_before", "_after"))
         }
         result["changed_attributes"] = list(changed)
+    if now.diff:
+        result["diff"] = now.diff
     return result
 
 
 def _side(side: str, fact: FileFact) -> dict[str, object]:
-    return {
+    weak: dict[str, object] = {f"{name}_{side}": getattr(fact, name) for name in ("md5", "sha1") if getattr(fact, name)}
+    return weak | {
         f"size_{side}": str(fact.size),
         f"perm_{side}": rights(fact),
         f"uid_{side}": str(fact.uid),

@@ -3,10 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hids.core.decode.decoder import DecoderTree
+from hids.core.decode.event import decode, undecoded
 from hids.core.decode.load import load_decoders
 from hids.core.dialect import Dialect
 from hids.core.markup import read
 from hids.errors import Problem
+from hids.messages import LogLine
 
 P = "<decoder name='p'><prematch>^x </prematch></decoder>\n"
 A = "<decoder name='a'><prematch>x</prematch>"
@@ -26,12 +28,13 @@ def test_a_decoder_as_it_is_written() -> None:
         "<regex offset='after_prematch'>(\\S+) (\\S+)</regex><order>user, Foo</order></decoder>"
     )
     assert problems == []
-    (root,) = tree.with_program
+    root, rootcheck = tree.with_program
     assert tree.without_program == ()
     assert (root.name, root.type, root.order, root.regex_offset) == ("q", "ids", ("dstuser", "Foo"), "prematch")
-    assert tree.roots(b"") == (root,)
+    assert rootcheck.name == "rootcheck"
+    assert tree.roots(b"") == (root, rootcheck)
     assert tree.roots(None) == ()
-    assert tree.names == {"q"}
+    assert tree.names == {"q", "rootcheck"}
 
 
 def test_a_child_hangs_under_every_decoder_of_its_parents_name_before_it() -> None:
@@ -167,7 +170,7 @@ def test_wazuhs_types_and_plug_ins() -> None:
         "wazuh",
     )
     assert problems == []
-    root, windows = tree.with_program
+    root, windows, _rootcheck = tree.with_program
     assert windows.name == "windows_eventchannel"
     assert root.program is not None
     assert root.prematch is not None
@@ -226,3 +229,13 @@ WORDS = st.sampled_from(
 @given(st.lists(WORDS, max_size=12), st.sampled_from(["ossec", "wazuh", "hids"]))
 def test_any_elements_give_a_tree_or_problems(words: list[str], dialect: Dialect) -> None:
     load("".join(words), dialect)
+
+
+@pytest.mark.parametrize("dialect", ["ossec", "wazuh"])
+def test_what_rootcheck_says_is_known_without_a_file(dialect: Dialect) -> None:
+    tree, _ = load("", dialect)
+    line = LogLine("rootcheck", b"Rootkit 'x' detected.\nmore", 0, 0, "rootcheck")
+    event = undecoded(line, dialect)
+    decode(tree, event)
+    assert event.decoder_name == "rootcheck"
+    assert event.fts_key == b"rootcheck Rootkit 'x' detected.\nmore rootcheck"
