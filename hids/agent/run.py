@@ -30,7 +30,6 @@ from hids.adapters.files import write_atomically
 from hids.adapters.identity import Identity
 from hids.agent.collector import IN_FLIGHT, SourceState
 from hids.agent.config import MAX_SOURCES, AgentConfig, SourceConfig, SyscheckConfig, load
-from hids.agent.journal import JournalReader
 from hids.agent.link import Link, LinkState, os_name
 from hids.agent.lock import lock
 from hids.agent.machine import machine_id
@@ -156,16 +155,14 @@ class Agent:
         return readers
 
     def _source_spec(self, source: SourceConfig) -> ChildSpec:
-        name = _name_of(source)
-
         def start(mailbox: Mailbox) -> None:
-            state = self._state_of(name)
-            if source.format == "journal":
-                JournalReader.start(mailbox, self._spool, state, source, self._clock, self._say)
+            state = self._state_of(source.name)
+            if (reader := _reader_of(source)) is not None:
+                reader.start(mailbox, self._spool, state, source, self._clock, self._say)
             else:
                 FileTail.start(mailbox, self._spool, state, source, self._excluded(), self._clock, self._say)
 
-        return self._reader(name, "source", start)
+        return self._reader(source.name, "source", start)
 
     def _syscheck_spec(self, config: SyscheckConfig) -> ChildSpec:
         def start(mailbox: Mailbox) -> None:
@@ -240,7 +237,7 @@ class Agent:
             self._sources.pop(name, None)
 
     def _readers_named(self, config: AgentConfig, names: set[str]) -> list[ChildSpec]:
-        specs = [self._source_spec(source) for source in config.source if _name_of(source) in names]
+        specs = [self._source_spec(source) for source in config.source if source.name in names]
         if "syscheck" in names:
             specs.append(self._syscheck_spec(config.syscheck))
         return specs
@@ -280,12 +277,35 @@ def _tell_end(ended: "asyncio.Future[str | None]", exited: Exited) -> None:
         ended.set_result(exited.failure)
 
 
-def _name_of(source: SourceConfig) -> str:
-    return "journald" if source.format == "journal" else f"source {source.path}"
+def _reader_of(source: SourceConfig) -> type[Any] | None:  # each is imported where it is used, for the memory
+    """Who reads what is no log file."""
+    match source.format:
+        case "journal":
+            from hids.agent.journal import JournalReader  # noqa: PLC0415
+
+            return JournalReader
+        case "command" | "full_command":
+            from hids.agent.command import CommandRunner  # noqa: PLC0415
+
+            return CommandRunner
+        case "evtx":
+            from hids.agent.evtx import EvtxReader  # noqa: PLC0415
+
+            return EvtxReader
+        case "eventchannel":
+            from hids.agent.eventchannel import ChannelReader  # noqa: PLC0415
+
+            return ChannelReader
+        case "macos":
+            from hids.agent.unifiedlog import UnifiedLogReader  # noqa: PLC0415
+
+            return UnifiedLogReader
+        case _:
+            return None
 
 
 def _parts(config: AgentConfig) -> dict[str, SourceConfig | SyscheckConfig]:
-    parts: dict[str, SourceConfig | SyscheckConfig] = {_name_of(source): source for source in config.source}
+    parts: dict[str, SourceConfig | SyscheckConfig] = {source.name: source for source in config.source}
     if config.syscheck.directories:
         parts["syscheck"] = config.syscheck
     return parts
