@@ -75,9 +75,9 @@ class TailedFile:
         self._location = location
         self.device = stat.st_dev
         self.inode = stat.st_ino
-        self.offset = 0
+        self.offset: int = 0
         self._inside = False
-        self._mark_bytes = 0
+        self._mark_bytes: int = 0
         self._mark = b""
         self._times = EventTimes()
         self.behind_since: float | None = float("-inf")

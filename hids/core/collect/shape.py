@@ -91,7 +91,7 @@ def _template(text: str) -> list[_Part]:
 
 def _literal(text: str) -> _Part:
     data = text.encode()
-    return lambda *_: data
+    return lambda _event, _place, _now: data
 
 
 def _variable(name: str) -> _Part:
