@@ -64,6 +64,11 @@ class ManagerPaths(msgspec.Struct, frozen=True):
         return self.lib / "agents.db"
 
     @property
+    def syslog(self) -> Path:
+        """Lines of syslog that are not committed yet."""
+        return self.lib / "syslog"
+
+    @property
     def authority(self) -> Path:
         """The manager's CA."""
         return self.lib / "ca"

@@ -1,5 +1,6 @@
 """manager.toml. Unknown keys are errors; every key has a default (conf/manager.toml shows them all)."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +12,7 @@ from hids.errors import ConfigError
 from hids.messages import Correlation
 
 Dialect = Literal["hids", "ossec", "wazuh"]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -62,8 +64,22 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     windows_mib: Annotated[int, msgspec.Meta(ge=1)] = 256
     outbox_mib: Annotated[int, msgspec.Meta(ge=1)] = 2048
+    syslog_mib: Annotated[int, msgspec.Meta(ge=1)] = 1024
     first_seen_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 365
     ignored_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 30
+
+
+class Syslog(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One `[[syslog]]`: a port where devices send their logs."""
+
+    listen: str
+    protocol: Literal["udp", "tcp", "tls"] = "udp"
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    certificate: str = ""
+    key: str = ""
+    client_ca: str = ""
+    max_connections: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 256
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -73,6 +89,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     listen: Listen = Listen()
     ruleset: tuple[Ruleset, ...] = ()
     """None: the rules that come with hids."""
+    syslog: tuple[Syslog, ...] = ()
     workers: Workers = Workers()
     alerts: Alerts = Alerts()
     agents: Agents = Agents()
@@ -101,7 +118,36 @@ def read_config(path: Path | None) -> Config:
         raise ConfigError(f"{path}: {error}; see conf/manager.toml for every key") from error
     for key, value in (("agents", config.listen.agents), ("join", config.listen.join)):
         address_of(value, f"{path}: [listen] {key}")
+    for number, port in enumerate(config.syslog, 1):
+        _check_syslog(port, f"{path}: [[syslog]] number {number}")
     return config
+
+
+def networks_of(texts: tuple[str, ...], where: str) -> tuple[Network, ...]:
+    """Read addresses and networks ("10.0.0.0/8", "2001:db8::1").
+
+    Raises:
+        ConfigError: one is neither.
+    """
+    try:
+        return tuple(ipaddress.ip_network(text) for text in texts)
+    except ValueError as error:
+        raise ConfigError(f"{where}: expected addresses or networks such as 10.0.0.0/8: {error}") from error
+
+
+def _check_syslog(port: Syslog, where: str) -> None:
+    address_of(port.listen, f"{where}: listen")
+    networks_of(port.deny, f"{where}: deny")
+    if not networks_of(port.allow, f"{where}: allow"):
+        raise ConfigError(
+            f'{where}: allow is missing: who may send, such as ["10.0.0.0/8"]; everybody is ["0.0.0.0/0", "::/0"]'
+        )
+    if port.protocol == "tls" and not port.certificate:
+        raise ConfigError(
+            f'{where}: protocol "tls" needs certificate = "/path/to.pem" (and key, unless it is in there)'
+        )
+    if port.protocol != "tls" and (port.certificate or port.key or port.client_ca):
+        raise ConfigError(f'{where}: certificate, key and client_ca are for protocol "tls"')
 
 
 def address_of(text: str, where: str) -> tuple[str, int]:

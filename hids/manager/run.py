@@ -72,7 +72,9 @@ async def _main(config_path: Path | None, config: Config, paths: ManagerPaths) -
     topology.start(answers.answer)
     write_atomically(
         paths.ports,
-        msgspec.json.encode({"agents": topology.agents_port, "join": topology.join_port}),
+        msgspec.json.encode(
+            {"agents": topology.agents_port, "join": topology.join_port, "syslog": topology.syslog_ports}
+        ),
         mode=0o644,
     )
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,6 +1,7 @@
 """Who hands to whom: every actor of main once, in the order of a line's path. Read this file first.
 
     agents ==TLS==> session_port -> sessions -> dispatcher -> workers -> dispatcher -> lane
+    devices ==syslog==> syslog_listener -> syslog_intake -> dispatcher ...
     lane: commits, then -> dispatcher -> acknowledgement to the agent, and a wake-up to outputs and index
 
 The tree starts at the output end and stops at the input end, so whoever is alive has someone to hand to.
@@ -14,7 +15,9 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     │   ├─ worker-N            processes: decoder, rule shard
     │   ├─ registrar           thread: agents.db
     │   ├─ sessions/session-N  one an agent connection
-    │   └─ session_port        takes connections
+    │   ├─ session_port        takes connections
+    │   ├─ syslog_intake       thread: lines of syslog on disk until they are committed (where [[syslog]] is configured)
+    │   └─ syslog_listener     their ports
     ├─ join_port               makes machines agents
     ├─ monitor                 looks for what is silent
     └─ control                 answers hidsctl
@@ -46,21 +49,28 @@ from hids.actors.registrar import Admit, Ask, Registrar
 from hids.actors.session_listener import SessionListener
 from hids.actors.stage import Mailbox
 from hids.actors.supervisor import ChildSpec, Intensity, Node, StartChild, Supervisor
+from hids.actors.syslog_intake import Backlog, SyslogIntake
+from hids.actors.syslog_listener import SyslogListener
 from hids.actors.worker_link import WorkerLink
 from hids.adapters.channel import Channel, open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.control import ControlSocket
 from hids.adapters.identity import agent_id_of, fingerprint
 from hids.adapters.joining import JoinDesk, JoinListener
-from hids.adapters.listening import listen
+from hids.adapters.listening import listen, listen_udp
 from hids.adapters.markpage import MarkPage
 from hids.adapters.paths import ManagerPaths, host_name, shipped
 from hids.adapters.pki import Authority
 from hids.adapters.process import Launched, ended, kill, launch
 from hids.adapters.registry import Registry
+from hids.adapters.segments import SegmentJournal
 from hids.adapters.session_port import SessionPort
-from hids.manager.config import Config, address_of
+from hids.adapters.syslog_ports import Door, SyslogPorts, Take, tls_context
+from hids.errors import ConfigError
+from hids.manager.config import Config, Syslog, address_of, networks_of
 from hids.messages import (
+    MANAGER,
+    Agent,
     AgentId,
     FromJoin,
     FromLane,
@@ -124,6 +134,9 @@ class Topology:
         self.registrar = Mailbox("registrar", 10_000)
         self.sessions = Node(Mailbox("sessions", 10_000), "supervisor")
         self.session_port = Mailbox("session_port")
+        self._backlog = Backlog()
+        self._syslog_intake = Mailbox("syslog_intake", 16)
+        self._manager = Agent(MANAGER, self.name, "")
         self.engine = Node(Mailbox("engine"), "supervisor")
         self.root = Node(Mailbox("root"), "supervisor")
         self._agents_address = address_of(config.listen.agents, "[listen] agents")
@@ -134,6 +147,14 @@ class Topology:
         }
         self.agents_port: int = self._first_sockets["agents"].getsockname()[1]
         self.join_port: int = self._first_sockets["join"].getsockname()[1]
+        for number, port in enumerate(config.syslog):
+            self._first_sockets[f"syslog-{number}"] = _bind(number, port)
+        self.syslog_ports: tuple[int, ...] = tuple(
+            self._first_sockets[f"syslog-{number}"].getsockname()[1] for number in range(len(config.syslog))
+        )
+        self._syslog_tls = {
+            number: _syslog_context(number, port) for number, port in enumerate(config.syslog) if port.protocol == "tls"
+        }
 
     def start(self, answer: Callable[[str, dict[str, Any], str], Awaitable[Any]]) -> None:
         """Start the tree on the running loop; `answer` serves the control socket."""
@@ -166,6 +187,15 @@ class Topology:
             self._child(self.registrar, "registrar", self._registrar),
             self._supervisor(self.sessions, ()),
             self._child(self.session_port, "listener", self._session_port),
+            *self._syslog(),
+        )
+
+    def _syslog(self) -> tuple[ChildSpec, ...]:
+        if not self.config.syslog:
+            return ()
+        return (
+            self._child(self._syslog_intake, "journal", self._intake),
+            self._child(Mailbox("syslog_listener"), "listener", self._syslog_listener),
         )
 
     # -- specs
@@ -293,6 +323,40 @@ class Topology:
             )
         )
 
+    def _intake(self, mailbox: Mailbox) -> object:
+        return SyslogIntake.start(
+            mailbox,
+            lambda: SegmentJournal(self.paths.syslog, self.clock.now_ms()),
+            self._manager,
+            self.progress,
+            self._backlog,
+            self.clock,
+            self.dispatcher.tell,
+            max_bytes=self.config.limits.syslog_mib * 1024 * 1024,
+        )
+
+    def _syslog_listener(self, mailbox: Mailbox) -> object:
+        doors: list[Door] = []
+        for number, port in enumerate(self.config.syslog):
+            sock = self._first_sockets.pop(f"syslog-{number}", None)
+            doors.append(
+                Door(
+                    sock=sock if sock is not None else _bind(number, port, self.syslog_ports[number]),
+                    protocol=port.protocol,
+                    allow=networks_of(port.allow, "allow"),
+                    deny=networks_of(port.deny, "deny"),
+                    context=self._syslog_tls.get(number),
+                    max_connections=port.max_connections,
+                )
+            )
+
+        def open_ports(take: Take) -> SyslogPorts:
+            return SyslogPorts(doors, take)
+
+        return SyslogListener.start(
+            mailbox, open_ports, self._syslog_intake, self._backlog, self._manager, self.clock, self.dispatcher.tell
+        )
+
     def _join_port(self, mailbox: Mailbox) -> object:
         def open_port(serve: Callable[[ToJoin, str], Awaitable[FromJoin]]) -> JoinListener:
             listener = JoinListener()
@@ -356,6 +420,21 @@ def _connect(union: Any, launched: Launched, got: Callable[[Any], None], closed:
 
 def _connect_worker(sock: socket.socket, got: Callable[[Any], None], closed: Callable[[], None]) -> Channel:
     return open_channel(sock, FromWorker, got, closed)
+
+
+def _bind(number: int, port: Syslog, known_port: int = 0) -> socket.socket:
+    """The socket of one `[[syslog]]`; a later life binds the port that the first one found."""
+    where = f"[[syslog]] number {number + 1}"
+    host, wanted = address_of(port.listen, where)
+    bind = listen_udp if port.protocol == "udp" else listen
+    return bind(host, wanted or known_port, where)
+
+
+def _syslog_context(number: int, port: Syslog) -> ssl.SSLContext:
+    try:
+        return tls_context(port.certificate, port.key, port.client_ca)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(f"[[syslog]] number {number + 1}: certificate {port.certificate}: {error}") from error
 
 
 def _identify(certificate: bytes) -> tuple[AgentId, str]:
