@@ -111,18 +111,18 @@ class SyslogIntake(ThreadActor):
     def _store(self) -> None:
         """Put the group on disk; when that cannot be done it waits, and so does the listener."""
         if self._journal.bytes >= self._max_bytes:
-            self._stop("the journal is full")
+            self._hold("the journal is full")
             return
         try:
             self._journal.append(self._waiting)
         except OSError as error:
-            self._stop(error.strerror or str(error))
+            self._hold(error.strerror or str(error))
             return
         if self._problem:
             log.info("syslog goes on", stopped_by=self._problem)
         self._waiting, self._problem = [], ""
 
-    def _stop(self, problem: str) -> None:
+    def _hold(self, problem: str) -> None:
         if self._retry is not None:
             self._retry.cancel()
         if problem != self._problem:

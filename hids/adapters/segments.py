@@ -38,7 +38,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 class _Place(NamedTuple):
     first_seq: int
-    count: int
+    lines: int
     chain_before: bytes
     path: Path
     offset: int
@@ -140,7 +140,7 @@ class SegmentJournal:
     def trim(self, through_seq: int) -> None:
         """Forget the batches that end at or before `through_seq`, and remove the files that held nothing else."""
         before = {place.path for place in self._places}
-        while self._places and self._places[0].first_seq + self._places[0].count - 1 <= through_seq:
+        while self._places and self._places[0].first_seq + self._places[0].lines - 1 <= through_seq:
             self._places.popleft()
         for path in before - {place.path for place in self._places} - {self._file_path}:
             path.unlink(missing_ok=True)

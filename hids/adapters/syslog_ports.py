@@ -75,7 +75,7 @@ class SyslogPorts:
                 self._transports.append(transport)
             else:
                 server = await loop.create_server(
-                    lambda door=door: _Connection(self, door),  # type: ignore[misc]
+                    lambda door=door: _Connection(self, door),
                     sock=door.sock,
                     ssl=door.context,
                     ssl_handshake_timeout=HANDSHAKE_S if door.context else None,

@@ -124,7 +124,7 @@ def test_what_is_gone_from_the_journal_is_a_hole(yard: Yard):
     yard.arrive(b"a")
     wait_for(lambda: yard.texts == [b"a"], "it")
     yard.commit(yard.out[0])
-    wait_for(lambda: yard.mailbox.empty(), "it")
+    wait_for(yard.mailbox.empty, "it")
     yard.arrive(b"b")
     wait_for(lambda: yard.texts == [b"a", b"b"], "it")
     yard.stop()
