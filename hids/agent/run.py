@@ -7,6 +7,7 @@
 
 SIGTERM, SIGINT  stop reading, store what was read, deliver for a moment, end with 0.
 SIGHUP           read agent.toml again; sources and syscheck that changed are started anew.
+                 So they are when the manager sends configuration, which is added to that of agent.toml (shared.py).
 SIGUSR1          print every thread's stack to stderr.
 """
 
@@ -34,11 +35,12 @@ from hids.agent.link import Link, LinkState, os_name
 from hids.agent.lock import lock
 from hids.agent.machine import machine_id
 from hids.agent.paths import Excluded
+from hids.agent.shared import SharedFile
 from hids.agent.spooler import AGENT_LOCATION, Desk, Spooler, agent_line
 from hids.agent.syscheck import Syscheck
 from hids.agent.tail import FileTail
 from hids.errors import ConfigError, StoreError
-from hids.messages import Append
+from hids.messages import Append, Configuration
 from hids.ports import Clock
 
 log = structlog.get_logger()
@@ -48,6 +50,8 @@ STATUS_FILE = "status.json"
 _SPOOL_BOUND = IN_FLIGHT * (MAX_SOURCES + 1) + 64
 """Room for all that collectors may have under way, and for the agent's own lines: nobody on the loop may wait."""
 _STOP_S = 3.0
+RESTART = 75
+"""Of `run`: the manager asked for a restart; whoever called shall do it."""
 
 
 class NotJoined(ConfigError):  # noqa: N818 - a state
@@ -69,7 +73,12 @@ class Agent:
             StoreError: the folder or what is in it cannot be used.
         """
         self._config_path = config_path
-        self._config = load(config_path)
+        self._own = load(config_path)
+        self._shared = SharedFile.read(folder)
+        self._config, problem = self._shared.added_to(self._own)
+        if problem:
+            log.warning("the manager's configuration does not apply any more", reason=problem)
+        self._restarting = False
         self._folder = folder
         self._clock = clock
         if Identity.read(folder) is None:
@@ -104,7 +113,7 @@ class Agent:
             log.error("agent ends", reason=failure)
             return 1
         log.info("agent stopped")
-        return 0
+        return RESTART if self._restarting else 0
 
     def status(self, *, running: bool = True) -> dict[str, Any]:
         """What `hids-agent status` shows."""
@@ -146,6 +155,8 @@ class Agent:
             self._machine_id,
             self._clock,
             address=self._config.manager.address,
+            others=self._config.manager.others,
+            upkeep=self,
         )
 
     def _readers(self, config: AgentConfig) -> list[ChildSpec]:
@@ -195,6 +206,39 @@ class Agent:
         except MailboxFull:
             log.error("the spool does not keep up, a line of the agent is lost", text=text)  # noqa: TRY400
 
+    # -- what the manager asks for
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What this host is."""
+        return self._config.labels
+
+    @property
+    def shared_version(self) -> str:
+        """Version of the manager's configuration that runs."""
+        return self._shared.version
+
+    def configure(self, message: Configuration) -> str:
+        """Take the manager's configuration whole, or say why not."""
+        try:
+            shared = SharedFile.of(message)
+            config, problem = shared.added_to(self._own)
+            if problem:
+                return problem
+            shared.write(self._folder)
+        except (ConfigError, StoreError) as error:
+            return str(error)
+        self._shared = shared
+        log.info("the manager's configuration is taken", version=shared.version)
+        self._reloading = asyncio.create_task(self._apply(config, self._reloading))
+        return ""
+
+    def restart(self, by: str) -> None:
+        """Start anew."""
+        log.info("the manager asks for a restart", by=by)
+        self._restarting = True
+        self._stop("restart")
+
     # -- signals
 
     def _stop(self, reason: str) -> None:
@@ -202,15 +246,21 @@ class Agent:
         self._root.mailbox.shut_down()
 
     def _reload(self) -> None:
-        if self._reloading is None or self._reloading.done():
-            self._reloading = asyncio.create_task(self._take_config())
-
-    async def _take_config(self) -> None:
         try:
-            new = load(self._config_path)
+            own = load(self._config_path)
         except ConfigError as error:
             log.warning("configuration refused, the old one stays", reason=str(error))
             return
+        self._own = own
+        config, problem = self._shared.added_to(own)
+        if problem:
+            log.warning("the manager's configuration does not apply any more", reason=problem)
+        self._reloading = asyncio.create_task(self._apply(config, self._reloading))
+
+    async def _apply(self, new: AgentConfig, before_it: "asyncio.Task[None] | None") -> None:
+        """Start and stop what differs, one change after the other."""
+        if before_it is not None:
+            await before_it
         old, self._config = self._config, new
         self._desk.max_bytes = new.spool.max_bytes
         self._spool.wake()

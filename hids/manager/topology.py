@@ -39,13 +39,13 @@ from hids.actors.agent_session import AgentSession, Wire
 from hids.actors.child_process import ChildProcess
 from hids.actors.control import Control
 from hids.actors.credit import CreditPool
-from hids.actors.dispatcher import Dispatcher
-from hids.actors.fleet import Fleet
+from hids.actors.dispatcher import Dispatcher, Tell
+from hids.actors.fleet import Fleet, Refusal
 from hids.actors.join_port import JoinPort
 from hids.actors.monitor import Monitor
 from hids.actors.nursery import Nursery
 from hids.actors.registers import ProgressRegister
-from hids.actors.registrar import Admit, Ask, Registrar
+from hids.actors.registrar import Admit, Ask, Registrar, RenewFor
 from hids.actors.session_listener import SessionListener
 from hids.actors.stage import Mailbox
 from hids.actors.supervisor import ChildSpec, Intensity, Node, StartChild, Supervisor
@@ -288,7 +288,16 @@ class Topology:
         )
 
     def _registrar(self, mailbox: Mailbox) -> object:
-        return Registrar.start(mailbox, lambda: Registry(self.paths.agents), _identify, self.clock.now_ms)
+        def renew(registry: Registry, agent_id: AgentId, csr: bytes) -> bytes:
+            key = self._authority.key_of(csr)
+            return registry.renew(agent_id, key, lambda known, name: self._authority.sign_agent(csr, known, name))
+
+        def refused(agent_id: AgentId, reason: str, address: str) -> None:
+            self.fleet.refused(agent_id, Refusal(self.clock.now_ms(), reason, address))
+
+        return Registrar.start(
+            mailbox, lambda: Registry(self.paths.agents), _identify, self.clock.now_ms, renew, refused
+        )
 
     def _session_port(self, mailbox: Mailbox) -> object:
         context = self._authority.server_context(self.config.manager.names)
@@ -304,6 +313,9 @@ class Topology:
         def admit(certificate: bytes, hello: Hello, address: str) -> None:
             self.registrar.tell(Admit(certificate, hello, address, mailbox))
 
+        def renew(agent_id: AgentId, csr: bytes) -> None:
+            self.registrar.tell(RenewFor(agent_id, csr, mailbox))
+
         self.sessions.mailbox.tell(
             StartChild(
                 ChildSpec(
@@ -317,6 +329,7 @@ class Topology:
                         self.fleet,
                         self.clock,
                         self.dispatcher.tell,
+                        renew,
                     ),
                     restart="temporary",
                 )
@@ -366,10 +379,13 @@ class Topology:
 
         async def answer(question: ToJoin, address: str) -> FromJoin:
             def ask(registry: Registry) -> FromJoin:
-                desk = JoinDesk(self._authority, registry, self.agents_port)
+                desk = JoinDesk(self._authority, registry, self.agents_port, notes.append)
                 return desk.answer(question, address, self.clock.now_ms())
 
+            notes: list[str] = []
             said: FromJoin = await self.registrar.request(Ask(ask))
+            for note in notes:
+                self.dispatcher.tell(Tell(self._manager, note))
             return said
 
         return JoinPort.start(mailbox, open_port, answer, self.dispatcher.tell)

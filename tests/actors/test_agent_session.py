@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from waiting import SetClock, settle, until
 
-from hids.actors.agent_session import HELLO_S, Admitted, AgentSession, HelloDue
+from hids.actors.agent_session import ABILITIES, HELLO_S, Admitted, AgentSession, HelloDue
 from hids.actors.credit import CreditPool
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet
@@ -169,7 +169,7 @@ def test_an_agent_is_welcomed_with_what_it_needs():
         assert hole == Hole(SOURCE, AGENT, EPOCH, 1, 2, b"a" * 32, "the agent no longer has them")
         main.commit(2, b"a" * 32)
         await settle()
-        assert session.wire.sent == [Welcome(3, 1000, main.clock.ms, "007", "web1")]
+        assert session.wire.sent == [Welcome(3, 1000, main.clock.ms, "007", "web1", ABILITIES)]
         presence = main.fleet.get("007")
         assert presence is not None
         assert (presence.connected, presence.machine_id, presence.epoch) == (True, "machine", EPOCH)

@@ -140,6 +140,7 @@ def test_sigterm_with_no_manager_keeps_all_for_the_next_start(host: Host, manage
     manager.identity().write(host.state)
     host.start()
     until(lambda: len(manager.texts) == 100)
+    until(lambda: len(agent_lines(manager)) > 1)
     assert agent_lines(manager)[1] == b"agent stopped: SIGINT"
     assert host.events().count("no session with the manager, trying on") == 1
 

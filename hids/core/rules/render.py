@@ -52,7 +52,10 @@ def tail(event: Event, line: LogLine, agent: Agent, manager_name: str, *, full_l
 @lru_cache(maxsize=1024)
 def _sender(agent: Agent, manager_name: str) -> bytes:
     """Who sent the line to whom, with the comma behind it."""
-    members = {"agent": {"id": agent.id, "name": agent.name, "ip": agent.ip}, "manager": {"name": manager_name}}
+    sender: dict[str, Any] = {"id": agent.id, "name": agent.name, "ip": agent.ip}
+    if agent.labels:
+        sender["labels"] = dict(agent.labels)
+    members = {"agent": sender, "manager": {"name": manager_name}}
     return _json.encode(members)[1:-1] + b","
 
 
