@@ -167,7 +167,7 @@ class AgentSession(LoopActor):
         wire.attach(self._deliver, lambda reason: mailbox.tell(Closed(reason)))
         self._due = self.loop.call_later(HELLO_S, mailbox.tell, HelloDue())
 
-    def on_receive(
+    def on_receive(  # noqa: PLR0912 - one branch a message
         self,
         message: Hello
         | Batch
@@ -293,7 +293,7 @@ class AgentSession(LoopActor):
         presence.software = hello.software
         presence.abilities = frozenset(hello.abilities)
         presence.config = hello.config
-        presence.config_problem = presence.config_sent = ""
+        presence.config_problem, presence.config_sent = "", None
         presence.machine_id = hello.machine_id
         presence.since_ms = presence.seen_ms = now_ms
         presence.lines = 0

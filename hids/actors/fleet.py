@@ -42,8 +42,8 @@ class Presence:
         """What it understands (`Ability`)."""
         self.config = ""
         """Version of the manager's configuration that it has taken."""
-        self.config_sent = ""
-        """Version that was sent in this session."""
+        self.config_sent: str | None = None
+        """Version that was sent in this session; None when none was."""
         self.config_problem = ""
         """Why it did not take that; empty when it did, or did not answer yet."""
         self.takeovers: deque[int] = deque(maxlen=3)

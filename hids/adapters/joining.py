@@ -36,7 +36,7 @@ from hids.messages import (
 )
 
 MAX_CONNECTIONS = 100
-PENDING_RETRY_S = 5
+PENDING_RETRY_S = 2
 """After which a machine that waits for approval shall ask again."""
 TIMEOUT_S = 10.0
 """From accepting a connection to its end, TLS handshake included."""

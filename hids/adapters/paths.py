@@ -64,6 +64,11 @@ class ManagerPaths(msgspec.Struct, frozen=True):
         return self.lib / "agents.db"
 
     @property
+    def shared(self) -> Path:
+        """Versions of what the manager sets for its agents."""
+        return self.lib / "shared"
+
+    @property
     def syslog(self) -> Path:
         """Lines of syslog that are not committed yet."""
         return self.lib / "syslog"

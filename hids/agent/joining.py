@@ -106,52 +106,68 @@ def join(
         software=software,
         os=os,
     )
-    answer = _ask(manager, client_context(ca), request)
-    told = False
-    while isinstance(answer, JoinPending):
-        if not told:
-            _keep_key(folder, key)  # whoever interrupts this and joins again is the same machine
-            waits(answer.reason)
-            told = True
-        sleep(min(max(answer.retry_s, 1), MAX_PENDING_S))
-        try:
-            answer = _ask(manager, client_context(ca), request)
-        except (ManagerUnreachable, RemoteProtocolError) as error:
-            waits(f"{error}; trying on")
-            answer = JoinPending(reason="")
-    if isinstance(answer, JoinRefusal):
-        raise JoinRefused(f"manager {manager} refuses: {answer.reason}")
-    if not isinstance(answer, JoinAnswer):
-        raise _not_a_manager(manager, f"a {type(answer).__name__} came for an answer")
+    try:
+        answer = _answer(manager, client_context(ca), request, waits, sleep)
+        certificate = _checked_certificate(manager, answer, key, ca)
+    except KeyboardInterrupt:
+        raise  # the request may wait already: whoever joins again goes on with its key
+    except BaseException:
+        _forget_key(folder)
+        raise
     identity = Identity(
         manager=manager.host,
         port=answer.session_port,
         key=key_pem(key),
-        certificate=_checked_certificate(manager, answer, key, ca),
+        certificate=certificate,
         ca=ca,
     )
     identity.write(folder)
-    (folder / KEY_FILE).unlink(missing_ok=True)
+    _forget_key(folder)
     return identity
 
 
+def _answer(
+    manager: Manager,
+    context: ssl.SSLContext,
+    request: JoinRequest,
+    waits: Callable[[str], None],
+    sleep: Callable[[float], None],
+) -> JoinAnswer:
+    """Ask until there is an answer."""
+    answer = _ask(manager, context, request)
+    if isinstance(answer, JoinPending):
+        waits(answer.reason)
+    while isinstance(answer, JoinPending):
+        sleep(min(max(answer.retry_s, 1), MAX_PENDING_S))
+        try:
+            answer = _ask(manager, context, request)
+        except (ManagerUnreachable, RemoteProtocolError) as error:
+            waits(f"{error}; trying on")
+    if isinstance(answer, JoinRefusal):
+        raise JoinRefused(f"manager {manager} refuses: {answer.reason}")
+    if not isinstance(answer, JoinAnswer):
+        raise _not_a_manager(manager, f"a {type(answer).__name__} came for an answer")
+    return answer
+
+
 def _own_key(folder: Path, *, as_new: bool) -> EllipticCurvePrivateKey:
-    """The key that this agent has, or waits with, or a new one."""
+    """The key that this agent has or waits with, or a new one, which is on disk before the manager knows of it."""
     path = folder / KEY_FILE
-    if not as_new:
-        known = Identity.read(folder)
-        kept = known.key if known is not None else read_private(path)
-        if kept is not None:
-            try:
-                return load_key(kept)
-            except ValueError as error:
-                raise StoreError(f"{path}: {error}; remove the file and join again") from error
-    return new_key()
-
-
-def _keep_key(folder: Path, key: EllipticCurvePrivateKey) -> None:
+    known = Identity.read(folder) if not as_new else None
+    kept = known.key if known is not None else read_private(path)
+    if kept is not None:
+        try:
+            return load_key(kept)
+        except ValueError as error:
+            raise StoreError(f"{path}: {error}; remove the file and join again") from error
+    key = new_key()
     private_folder(folder)
-    write_atomically(folder / KEY_FILE, key_pem(key))
+    write_atomically(path, key_pem(key))
+    return key
+
+
+def _forget_key(folder: Path) -> None:
+    (folder / KEY_FILE).unlink(missing_ok=True)
 
 
 def _pinned_ca(manager: Manager, pin: str) -> bytes:

@@ -257,6 +257,7 @@ class Link(TaskActor):
             await asyncio.sleep(pause_s)
 
     def _away(self, problem: str) -> None:
+        self._state.connected = False  # before the pause, not behind it
         self._state.problem = problem
         if problem != self._said:
             self._said = problem

@@ -7,7 +7,7 @@ import typer
 
 import hids
 from hids.adapters.paths import ManagerPaths
-from hids.cli import agents, rules
+from hids.cli import agents, config, rules
 from hids.cli.alerts import alerts
 from hids.cli.logtest import logtest
 from hids.cli.settings import Settings
@@ -24,6 +24,7 @@ app.command()(alerts)
 app.command()(logtest)
 app.add_typer(agents.app, name="agent")
 app.add_typer(rules.app, name="rules")
+app.add_typer(config.app, name="config")
 
 
 @app.callback()

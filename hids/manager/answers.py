@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import psutil
 
 import hids
@@ -12,9 +13,10 @@ from hids.actors.dispatcher import Tell
 from hids.actors.nursery import Reload
 from hids.actors.registrar import Ask
 from hids.actors.supervisor import Node
-from hids.adapters.registry import AgentRow, Registry
+from hids.adapters.registry import AgentRow, Registry, Terms
 from hids.errors import ConfigError, HidsError
 from hids.manager.config import Config
+from hids.manager.fleet_answers import FleetAnswers
 from hids.manager.topology import Topology
 from hids.messages import Agent, NodeFacts
 
@@ -25,11 +27,12 @@ class Answers:
     def __init__(self, topology: Topology, read_config: Callable[[], Config]) -> None:
         self._topology = topology
         self._read_config = read_config
+        self._fleet = FleetAnswers(topology)
         self._processes: dict[int, psutil.Process] = {}
         self._handled: dict[str, tuple[float, int]] = {}
         self._started_s = topology.clock.monotonic_s()
 
-    async def answer(self, command: str, arguments: dict[str, Any], who: str) -> Any:
+    async def answer(self, command: str, arguments: dict[str, Any], who: str) -> Any:  # noqa: PLR0911 - a table
         """One request.
 
         Raises:
@@ -48,6 +51,8 @@ class Answers:
                 return await self._remove(str(arguments.get("agent", "")), who)
             case "reload":
                 return await self.reload()
+            case _ if command in self._fleet.commands:
+                return await self._fleet.commands[command](arguments, who)
             case _:
                 raise HidsError(f"this manager does not know the command {command!r}; is hidsctl newer than it?")
 
@@ -158,6 +163,7 @@ class Answers:
             "address": row.address,
             "os": row.os,
             "software": row.software,
+            "groups": list(row.group_names),
             "joined_ms": row.joined_ms,
             "last_seen_ms": row.last_seen_ms,
             "removed_ms": row.removed_ms,
@@ -171,6 +177,9 @@ class Answers:
                 "clock_offset_ms": presence.clock_offset_ms,
                 "spooled": presence.spooled,
                 "stopped": presence.stopped,
+                "labels": dict(presence.agent.labels),
+                "config": presence.config,
+                "config_problem": presence.config_problem,
             }
         return result
 
@@ -180,14 +189,21 @@ class Answers:
         except (TypeError, ValueError) as error:
             raise ConfigError(f"valid_s and uses are whole numbers: {error}") from error
         note = str(arguments.get("note", ""))[:200]
+        try:
+            terms = msgspec.convert(
+                {name: arguments[name] for name in Terms.__struct_fields__ if name in arguments}, Terms
+            )
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"a token cannot be made: {error}") from error
         now_ms = self._topology.clock.now_ms()
-        token: str = await self._ask(lambda registry: registry.create_token(now_ms, valid_s, uses, note))
+        token: str = await self._ask(lambda registry: registry.create_token(now_ms, valid_s, uses, note, terms))
         return {
             "token": token,
             "pin": self._topology.pin,
             "join_port": self._topology.join_port,
             "expires_ms": now_ms + valid_s * 1000,
             "uses": uses,
+            "name": terms.name,
         }
 
     async def _remove(self, key: str, who: str) -> dict[str, Any]:

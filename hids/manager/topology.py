@@ -20,6 +20,7 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     │   └─ syslog_listener     their ports
     ├─ join_port               makes machines agents
     ├─ monitor                 looks for what is silent
+    ├─ configurator            brings agents the configuration that is set for them
     └─ control                 answers hidsctl
 """
 
@@ -37,6 +38,7 @@ import msgspec
 
 from hids.actors.agent_session import AgentSession, Wire
 from hids.actors.child_process import ChildProcess
+from hids.actors.configurator import Configurator
 from hids.actors.control import Control
 from hids.actors.credit import CreditPool
 from hids.actors.dispatcher import Dispatcher, Tell
@@ -65,6 +67,7 @@ from hids.adapters.process import Launched, ended, kill, launch
 from hids.adapters.registry import Registry
 from hids.adapters.segments import SegmentJournal
 from hids.adapters.session_port import SessionPort
+from hids.adapters.shared_configs import SharedConfigs
 from hids.adapters.syslog_ports import Door, SyslogPorts, Take, tls_context
 from hids.errors import ConfigError
 from hids.manager.config import Config, Syslog, address_of, networks_of
@@ -134,6 +137,8 @@ class Topology:
         self.registrar = Mailbox("registrar", 10_000)
         self.sessions = Node(Mailbox("sessions", 10_000), "supervisor")
         self.session_port = Mailbox("session_port")
+        self.configurator = Mailbox("configurator")
+        self.shared_configs = SharedConfigs(paths.shared)
         self._backlog = Backlog()
         self._syslog_intake = Mailbox("syslog_intake", 16)
         self._manager = Agent(MANAGER, self.name, "")
@@ -168,6 +173,7 @@ class Topology:
                 self._supervisor(self.engine, self._engine()),
                 self._child(Mailbox("join_port"), "joining", self._join_port),
                 self._child(Mailbox("monitor"), "monitor", self._monitor),
+                self._child(self.configurator, "configuration", self._configurator),
                 self._child(
                     Mailbox("control"),
                     "control socket",
@@ -397,6 +403,11 @@ class Topology:
             self.clock,
             self.dispatcher.tell,
             disconnected_after_s=self.config.agents.disconnected_after_s,
+        )
+
+    def _configurator(self, mailbox: Mailbox) -> object:
+        return Configurator.start(
+            mailbox, self.shared_configs, self.fleet, self._manager, self.clock, self.dispatcher.tell
         )
 
     # -- options of processes

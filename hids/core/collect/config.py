@@ -89,23 +89,10 @@ def parse(text: str, where: str) -> AgentConfig:
         ConfigError: not TOML, an unknown key, or a value that makes no sense; says where and what to do.
     """
     config = read_toml(text, where, AgentConfig)
-    problem = _problem(config)
+    problem = problem_of(config)
     if problem:
         raise ConfigError(f"{where}: {problem}")
     return config
-
-
-def parse_shared(text: str, where: str) -> SharedConfig:
-    """Read what a manager sets for agents.
-
-    Raises:
-        ConfigError: as `parse`.
-    """
-    shared = read_toml(text, where, SharedConfig)
-    problem = _problem(merged(AgentConfig(), shared))
-    if problem:
-        raise ConfigError(f"{where}: {problem}")
-    return shared
 
 
 def merged(own: AgentConfig, shared: SharedConfig) -> AgentConfig:
@@ -141,7 +128,7 @@ def refusal_of(own: AgentConfig, shared: SharedConfig) -> str:
             f"{commands[0]}: this agent runs no commands for the manager; set [central] accept_commands = true "
             "in its own agent.toml"
         )
-    return _problem(merged(own, shared))
+    return problem_of(merged(own, shared))
 
 
 def read_toml(text: str, where: str, kind: type[T]) -> T:
@@ -181,8 +168,8 @@ def address_of(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _problem(config: AgentConfig) -> str:
-    """The first thing that the types cannot say, or empty."""
+def problem_of(config: AgentConfig) -> str:
+    """Find the first thing that the types cannot say; empty when all is well."""
     try:
         _check_manager(config.manager)
         _check_labels(config.labels)
