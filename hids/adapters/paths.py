@@ -64,6 +64,11 @@ class ManagerPaths(msgspec.Struct, frozen=True):
         return self.lib / "agents.db"
 
     @property
+    def agentless(self) -> Path:
+        """What hosts without an agent showed last."""
+        return self.lib / "agentless"
+
+    @property
     def shared(self) -> Path:
         """Versions of what the manager sets for its agents."""
         return self.lib / "shared"

@@ -82,6 +82,25 @@ class Syslog(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     max_connections: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 256
 
 
+class AgentlessHost(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One `[[agentless]]`: a host that is looked at over SSH."""
+
+    host: str
+    type: Literal["generic_diff", "integrity_check", "command"] = "generic_diff"
+    run: str = ""
+    paths: tuple[str, ...] = ()
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 22
+    identity: str = ""
+    options: tuple[str, ...] = ()
+    frequency_s: Annotated[float, msgspec.Meta(ge=1)] = 3600.0
+    timeout_s: Positive = 300.0
+
+    @property
+    def name(self) -> str:
+        """As alerts know it, in OSSEC's words."""
+        return f"(ssh_{self.type}) {self.host}->agentless"
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The whole file."""
 
@@ -90,6 +109,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ruleset: tuple[Ruleset, ...] = ()
     """None: the rules that come with hids."""
     syslog: tuple[Syslog, ...] = ()
+    agentless: tuple[AgentlessHost, ...] = ()
     workers: Workers = Workers()
     alerts: Alerts = Alerts()
     agents: Agents = Agents()
@@ -120,7 +140,18 @@ def read_config(path: Path | None) -> Config:
         address_of(value, f"{path}: [listen] {key}")
     for number, port in enumerate(config.syslog, 1):
         _check_syslog(port, f"{path}: [[syslog]] number {number}")
+    for number, host in enumerate(config.agentless, 1):
+        _check_agentless(host, f"{path}: [[agentless]] number {number}")
     return config
+
+
+def _check_agentless(host: AgentlessHost, where: str) -> None:
+    if not host.host or host.host.startswith("-"):
+        raise ConfigError(f'{where}: host: expected "user@host", got {host.host!r}')
+    if (host.type == "integrity_check") != bool(host.paths) or any(not path.startswith("/") for path in host.paths):
+        raise ConfigError(f'{where}: type "integrity_check" and paths = ["/etc", ...], absolute, go together')
+    if (host.type == "integrity_check") == bool(host.run):
+        raise ConfigError(f'{where}: types "generic_diff" and "command" need run = "...", "integrity_check" has none')
 
 
 def networks_of(texts: tuple[str, ...], where: str) -> tuple[Network, ...]:

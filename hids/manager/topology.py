@@ -17,13 +17,15 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     │   ├─ sessions/session-N  one an agent connection
     │   ├─ session_port        takes connections
     │   ├─ syslog_intake       thread: lines of syslog on disk until they are committed (where [[syslog]] is configured)
-    │   └─ syslog_listener     their ports
+    │   ├─ syslog_listener     their ports
+    │   └─ agentless-N         one a host that is looked at over SSH
     ├─ join_port               makes machines agents
     ├─ monitor                 looks for what is silent
     ├─ configurator            brings agents the configuration that is set for them
     └─ control                 answers hidsctl
 """
 
+import hashlib
 import itertools
 import os
 import socket
@@ -32,11 +34,12 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from hids.actors.agent_session import AgentSession, Wire
+from hids.actors.agentless import Agentless, Check
 from hids.actors.child_process import ChildProcess
 from hids.actors.configurator import Configurator
 from hids.actors.control import Control
@@ -57,6 +60,7 @@ from hids.actors.worker_link import WorkerLink
 from hids.adapters.channel import Channel, open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.control import ControlSocket
+from hids.adapters.files import private_folder, write_atomically
 from hids.adapters.identity import agent_id_of, fingerprint
 from hids.adapters.joining import JoinDesk, JoinListener
 from hids.adapters.listening import listen, listen_udp
@@ -68,9 +72,11 @@ from hids.adapters.registry import Registry
 from hids.adapters.segments import SegmentJournal
 from hids.adapters.session_port import SessionPort
 from hids.adapters.shared_configs import SharedConfigs
+from hids.adapters.ssh import Remote, words_of
+from hids.adapters.ssh import run as run_ssh
 from hids.adapters.syslog_ports import Door, SyslogPorts, Take, tls_context
 from hids.errors import ConfigError
-from hids.manager.config import Config, Syslog, address_of, networks_of
+from hids.manager.config import AgentlessHost, Config, Syslog, address_of, networks_of
 from hids.messages import (
     MANAGER,
     Agent,
@@ -197,11 +203,37 @@ class Topology:
         )
 
     def _syslog(self) -> tuple[ChildSpec, ...]:
-        if not self.config.syslog:
-            return ()
-        return (
-            self._child(self._syslog_intake, "journal", self._intake),
-            self._child(Mailbox("syslog_listener"), "listener", self._syslog_listener),
+        """What comes without an agent: syslog and agentless checks share the journal."""
+        specs: list[ChildSpec] = []
+        if self.config.syslog or self.config.agentless:
+            specs.append(self._child(self._syslog_intake, "journal", self._intake))
+        if self.config.syslog:
+            specs.append(self._child(Mailbox("syslog_listener"), "listener", self._syslog_listener))
+        for number, host in enumerate(self.config.agentless, 1):
+            specs.append(self._child(Mailbox(f"agentless-{number}"), "agentless check", self._agentless(host)))
+        return tuple(specs)
+
+    def _agentless(self, host: AgentlessHost) -> Callable[[Mailbox], object]:
+        remote = Remote(host.host, host.port, host.identity, host.options)
+        command = host.run or words_of(host.paths)
+        kind: Literal["diff", "command"] = "command" if host.type == "command" else "diff"
+        check = Check(host.name, kind, host.run, host.frequency_s)
+        private_folder(self.paths.agentless)
+        path = self.paths.agentless / hashlib.sha256(f"{host.name}\0{host.port}\0{command}".encode()).hexdigest()[:32]
+
+        async def look() -> tuple[bytes, str]:
+            return await run_ssh(remote, command, host.timeout_s)
+
+        return lambda mailbox: Agentless.start(
+            mailbox,
+            check,
+            look,
+            lambda: path.read_bytes() if path.exists() else None,
+            lambda text: write_atomically(path, text),
+            self._syslog_intake,
+            self._manager,
+            self.clock,
+            self.dispatcher.tell,
         )
 
     # -- specs
