@@ -28,6 +28,9 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 ShortText = Annotated[str, msgspec.Meta(max_length=256)]
 """Words from outside that are stored and shown."""
 
+Labels = Annotated[dict[ShortText, ShortText], msgspec.Meta(max_length=32)]
+"""What a host is, in its administrator's words."""
+
 Digest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 """SHA-256."""
 
@@ -134,7 +137,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     hostname: ShortText = ""
     abilities: Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=32)] = ()
     """`Ability`, and what later agents know."""
-    labels: Annotated[dict[ShortText, ShortText], msgspec.Meta(max_length=32)] = {}
+    labels: Labels = {}
     """What its configuration says that this host is."""
     config: ShortText = ""
     """Version of the manager's configuration that it has taken."""
@@ -177,6 +180,8 @@ class Configured(msgspec.Struct, frozen=True, tag="configured"):
     version: ShortText
     problem: ShortText = ""
     """Why it was not taken; empty when it was."""
+    labels: Labels = {}
+    """What this host is, now that it is taken."""
 
 
 class Bye(msgspec.Struct, frozen=True, tag="bye"):

@@ -11,10 +11,11 @@ A bug    ends this session; the agent connects again.
 import hashlib
 import hmac
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import structlog
+from msgspec import structs
 
 from hids.actors.credit import CreditPool
 from hids.actors.dispatcher import Tell
@@ -425,6 +426,7 @@ class AgentSession(LoopActor):
             self._emit(Tell(agent, f"configuration refused: {message.problem}"))
         else:
             presence.config, presence.config_problem = message.version, ""
+            self._agent = presence.agent = structs.replace(agent, labels=labels_of(message.labels))
 
     def _note_takeover(self, presence: Presence, agent: Agent) -> None:
         """Two machines that take one identity from each other are a machine and its copy."""
@@ -491,6 +493,11 @@ class AgentSession(LoopActor):
         if self._agent is not None:
             return self._agent.name
         return hashlib.sha256(self._wire.certificate).hexdigest()[:12]
+
+
+def labels_of(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """An agent's labels as alerts carry them; names that could act on a terminal are left out."""
+    return tuple(sorted((name, value) for name, value in labels.items() if name.isprintable()))
 
 
 def _offset(ours_ms: int, theirs_ms: int) -> int:

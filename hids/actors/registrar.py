@@ -9,7 +9,7 @@ State    in agents.db; a restart loses nothing.
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from hids.actors.agent_session import Admitted, RenewedFor
+from hids.actors.agent_session import Admitted, RenewedFor, labels_of
 from hids.actors.stage import Mailbox, ThreadActor
 from hids.errors import JoinRefused, ProtocolError
 from hids.messages import Agent, AgentId, Hello
@@ -138,8 +138,8 @@ class Registrar(ThreadActor):
             self._refused(agent_id, str(refusal), message.address)
             return Admitted(None, str(refusal))
         registry.seen(agent_id, self._now_ms(), message.address, hello.os, hello.software)
-        labels = tuple(sorted((name, value) for name, value in hello.labels.items() if name.isprintable()))
-        return Admitted(Agent(row.id, row.name, message.address, labels), "", row.group_names)
+        agent = Agent(row.id, row.name, message.address, labels_of(hello.labels))
+        return Admitted(agent, "", row.group_names)
 
     def _renewed(self, registry: Registry, message: RenewFor) -> RenewedFor:
         try:

@@ -376,7 +376,8 @@ class Link(TaskActor):
     def configure(self, message: Configuration) -> Configured:
         """Take what the manager sets, or not."""
         problem = "this agent takes none" if self._upkeep is None else self._upkeep.configure(message)
-        return Configured(message.version[:256], problem[:256])
+        labels = self._upkeep.labels if self._upkeep is not None and not problem else {}
+        return Configured(message.version[:256], problem[:256], labels)
 
     def restart(self, message: Restart) -> None:
         """Start anew."""

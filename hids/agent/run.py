@@ -211,7 +211,7 @@ class Agent:
     @property
     def labels(self) -> dict[str, str]:
         """What this host is."""
-        return self._config.labels
+        return self._shared.added_to(self._own)[0].labels
 
     @property
     def shared_version(self) -> str:

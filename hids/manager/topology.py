@@ -221,6 +221,9 @@ class Topology:
         private_folder(self.paths.agentless)
         path = self.paths.agentless / hashlib.sha256(f"{host.name}\0{host.port}\0{command}".encode()).hexdigest()[:32]
 
+        def keep(text: bytes) -> None:
+            write_atomically(path, text)
+
         async def look() -> tuple[bytes, str]:
             return await run_ssh(remote, command, host.timeout_s)
 
@@ -229,7 +232,7 @@ class Topology:
             check,
             look,
             lambda: path.read_bytes() if path.exists() else None,
-            lambda text: write_atomically(path, text),
+            keep,
             self._syslog_intake,
             self._manager,
             self.clock,

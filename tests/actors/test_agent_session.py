@@ -512,8 +512,9 @@ def test_what_became_of_a_configuration_is_noted_and_a_refusal_is_told():
         presence = main.fleet.get("007")
         assert presence is not None
         assert (presence.config, presence.abilities) == ("v0", frozenset({"configure"}))
-        await session.say(Configured("v1"))
+        await session.say(Configured("v1", "", {"site": "rome", "\x1b": "x"}), session.batch())
         assert presence.config == "v1"
+        assert main.jobs()[0].agent.labels == (("site", "rome"),)
         await session.say(Configured("v2", "no such thing"))
         assert (presence.config, presence.config_problem) == ("v1", "no such thing")
         assert "configuration refused: no such thing" in main.told()
