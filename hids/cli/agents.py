@@ -86,7 +86,7 @@ def _make_token(settings: Settings, host: str, terms: dict[str, Any], *, json: b
     answer = settings.ask("token", **terms)
     address = host or socket.getfqdn()
     place = f"{shlex.quote(address)}:{answer['join_port']}"
-    named = f" --name {shlex.quote(answer['name'])}" if answer["name"] else ""
+    named = f" --name {shlex.quote(answer['name'])}" if answer.get("name") else ""
     command = f"hids-agent join {place} --token {answer['token']} --ca-pin {answer['pin']}{named}"
     answer |= {"host": address, "command": command}
 
@@ -277,7 +277,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             row["id"],
             Text(plain(row["name"])),
             Text(row["state"], style={"connected": "green", "removed": "dim"}.get(row["state"], "yellow")),
-            Text(plain(", ".join(row["groups"]))),
+            Text(plain(", ".join(row.get("groups", ())))),
             Text(plain(row["address"] or "")),
             _when(row["last_seen_ms"]),
             str(row["committed"]),
