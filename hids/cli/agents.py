@@ -289,9 +289,19 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
 def _print_one(row: dict[str, Any]) -> None:
     for key, value in row.items():
-        shown = _when(value) if key.endswith("_ms") and key != "clock_offset_ms" else plain(str(value))
+        shown = _when(value) if key.endswith("_ms") and key != "clock_offset_ms" else plain(_words(value))
         if shown:
             typer.echo(f"{key.removesuffix('_ms').replace('_', ' ')}: {shown}")
+
+
+def _words(value: Any) -> str:
+    match value:
+        case dict():
+            return ", ".join(f"{name}={each}" for name, each in value.items())
+        case list():
+            return ", ".join(map(str, value))
+        case _:
+            return str(value)
 
 
 def _when(at_ms: int | None) -> str:
