@@ -179,7 +179,8 @@ def _lines(shown: dict[str, Any]) -> Iterator[str]:
     if spool["stopped"]:
         yield f"           reading stopped: {spool['stopped']}"
     for source in shown["sources"]:
-        yield f"{source['name']}  {source['state']}, {source['lines']} lines read"
+        left_out = f", {source['skipped']} left out" if source.get("skipped") else ""
+        yield f"{source['name']}  {source['state']}, {source['lines']} lines read{left_out}"
         for path, (offset, behind) in source["files"].items():
             yield f"           {path} at byte {offset}" + (f", {behind} behind" if behind else "")
     yield from _tree(shown["tree"], "")

@@ -565,17 +565,30 @@ def test_the_date_in_a_path_is_todays(in_yard: Scene, logs: Path):
     assert dated("/x/100", 0) == "/x/100"
 
 
-def test_a_symbolic_link_that_turns_to_another_file(in_yard: Scene, logs: Path):
-    link = logs / "current"
-    append(logs / "one", "1\n")
-    link.symlink_to(logs / "one")
+def test_a_hundred_files_at_once_while_they_rotate(in_yard: Scene, logs: Path):
+    wanted: list[bytes] = []
+
+    def burst(turn: int) -> None:
+        for number in range(100):
+            lines = [b"%d %d %d" % (turn, number, each) for each in range(50)]
+            append(logs / f"{number}.log", b"\n".join(lines) + b"\n")
+            wanted.extend(lines)
 
     async def scene(yard: Any, until: Any) -> None:
-        shaped(yard, link)
-        await until(lambda: yard.texts == [b"1"])
-        append(logs / "two", "2\n")
-        link.unlink()
-        link.symlink_to(logs / "two")
-        await until(lambda: yard.texts == [b"1", b"2"])
+        state = shaped(yard, logs / "*.log")
+        await until(lambda: state.idle)
+        for turn in range(4):
+            burst(turn)
+            await until(lambda goal=len(wanted): yard.desk.next > goal, "all of this turn")
+            for number in range(100):
+                path = logs / f"{number}.log"
+                if number % 3 == 0:
+                    path.rename(logs / f"{number}.log.{turn}")
+                elif number % 3 == 1:
+                    path.write_bytes(b"")  # what copytruncate does after its copy
+                else:
+                    path.unlink()
+        await until(lambda: len(yard.texts) >= len(wanted))
+        assert sorted(yard.texts) == sorted(wanted)
 
     in_yard(scene)
