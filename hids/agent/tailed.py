@@ -164,6 +164,8 @@ class TailedFile:
         """
         data = os.pread(self._descriptor, CHUNK_BYTES, self.offset)
         at_end = len(data) < CHUNK_BYTES
+        if self.offset == 0 and self._encoding.codec:  # a file that was empty has its mark now
+            self._encoding = Encoding(self._manner.encoding, data)
         if self.offset == 0 and self._encoding.mark and data.startswith(self._encoding.mark):
             self.offset = len(self._encoding.mark)
             data = data[self.offset :]

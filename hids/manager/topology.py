@@ -69,7 +69,7 @@ from hids.adapters.paths import ManagerPaths, host_name, shipped
 from hids.adapters.pki import Authority
 from hids.adapters.process import Launched, ended, kill, launch
 from hids.adapters.registry import Registry
-from hids.adapters.segments import SegmentJournal
+from hids.adapters.arrivals import ArrivalJournal
 from hids.adapters.session_port import SessionPort
 from hids.adapters.shared_configs import SharedConfigs
 from hids.adapters.ssh import Remote, words_of
@@ -380,7 +380,7 @@ class Topology:
     def _intake(self, mailbox: Mailbox) -> object:
         return SyslogIntake.start(
             mailbox,
-            lambda: SegmentJournal(self.paths.syslog, self.clock.now_ms()),
+            lambda: ArrivalJournal(self.paths.syslog, self.clock.now_ms()),
             self._manager,
             self.progress,
             self._backlog,

@@ -11,7 +11,7 @@ from hids.actors.registers import ProgressRegister
 from hids.actors.stage import Mailbox
 from hids.actors.syslog_intake import SOURCE, Arrived, Backlog, SyslogIntake
 from hids.adapters.clock import SystemClock
-from hids.adapters.segments import SegmentJournal
+from hids.adapters.arrivals import ArrivalJournal
 from hids.core.wire.lines import unpack
 from hids.messages import MANAGER, Agent, Hole, Job, LogLine, Progress
 
@@ -31,7 +31,7 @@ class Yard:
     def start(self, max_bytes: int = 1 << 30) -> None:
         SyslogIntake.start(
             self.mailbox,
-            lambda: SegmentJournal(self.folder, 1_795_500_000_000),
+            lambda: ArrivalJournal(self.folder, 1_795_500_000_000),
             Agent(MANAGER, "boss", ""),
             self.register,
             self.backlog,
@@ -130,11 +130,11 @@ def test_what_is_gone_from_the_journal_is_a_hole(yard: Yard):
     yard.stop()
     # The manager comes back from a backup that knows neither, and the journal no longer has the first file.
     epoch = yard.out[0].batch.epoch
-    journal = SegmentJournal(yard.folder, 1)
+    journal = ArrivalJournal(yard.folder, 1)
     journal.trim(1)
     yard.register, yard.out = ProgressRegister(), []
 
-    def kept() -> SegmentJournal:
+    def kept() -> ArrivalJournal:
         return journal
 
     SyslogIntake.start(

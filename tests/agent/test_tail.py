@@ -509,10 +509,12 @@ def test_an_event_larger_than_a_chunk_comes_in_pieces(in_yard: Scene, logs: Path
 def test_utf_16_with_a_mark(in_yard: Scene, logs: Path, order: str):
     path = logs / "mssql.log"
     mark = "\ufeff".encode(order)
-    append(path, mark + "2026 Ċ\n".encode(order))  # its second byte is that of a newline
+    path.touch()
 
     async def scene(yard: Any, until: Any) -> None:
-        shaped(yard, path, encoding="utf-16")
+        state = shaped(yard, path, encoding="utf-16")
+        await until(lambda: state.idle)
+        append(path, mark + "2026 Ċ\n".encode(order))  # its second byte is that of a newline
         await until(lambda: yard.texts == ["2026 Ċ".encode()])
         append(path, "zwei\r\n".encode(order)[:5])
         append(path, "zwei\r\n".encode(order)[5:])

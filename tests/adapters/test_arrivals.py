@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hids.adapters import segments as module
-from hids.adapters.segments import SegmentJournal
+from hids.adapters import arrivals as module
+from hids.adapters.arrivals import ArrivalJournal
 from hids.core.wire.lines import GENESIS, link, unpack
 from hids.messages import LogLine
 
@@ -18,13 +18,13 @@ def lines(first: int, count: int = 10) -> list[LogLine]:
     return [LogLine("192.0.2.7", b"line %d" % number, NOW_MS, NOW_MS) for number in range(first, first + count)]
 
 
-def texts(journal: SegmentJournal, from_seq: int = 1) -> list[bytes]:
+def texts(journal: ArrivalJournal, from_seq: int = 1) -> list[bytes]:
     batches = journal.batches(from_seq, 1 << 30)
     return [line.text for batch in batches for line in unpack(batch.data, batch.count)]
 
 
-def opened(folder: Path) -> SegmentJournal:
-    return SegmentJournal(folder, NOW_MS)
+def opened(folder: Path) -> ArrivalJournal:
+    return ArrivalJournal(folder, NOW_MS)
 
 
 def test_what_is_appended_is_there_after_a_crash_numbered_and_chained(tmp_path: Path):

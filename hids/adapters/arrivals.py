@@ -46,7 +46,7 @@ class _Place(NamedTuple):
     """Bytes of the frame."""
 
 
-class SegmentJournal:
+class ArrivalJournal:
     """Numbered, chained lines on disk until they are committed."""
 
     def __init__(self, folder: Path, now_ms: int) -> None:
