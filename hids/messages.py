@@ -407,6 +407,20 @@ class OutcomeBody(msgspec.Struct, frozen=True, array_like=True):
     """For each ruleset that drops repeated logs, 16 bytes a line (hids.core.correlate.repeats); else empty."""
 
 
+class ReadThrough(msgspec.Struct, frozen=True, tag="read_through"):
+    """session -> dispatcher -> lane: all that an agent logged up to a time is in the lines up to `seq`.
+
+    Of a session's reports only the last matters; one that is lost is made good by the next.
+    """
+
+    source: SourceId
+    agent: Agent
+    epoch: int
+    seq: int
+    at_ms: int
+    """By the manager's clock."""
+
+
 class Outcome(msgspec.Struct, frozen=True, tag="outcome"):
     """worker -> main -> lane. Main reads the head and leaves the body alone."""
 
@@ -422,6 +436,9 @@ class Outcome(msgspec.Struct, frozen=True, tag="outcome"):
     body: bytes
     """msgpack of `OutcomeBody`."""
 
+
+DerivedKind = Kind | Literal["accumulate"]
+"""Kind of the source of a derived line."""
 
 ResidualNode = tuple[int, int, int, int]
 """(op, rule, yes, no). Ask whether `rule` holds and go on at node `yes` or `no`:
@@ -458,6 +475,14 @@ class WindowSpec(msgspec.Struct, frozen=True, array_like=True):
     """Slot that tells whether a past event's log matches `<if_matched_regex>`; -1: the rule has none."""
     frequency: int = 0
     """As written; 0 where it is not."""
+    distinct: tuple[int, ...] = ()
+    """Events count once for each value of these, all of which must be there."""
+    first: tuple[int, ...] = ()
+    """Rules (indexes) of the first event of a sequence; empty where the rule is no sequence."""
+    then: tuple[int, ...] = ()
+    """Rules of the event that follows it within the timeframe ..."""
+    unless: bool = False
+    """... or, with this, that must not follow it."""
 
 
 class RuleRow(msgspec.Struct, frozen=True, array_like=True):
@@ -509,6 +534,20 @@ class RuleTable(msgspec.Struct, frozen=True):
     correlation: Correlation = "native"
 
 
+News = Literal["first", "level", "agent", ""]
+
+
+class Incident(msgspec.Struct, frozen=True):
+    """What an alert says of the incident that it is part of: `hids.incident`. lane -> outputs, index."""
+
+    id: str
+    """Id of its first alert."""
+    key: dict[str, str] = {}
+    """What it is about, by the names of the fields; empty when the rule counts all events together."""
+    news: News = ""
+    """What is new: it begins, its level rises, an agent joins; empty when it just goes on."""
+
+
 # ---- lane -> main, outputs ---------------------------------------------------------------------------------------
 
 
@@ -530,11 +569,11 @@ class Applied(msgspec.Struct, frozen=True):
     digest: bytes = b""
     alerts: tuple[bytes, ...] = ()
     state: dict[tuple[str, bytes], tuple[bytes, int]] = {}
-    """Windows touched: (rule identity, key) -> (bytes, newest event time)."""
+    """Windows touched: (rule identity, key) -> (bytes, time until which it matters)."""
     fired: dict[str, int] = {}
     facts: tuple[tuple[int, int, bytes], ...] = ()
     baselines: dict[tuple[str, str], FileFact | None] = {}
-    lines: tuple[tuple[Kind | Literal["accumulate"], "LogLine"], ...] = ()
+    lines: tuple[tuple[DerivedKind, "LogLine"], ...] = ()
     """Lines to be derived for this agent, by the kind of their source."""
     hole: "Hole | None" = None
     dead: tuple[tuple[int, int, Dropped], ...] = ()
@@ -668,7 +707,7 @@ class WorkerExited(msgspec.Struct, frozen=True, tag="worker_exited"):
 
 FromNursery = NurseryReady | NurseryRefused | WorkerForked | WorkerExited | Pulse
 FromWorker = Outcome | Pulse
-ToLane = Outcome | Hole | Notice | Cursors
+ToLane = Outcome | Hole | Notice | Cursors | ReadThrough
 FromLane = LaneReady | Committed | Pulse
 ToOutput = Outboxed
 FromOutput = Cursors | Pulse

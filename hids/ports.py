@@ -38,7 +38,7 @@ class Group(msgspec.Struct):
     alerts: list[bytes] = []
     """Final lines, numbered densely from the outbox's next number."""
     state: dict[tuple[str, bytes], tuple[bytes, int]] = {}
-    """(rule identity, key) -> (bytes, newest event time)."""
+    """(rule identity, key) -> (bytes, time until which it matters)."""
     fired: dict[str, int] = {}
     """Rule identity -> times fired so far."""
     baselines: dict[tuple[str, str], FileFact | None] = {}
@@ -65,7 +65,11 @@ class LedgerStore(Protocol):
         ...
 
     def expire(self, before_ms: int) -> int:
-        """Forget windows whose newest event is older; returns how many went."""
+        """Forget windows that mattered until a time before; returns how many went."""
+        ...
+
+    def trim_state(self, limit: int) -> tuple[int, int] | None:
+        """Drop the oldest windows beyond a number; returns (how many, until when the newest of them mattered)."""
         ...
 
     def trim_outbox(self, limit_bytes: int, before_ms: int) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ form. Every line is seen once; nothing was warmed up with it. Pattern sets that 
     tools/bench_engine --ruleset ossec                  (rules from $HIDS_CONFORMANCE, load from $HIDS_BENCH)
     tools/bench_engine --ruleset own --load access.log --json
     tools/bench_engine --ruleset wazuh --grow           cost at 10 %, 50 % and 100 % of the rules, and of both rulesets
+    tools/bench_engine --ruleset ossec --hostile        lines that are meant to cost, beside the load
 
 Exit status: 0 measured, 2 wrong usage.
 """
@@ -30,6 +31,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
+from hostile import kinds  # noqa: E402 - the path comes first
 from upstream import LoadError, read_load  # noqa: E402 - the path comes first
 
 from hids.actors.correlation_window import CorrelationWindow, Recalled  # noqa: E402
@@ -46,6 +48,7 @@ from hids.core.rules.rule import Ruleset, SourceFile  # noqa: E402
 from hids.core.wire.lines import GENESIS, cut, link, pack, unpack  # noqa: E402
 from hids.errors import ConfigError  # noqa: E402
 from hids.messages import Agent, AgentId, Applied, Batch, Correlation, Job, LogLine, Outcome, SourceId  # noqa: E402
+from hids.workers.inside import collect_seldom  # noqa: E402
 
 USAGE = 2
 AT_MS = 1_795_478_400_000
@@ -55,6 +58,8 @@ WINDOW_BYTES = 256 * 1024 * 1024
 UPSTREAM = {"ossec-logtest -a, the bare C engine": 4.7, "half of ossec-analysisd": 8.2, "ossec-analysisd": 16.4}
 """CPU s per million events of OSSEC 4.3 with its own rules, where the calibration printed `CALIBRATED_S`."""
 CALIBRATED_S = 0.80
+HOSTILE_LINES = 20_000
+"""Of each kind."""
 PHASES = ("decode", "rules", "correlate", "text")
 
 
@@ -193,6 +198,7 @@ def run(name: str, batches: Sequence[Job], correlation: Correlation = "native", 
     plans = [compile_plan(ruleset) for ruleset in found]
     gc.collect()
     gc.freeze()  # as a nursery does
+    collect_seldom()
     start_s = time.process_time() - began
     cost = asyncio.run(_measured(plans, batches, level, start_s))
     return cost, sum(len(ruleset.rules) for ruleset in found)
@@ -260,6 +266,18 @@ def grow(name: str, batches: Sequence[Job], correlation: Correlation) -> Iterato
         yield {"ruleset": "both", "share": 1.0, "rules": rules, "cpu_s_per_million": round(cost.per_million, 3)}
 
 
+def hostile(name: str, lines: Sequence[LogLine], correlation: Correlation) -> Iterator[dict[str, Any]]:
+    """Cost of lines that are meant to cost, and how many times that of the load it is."""
+    usual = run(name, jobs(lines), correlation)[0].per_million
+    print(f"{name}, the load: {usual:.2f} CPU s per million lines")
+    (ruleset, *_), _level = rulesets(name, correlation)
+    for kind, make in kinds(ruleset, lines[:5000]).items():
+        made = [LogLine("/var/log/syslog", make(n), AT_MS + n, AT_MS + n) for n in range(HOSTILE_LINES)]
+        cost = run(name, jobs(made), correlation)[0].per_million
+        print(f"  {kind:40}{cost:8.2f}  x {cost / usual:.2f}", flush=True)
+        yield {"kind": kind, "cpu_s_per_million": round(cost, 3), "times": round(cost / usual, 2)}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -270,14 +288,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lines", type=int, help="only the first so many lines")
     parser.add_argument("--correlation", choices=("native", "compat"), default="native")
     parser.add_argument("--grow", action="store_true", help="measure with parts of the rules, too")
+    parser.add_argument("--hostile", action="store_true", help="measure lines that are meant to cost, too")
     parser.add_argument("--json", action="store_true", help="end with one object on one line")
     options = parser.parse_args(arguments)
+    result: dict[str, Any]
     try:
         path = options.load or Path(_variable("HIDS_BENCH")) / "realistic.log.xz"
-        batches = jobs(read_lines(path)[: options.lines])
+        lines = read_lines(path)[: options.lines]
+        batches = jobs(lines)
         factor = calibration()
-        if options.grow:
-            result: dict[str, Any] = {"grow": list(grow(options.ruleset, batches, options.correlation))}
+        if options.hostile:
+            result = {"hostile": list(hostile(options.ruleset, lines, options.correlation))}
+        elif options.grow:
+            result = {"grow": list(grow(options.ruleset, batches, options.correlation))}
             result["cpu_s_per_million"] = result["grow"][2]["cpu_s_per_million"]
         else:
             cost, _rules = run(options.ruleset, batches, options.correlation)

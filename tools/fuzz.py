@@ -26,12 +26,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from hids.adapters.rulesets import read_ruleset  # noqa: E402 - the path comes first
+from hids.core.decode.event import Origin  # noqa: E402
 from hids.core.pattern.pattern import Language, Pattern  # noqa: E402
 from hids.core.rules.load import load  # noqa: E402
 from hids.core.rules.plan import Plan, compile_plan  # noqa: E402
-from hids.core.rules.render import tail  # noqa: E402
+from hids.core.rules.render import sender_members, tail  # noqa: E402
 from hids.core.rules.rule import SourceFile  # noqa: E402
-from hids.core.rules.walk import judge  # noqa: E402
+from hids.core.rules.walk import decoded, judge  # noqa: E402
 from hids.errors import ConfigError  # noqa: E402
 from hids.messages import Agent, AgentId, LogLine  # noqa: E402
 
@@ -196,13 +197,12 @@ def pattern(language: Language, text: bytes, subject: bytes) -> None:
 
 def agree(plan: Plan, line: LogLine) -> None:
     """Plan and naive walk give one answer, and it can be told."""
-    expected = judge(plan.ruleset, line, b"h")
-    got = plan.judge(plan.recognise(line, b"h"))
-    assert (got is None) == (expected is None)
-    if got is not None and expected is not None:
-        assert (got.residual, got.slots, got.descriptions) == (expected.residual, expected.slots, expected.descriptions)
-        assert got.event.fields == expected.event.fields
-        tail(got.event, line, Agent(AgentId("001"), "a", "192.0.2.1"), "m", full_log=True)
+    naive, event = decoded(plan.ruleset, line, Origin(b"h")), plan.recognise(line, Origin(b"h"))
+    found = plan.judge(event)
+    assert found == judge(plan.ruleset, naive)
+    assert event.fields == naive.fields
+    if found is not None:
+        tail(event, line, sender_members(Agent(AgentId("001"), "a", "192.0.2.1"), "m"), full_log=True)
 
 
 def targets(folders: Sequence[tuple[Path, str]]) -> dict[str, tuple[Callable[..., None], dict[str, Any]]]:

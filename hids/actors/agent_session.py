@@ -39,6 +39,7 @@ from hids.messages import (
     Hole,
     Job,
     NewEpoch,
+    ReadThrough,
     Refused,
     Renew,
     Renewed,
@@ -137,7 +138,7 @@ class AgentSession(LoopActor):
         credit: CreditPool,
         fleet: Fleet,
         clock: Clock,
-        emit: Emit[Job | Hole | Tell],
+        emit: Emit[Job | Hole | Tell | ReadThrough],
         renew: Callable[[AgentId, bytes], Any] = lambda _id, _csr: None,
     ) -> None:
         super().__init__(mailbox)
@@ -401,6 +402,9 @@ class AgentSession(LoopActor):
         presence.stopped = beat.stopped
         if self._welcomed:
             self._send(Ack(seq=self._acked, credit=self._credit.share()))
+            if self._agent is not None and self._hello is not None and beat.read_through_ms:
+                through_ms = min(beat.read_through_ms + presence.clock_offset_ms, now_ms)
+                self._emit(ReadThrough(self._source, self._agent, self._hello.epoch, self._next - 1, through_ms))
 
     # -- upkeep
 

@@ -1,25 +1,26 @@
 """CorrelationWindow: outcomes in, alerts and changed state out.
 
-    main --Outcome|Hole|Notice--> correlation window --Applied--> syscheck store --Applied--> ledger
+    main --Outcome|Hole|Notice|ReadThrough--> correlation window --Applied--> syscheck store --Applied--> ledger
 
 State    windows in memory; all that a batch touches leaves with it and is committed by the ledger.
 Order    per source by sequence; what comes too early is parked, what comes again is refused.
 A bug    ends the lane's process: the next lane loads the committed state and main sends again.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from hids.actors.stage import Control, LoopActor, Mailbox
+from hids.actors.telling import Teller, Told, timestamp
 from hids.core.correlate.accumulate import Accumulator
-from hids.core.correlate.alert import compose
+from hids.core.correlate.alert import alert_id
 from hids.core.correlate.cells import Cells
-from hids.core.correlate.correlator import FIRST_SEEN_DAYS, IGNORED_DAYS, Correlator
+from hids.core.correlate.correlator import FIRST_SEEN_DAYS, IGNORED_DAYS, LATE_MAX_MS, Correlator
+from hids.core.correlate.expectations import Sender
+from hids.core.correlate.incidents import Incidents
 from hids.core.correlate.repeats import Repeats
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.sequence import Sequencer
@@ -27,6 +28,7 @@ from hids.core.correlate.windows import WindowKey, Windows
 from hids.messages import (
     Agent,
     Applied,
+    DerivedKind,
     EventOut,
     Hole,
     Lending,
@@ -36,7 +38,7 @@ from hids.messages import (
     Outcome,
     OutcomeBody,
     Progress,
-    RuleRow,
+    ReadThrough,
     RuleTable,
     SourceId,
 )
@@ -45,6 +47,18 @@ from hids.ports import Clock, Emit
 _body_decoder = msgspec.msgpack.Decoder(OutcomeBody)
 _encode = msgspec.msgpack.Encoder().encode
 
+
+_rulesets_decoder = msgspec.msgpack.Decoder(tuple[str, ...])
+
+_RULESETS = ("rulesets", b"")
+"""Cell with the hashes of the rule tables that the last batch used: time may be up before the next one comes."""
+
+_FOR_GOOD_MS = 36_500 * 24 * 3600 * 1000
+
+HOUR_MS = 3600 * 1000
+
+SETTLE_MS = 5_000
+"""A report counts for what was logged so long before it: lines that we derive from an agent's need a moment more."""
 
 APPLIED_KEPT = 4_096
 """Digests of the last batches, for those whose group is not yet committed."""
@@ -67,22 +81,24 @@ class Recalled(NamedTuple):
     """Highest committed notice by boot."""
 
 
-class _Work:
+class _Work(Told):
     """What becomes of one outcome."""
 
     def __init__(self, outcome: Outcome, body: OutcomeBody, tables: list[RuleTable], now_ms: int) -> None:
+        super().__init__()
         self.outcome = outcome
+        self.sender = Sender(outcome.source, outcome.agent, outcome.epoch, outcome.first_seq)
         self.body = body
         self.tables = tables
         self.now_ms = now_ms
         self.left_out: set[tuple[int, int]] = set()
         """(offset, ruleset) of events that do not reach the rules."""
-        self.alerts: list[bytes] = []
         self.turns: Counter[int] = Counter()
         """Alerts so far by offset."""
-        self.fired: dict[str, int] = {}
-        self.lines: list[tuple[Literal["accumulate"], LogLine]] = []
-        self.counts: Counter[str] = Counter(evaluated=outcome.count - len(body.dropped))
+        self.lines: list[tuple[DerivedKind, LogLine]] = []
+        self.latest_late_ms = 0
+        """Newest event time among those too late to be counted."""
+        self.counts["evaluated"] = outcome.count - len(body.dropped)
 
 
 class CorrelationWindow(LoopActor):
@@ -102,32 +118,43 @@ class CorrelationWindow(LoopActor):
         budget_bytes: int,
         first_seen_days: int = FIRST_SEEN_DAYS,
         ignored_days: int = IGNORED_DAYS,
+        tells_all: bool = False,
     ) -> None:
         super().__init__(mailbox)
         self._sequencer = Sequencer(recalled.progress)
-        self._fired = dict(recalled.fired)
-        self._number = recalled.next_alert
         self._notices = dict(recalled.notices)
         self._windows = Windows(load_window, budget_bytes)
         self._cells = Cells(load_window)
         self._repeats = Repeats(self._cells)
         self._accumulator = Accumulator(self._cells)
         self._correlator = Correlator(
-            self._windows, self._cells, first_seen_days=first_seen_days, ignored_days=ignored_days
+            self._windows,
+            self._cells,
+            first_seen_days=first_seen_days,
+            ignored_days=ignored_days,
+            tells_all=tells_all,
         )
+        self._tells_all = tells_all
+        self._teller = Teller(Incidents(self._cells), recalled.fired, recalled.next_alert, log_level)
+        self._rulesets = _rulesets_decoder.decode(self._cells.get(_RULESETS) or _encode(()))
+        self._through: dict[str, ReadThrough] = {}
+        """The last report of each source, if it is not yet dealt with."""
         self._table_of = table_of
         self._knows = knows
         self._applied: dict[tuple[str, bytes], int] = {}
         """(source, digest) -> epoch."""
         self._clock = clock
         self._emit = emit
-        self._log_level = log_level
 
-    def on_receive(self, message: Outcome | Hole | Notice | Settled) -> None:
+    def on_receive(self, message: Outcome | Hole | Notice | ReadThrough | Settled) -> None:
         """Apply one message, and what was parked behind it."""
         match message:
             case Outcome():
                 ready = self._sequencer.offer(message)
+            case ReadThrough():
+                ready = []
+                self._through[message.source] = message
+                self._look_through(message.source)
             case Hole():
                 after = self._sequencer.skip(message)
                 ready = after or []
@@ -142,6 +169,7 @@ class CorrelationWindow(LoopActor):
                 self._cells.committed(message.state)
         for outcome in ready:
             self._emit(self._apply(outcome))
+            self._look_through(outcome.source)
 
     def facts(self) -> dict[str, int]:
         """Figures for `hidsctl status`."""
@@ -151,6 +179,7 @@ class CorrelationWindow(LoopActor):
             "spilled": self._windows.spilled,
             "cells": len(self._cells),
             "cell_bytes": self._cells.bytes_held,
+            "unknown": self._correlator.expectations.unknown,
             "parked": self._sequencer.parked,
             "repeated": self._sequencer.repeated,
         }
@@ -176,25 +205,96 @@ class CorrelationWindow(LoopActor):
             )
         body = _body_decoder.decode(outcome.body)
         work = _Work(outcome, body, [self._table_of(name) for name in body.rulesets], self._clock.now_ms())
+        self._note_rulesets(body.rulesets)
         self._leave_out(work)
         for event in body.events:
             if (event.offset, event.ruleset) not in work.left_out:
                 self._judge(work, event)
         work.counts.update(f"dropped:{dropped.reason}" for dropped in body.dropped)
         work.counts["alerts"] = len(work.alerts)
+        self._tell_late(work)
         return Applied(
             source=outcome.source,
             agent=outcome.agent,
             progress=progress,
             digest=outcome.digest,
             alerts=tuple(work.alerts),
-            state=self._windows.take_touched(self._clock.monotonic_s()) | self._cells.take_touched(),
+            state=self._take_state(),
             fired=work.fired,
             facts=body.facts,
             lines=tuple(work.lines),
             dead=tuple((outcome.epoch, outcome.first_seq + dropped.offset, dropped) for dropped in body.dropped),
             counts={what: n for what, n in work.counts.items() if n},
         )
+
+    def _take_state(self) -> dict[WindowKey, tuple[bytes, int]]:
+        return self._windows.take_touched(self._clock.monotonic_s()) | self._cells.take_touched()
+
+    def _note_rulesets(self, rulesets: tuple[str, ...]) -> None:
+        if rulesets != self._rulesets:
+            self._rulesets = rulesets
+            self._cells.put(_RULESETS, _encode(rulesets), self._clock.now_ms(), _FOR_GOOD_MS)
+
+    def _tell_late(self, work: "_Work") -> None:
+        """One word an agent and hour about events that came too late to be counted."""
+        if not work.counts["late"]:
+            return
+        agent, hour = work.outcome.agent, work.now_ms // HOUR_MS
+        where = ("late", agent.id.encode())
+        if self._cells.get(where) != _encode(hour):
+            self._cells.put(where, _encode(hour), work.now_ms)
+            text = (
+                f"lines late: from {timestamp(work.latest_late_ms)} or before, more than {LATE_MAX_MS // HOUR_MS} h: "
+                "counted nowhere"
+            )
+            work.lines.append(("agent", _agent_line(text, work.now_ms)))
+
+    # ---- what did not come --------------------------------------------------------------------------------------
+
+    def _look_through(self, source: str) -> None:
+        """When all is applied that a report is about, see whose time is up."""
+        report, progress = self._through.get(source), self._sequencer.progress(source)
+        if report is None:
+            return
+        reached = (0, 0) if progress is None else (progress.epoch, progress.seq)
+        if reached < (report.epoch, report.seq):
+            return
+        del self._through[source]
+        told = Told()
+        for table in filter(None, map(self._table_if_there, self._rulesets)):
+            self._miss(told, table, report)
+        state = self._take_state()
+        if state:
+            told.counts["alerts"] = len(told.alerts)
+            self._emit(
+                Applied(
+                    source=report.source,
+                    agent=report.agent,
+                    alerts=tuple(told.alerts),
+                    state=state,
+                    fired=told.fired,
+                    counts={what: n for what, n in told.counts.items() if n},
+                )
+            )
+
+    def _miss(self, told: Told, table: RuleTable, report: ReadThrough) -> None:
+        """Alert for all of a ruleset that has not come in time."""
+        for rule, missed in self._correlator.due(table, report.agent.id, report.at_ms - SETTLE_MS):
+            origin, identity = missed.origin, table.rules[rule].identity
+            began = self._table_if_there(origin.ruleset)
+            same = _place_of(identity, began)
+            if began is None or same == NO_RULE:
+                continue
+            decision, event = self._correlator.miss(began, same, missed)
+            name = f"{alert_id(origin.sender, event, 0)}-{began.rules[same].id}"
+            self._teller.conclude(told, origin.sender, began, event, decision, name=name)
+
+    def _table_if_there(self, name: str) -> RuleTable | None:
+        """A table that no batch has named lately may be gone."""
+        try:
+            return self._table_of(name)
+        except LookupError:
+            return None
 
     def _leave_out(self, work: "_Work") -> None:
         """Repeated logs are no events; those that are lent fields come once more, with them."""
@@ -213,35 +313,22 @@ class CorrelationWindow(LoopActor):
                 work.lines.append(("accumulate", _lent_line(lending, Lent(name, fields))))
 
     def _judge(self, work: "_Work", event: EventOut) -> None:
-        """Decide about one event; write its alert."""
-        table = work.tables[event.ruleset]
+        """Decide about one event; write its alerts."""
+        table, sender = work.tables[event.ruleset], work.sender
         residual = work.body.residuals[event.residual]
-        decision = self._correlator.decide(table, residual, event, work.outcome.agent.id, work.now_ms)
-        work.counts["late"] += decision.late
+        decision = self._correlator.decide(table, residual, event, sender.agent.id, work.now_ms, sender)
+        if decision.late:
+            work.counts["late"] += 1
+            work.latest_late_ms = max(work.latest_late_ms, event.at_ms)
         if decision.rule == NO_RULE:
             return
-        counted = table.rules[decision.result].identity
-        self._fired[counted] = work.fired[counted] = self._fired.get(counted, 0) + 1
-        row = table.rules[decision.rule]
-        if decision.silent:
-            work.counts["ignored"] += 1
-        elif self._is_told(row):
-            alert = compose(
-                work.outcome,
-                event,
-                row,
-                ruleset=table.name,
-                turn=work.turns[event.offset],
-                number=self._number,
-                fired=self._fired.get(row.identity, 0),
-                timestamp=timestamp(event.at_ms),
-                previous=decision.previous,
-                previous_log=decision.previous_log,
-                description=dict(event.descriptions).get(decision.rule, b'""'),
-            )
-            work.alerts.append(alert)
-            work.turns[event.offset] += 1
-            self._number += 1
+        spoken = False
+        for each in (decision, *decision.also):
+            name = alert_id(sender, event, work.turns[event.offset])
+            wanted = self._tells_all or not spoken
+            if self._teller.conclude(work, sender, table, event, each, name=name, wanted=wanted):
+                spoken = True
+                work.turns[event.offset] += 1
 
     def _is_known(self, outcome: Outcome) -> bool:
         """A batch of an epoch that was given up comes again under a new number: it is counted, not evaluated.
@@ -256,22 +343,10 @@ class CorrelationWindow(LoopActor):
             del self._applied[next(iter(self._applied))]
         return False
 
-    def _is_told(self, row: RuleRow) -> bool:
-        return row.level > 0 and row.log >= 0 and (row.log > 0 or row.level >= self._log_level)
 
-
-def timestamp(at_ms: int) -> str:
-    """Event time as Wazuh writes it, `2026-11-24T03:21:43.123+0000`, in the manager's zone."""
-    seconds, milliseconds = divmod(at_ms, 1000)
-    moment, zone = _second(seconds)
-    return f"{moment}.{milliseconds:03d}{zone}"
-
-
-@lru_cache(maxsize=64)
-def _second(seconds: int) -> tuple[str, str]:
-    """A second's time and zone; alerts come many a second."""
-    local = time.localtime(seconds)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", local), time.strftime("%z", local)
+def _place_of(identity: str, table: RuleTable | None) -> int:
+    rows = () if table is None else table.rules
+    return next((n for n, row in enumerate(rows) if row.identity == identity), NO_RULE)
 
 
 def _hole(hole: Hole, now_ms: int) -> Applied:

@@ -15,7 +15,8 @@ from functools import lru_cache
 import msgspec
 
 from hids.actors.stage import LoopActor, Mailbox
-from hids.core.rules.plan import Plan, Recognised
+from hids.core.decode.event import Event, Origin
+from hids.core.rules.plan import Plan
 from hids.core.wire.lines import unpack
 from hids.errors import RemoteProtocolError
 from hids.messages import MANAGER, Agent, Dropped, Job, Lent, LogLine
@@ -40,8 +41,8 @@ class Recognition(msgspec.Struct, frozen=True):
     number: int
     """Counts this worker's jobs, from 1."""
     lines: tuple[LogLine, ...]
-    recognised: tuple[tuple[Recognised | None, ...], ...]
-    """For each ruleset, each line; None for what is no text or is set aside."""
+    events: tuple[tuple[Event | None, ...], ...]
+    """For each ruleset, each line; None for what is no text, is set aside, or is known to matter to nobody."""
     dropped: tuple[Dropped, ...]
 
 
@@ -69,41 +70,51 @@ class Decoder(LoopActor):
             self._emit(Recognition(message, self._number, (), (), dropped))
             return
         lents = tuple(_lent_decoder.decode(line.facts) for line in lines) if is_lent(message) else ()
-        if lents or not is_derived(message):
-            lines = tuple(map(_without_facts, lines))
+        if (lents or not is_derived(message)) and any(line.facts for line in lines):
+            # They go into alerts unread, so only the manager may set them.
+            lines = tuple(msgspec.structs.replace(line, facts=b"") for line in lines)
         skip = set(message.skip)
         self._emit(
             Recognition(
                 job=message,
                 number=self._number,
                 lines=lines,
-                recognised=tuple(self._recognise(plan, message, lines, lents, skip) for plan in self._plans),
+                events=tuple(self._recognise(plan, message, lines, lents, skip) for plan in self._plans),
                 dropped=tuple(Dropped(offset, "poison", lines[offset].text) for offset in sorted(skip)),
             )
         )
 
     def _recognise(
         self, plan: Plan, job: Job, lines: Sequence[LogLine], lents: Sequence[Lent], skip: set[int]
-    ) -> tuple[Recognised | None, ...]:
-        recognise, mark, careful = plan.recognise, self._mark, job.careful
-        host = job.agent.name.encode()
-        sender = agent_prefix(job.agent)
-        result: list[Recognised | None] = []
+    ) -> tuple[Event | None, ...]:
+        notice, mark, careful = plan.notice, self._mark, job.careful
+
+        def wall(line: LogLine) -> int:
+            return local_ms(event_time(job, line))
+
+        origin = Origin(job.agent.name.encode(), agent_prefix(job.agent), wall)
+        result: list[Event | None] = []
         for offset, line in enumerate(lines):
             if careful or not offset & MARK_EVERY:
                 mark(self._number, offset)
-            if offset in skip or is_fact(job, line):  # facts are for the lane's syscheck store, not for the rules
+            if (
+                line.kind == "syscheck" and is_fact(job, line)
+            ) or offset in skip:  # for the lane's syscheck store, not for the rules
                 result.append(None)
-                continue
-            if lents and lents[offset].ruleset != plan.name:
-                result.append(None)
-                continue
-            recognised = recognise(line, host, local_ms(event_time(job, line)))
-            recognised.event.sender = sender
-            if lents:
-                recognised.event.given = lents[offset].fields
-            result.append(recognised)
+            elif lents:
+                result.append(_with_fields(plan, line, origin, lents[offset]))
+            else:
+                result.append(notice(line, origin))
         return tuple(result)
+
+
+def _with_fields(plan: Plan, line: LogLine, origin: Origin, lent: Lent) -> Event | None:
+    """An event once more, with fields from those before it; None when they are of another ruleset."""
+    if lent.ruleset != plan.name:
+        return None
+    event = plan.recognise(line, origin)
+    event.given = lent.fields
+    return event
 
 
 def agent_prefix(agent: Agent) -> bytes | None:
@@ -113,7 +124,10 @@ def agent_prefix(agent: Agent) -> bytes | None:
 
 def event_time(job: Job, line: LogLine) -> int:
     """The line's time by the manager's clock, milliseconds UTC; not before 1970, whatever clock the agent has."""
-    return max(0, min(line.at_ms + job.clock_offset_ms, job.received_ms + AHEAD_MAX_MS))
+    at_ms, latest = line.at_ms + job.clock_offset_ms, job.received_ms + AHEAD_MAX_MS
+    if 0 <= at_ms <= latest:
+        return at_ms
+    return max(0, min(at_ms, latest))
 
 
 def local_ms(at_ms: int) -> int:
@@ -143,8 +157,3 @@ def is_derived(job: Job) -> bool:
 def is_fact(job: Job, line: LogLine) -> bool:
     """Whether the line is a packed `FileFact` from an agent."""
     return line.kind == "syscheck" and not is_derived(job)
-
-
-def _without_facts(line: LogLine) -> LogLine:
-    """An agent's line. `facts` go into alerts unread, so only the manager may set them."""
-    return msgspec.structs.replace(line, facts=b"") if line.facts else line

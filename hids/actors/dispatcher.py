@@ -1,6 +1,6 @@
 """Dispatcher: keeps every batch until it is committed, and gives it to a worker, and again when need be.
 
-    session --Job|Hole--> dispatcher --Job--> worker link --Outcome--> dispatcher --Outcome--> lane
+    session --Job|Hole|ReadThrough--> dispatcher --Job--> worker link --Outcome--> dispatcher --Outcome--> lane
     monitor --Tell--> dispatcher --Notice--> lane;  lane --LaneReady|Committed--> dispatcher --> registers, outputs
 
 State    the jobs, holes and notices that are not committed. It is a significant child: its failure restarts workers,
@@ -32,6 +32,7 @@ from hids.messages import (
     Outboxed,
     Outcome,
     Progress,
+    ReadThrough,
 )
 from hids.ports import Clock
 
@@ -112,7 +113,9 @@ class Dispatcher(LoopActor):
         """Number of the last notice. Each life counts from a higher one, so that the lane takes none for repeated."""
         self._poison = 0
 
-    def on_receive(self, message: Job | Hole | Tell | Outcome | LaneReady | Committed | WorkerUp | WorkerLost) -> None:
+    def on_receive(
+        self, message: Job | Hole | Tell | ReadThrough | Outcome | LaneReady | Committed | WorkerUp | WorkerLost
+    ) -> None:
         """Keep, assign, forward or forget."""
         match message:
             case Job():
@@ -128,6 +131,9 @@ class Dispatcher(LoopActor):
                 self._running.setdefault(message.worker, [])
             case WorkerLost():
                 self._lost(message)
+            case ReadThrough():
+                if self._lane.depth < self._lane.bound // 2:  # while the lane is away the next report will do
+                    self._lane.tell(message)
             case Hole():
                 self._holes.append(message)
                 self._lane.tell(message)

@@ -11,6 +11,7 @@ A bug    or a failed write ends the lane's process. Nothing is rolled back in me
 """
 
 import asyncio
+import datetime
 from collections import defaultdict
 from collections.abc import Mapping
 
@@ -37,10 +38,14 @@ BASELINE_BYTES = 4_096
 """What a changed baseline counts in a group: 2,000 fill it, for their writes take longer than their bytes."""
 
 WINDOW_LIFE_MS = 24 * 3600 * 1000
-"""Stored windows are kept this long after their newest event (hids.core.correlate.correlator.LATE_MAX_MS)."""
+"""Stored windows are kept so long beyond the time that they matter (hids.core.correlate.correlator.LATE_MAX_MS)."""
 OUTBOX_LIFE_MS = 7 * 24 * 3600 * 1000
 """An output that is further behind has a hole, which is counted and alerted."""
 HOUSEKEEPING_S = 60.0
+MORE_S = 0.1
+"""Until the next time when there is more to do."""
+DROPPED_SOURCE = "derived/agent/000"
+"""Whose count windows that are gone before their time are: the manager's own word."""
 
 
 class Due(OneLife):
@@ -68,6 +73,7 @@ class Ledger(LoopActor):
         settled: Emit[Group],
         *,
         outbox_bytes: int,
+        stored_keys: int,
     ) -> None:
         super().__init__(mailbox)
         self._store = store
@@ -80,12 +86,15 @@ class Ledger(LoopActor):
         self._emit = emit
         self._settled = settled
         self._outbox_bytes = outbox_bytes
+        self._stored_keys = stored_keys
         self._group = Group()
         self._size = 0
         self._lines: dict[tuple[str, Agent], list[LogLine]] = defaultdict(list)
         self._notices = 0
         self._timer: asyncio.TimerHandle | None = None
         self._groups = 0
+        self._dropped = 0
+        self._told_dropped_ms = 0
         self._housekeeping = self.later(HOUSEKEEPING_S, Housekeeping())
 
     def on_receive(self, message: Applied | Cursors | Due | Housekeeping) -> None:
@@ -189,10 +198,26 @@ class Ledger(LoopActor):
 
     def _keep_house(self) -> None:
         now_ms = self._clock.now_ms()
-        self._store.expire(now_ms - WINDOW_LIFE_MS)
+        more = self._store.expire(now_ms - WINDOW_LIFE_MS) > 0
+        dropped = self._store.trim_state(self._stored_keys)
+        if dropped is not None:
+            more = True
+            self._tell_dropped(*dropped, now_ms)
         gone = self._store.trim_outbox(self._outbox_bytes, now_ms - OUTBOX_LIFE_MS)
         if gone is not None:
             text = f"alerts dropped: {gone[0]} to {gone[1]}: an output is too far behind"
             line = LogLine("hids-manager", text.encode(), now_ms, now_ms, "agent")
             self._lines["agent", self._manager].append(line)
-        self._housekeeping = self.later(HOUSEKEEPING_S, Housekeeping())
+        self._housekeeping = self.later(MORE_S if more else HOUSEKEEPING_S, Housekeeping())
+
+    def _tell_dropped(self, count: int, until_ms: int, now_ms: int) -> None:
+        """Count windows that are gone before their time; one word a minute."""
+        where = (DROPPED_SOURCE, "windows dropped")
+        self._group.counts[where] = self._group.counts.get(where, 0) + count
+        self._dropped += count
+        if now_ms - self._told_dropped_ms < 1000 * HOUSEKEEPING_S:
+            return
+        until = datetime.datetime.fromtimestamp(until_ms / 1000, tz=datetime.UTC)
+        text = f"windows dropped: {self._dropped}, which mattered up to {until:%Y-%m-%dT%H:%M:%SZ}: more than {self._stored_keys} keys"
+        self._lines["agent", self._manager].append(LogLine("hids-manager", text.encode(), now_ms, now_ms, "agent"))
+        self._dropped, self._told_dropped_ms = 0, now_ms

@@ -17,7 +17,7 @@ from hids.core.correlate.accumulate import own_fields, transaction
 from hids.core.correlate.repeats import NO_LOG, log_digest
 from hids.core.rules.plan import Plan
 from hids.core.rules.profile import Profile
-from hids.core.rules.render import tail
+from hids.core.rules.render import sender_members, tail
 from hids.messages import EventOut, Lending, Outcome, OutcomeBody, Residual
 from hids.ports import Emit
 
@@ -53,7 +53,7 @@ class RuleShard(LoopActor):
     def on_receive(self, message: Recognition) -> None:
         """One recognition in is one outcome out."""
         job, batch = message.job, message.job.batch
-        residuals: dict[Residual, int] = {}
+        residuals = _Numbered()
         events: list[EventOut] = []
         for ruleset in range(len(self._plans)):
             events += self._judge(message, ruleset, residuals)
@@ -63,11 +63,11 @@ class RuleShard(LoopActor):
         facts = tuple(
             (offset, event_time(job, line), line.text)
             for offset, line in enumerate(message.lines)
-            if is_fact(job, line) and offset not in job.skip
+            if line.kind == "syscheck" and is_fact(job, line) and offset not in job.skip
         )
         body = OutcomeBody(
             rulesets=tuple(plan.hash for plan in self._plans),
-            residuals=tuple(residuals),
+            residuals=tuple(residuals.each),
             events=tuple(events),
             facts=facts,
             dropped=message.dropped,
@@ -93,7 +93,7 @@ class RuleShard(LoopActor):
     def _sample(self, message: Recognition) -> None:
         """Have a look at one line in some hundred, for `hidsctl rules stats`."""
         job = message.job
-        if self._profile is None or not message.recognised:
+        if self._profile is None or not message.events:
             return
         host = job.agent.name.encode()
         for offset in self._profile.due(len(message.lines)):
@@ -102,60 +102,70 @@ class RuleShard(LoopActor):
                 self._mark(message.number, offset)
                 self._profile.look(line, host)
 
-    def _judge(self, message: Recognition, ruleset: int, residuals: dict[Residual, int]) -> list[EventOut]:
+    def _judge(self, message: Recognition, ruleset: int, residuals: "_Numbered") -> list[EventOut]:
         job, plan = message.job, self._plans[ruleset]
-        if not message.recognised:
+        if not message.events:
             return []
         judge, mark, careful = plan.judge, self._mark, job.careful
-        events: list[EventOut] = []
-        for offset, recognised in enumerate(message.recognised[ruleset]):
+        told: list[EventOut] = []
+        sender = sender_members(job.agent, self._manager)
+        for offset, event in enumerate(message.events[ruleset]):
             if careful or not offset & MARK_EVERY:
                 mark(message.number, offset)
-            if recognised is None:
+            if event is None:
                 continue
-            verdict = judge(recognised)
+            verdict = judge(event)
             if verdict is None:
                 continue
             line = message.lines[offset]
-            events.append(
+            told.append(
                 EventOut(
-                    offset=offset,
-                    at_ms=event_time(job, line),
-                    ruleset=ruleset,
-                    residual=residuals.setdefault(verdict.residual, len(residuals)),
-                    slots=verdict.slots,
-                    tail=tail(verdict.event, line, job.agent, self._manager, full_log=verdict.full_log),
-                    text=verdict.event.full_log[:TEXT_BYTES],
-                    descriptions=verdict.descriptions,
+                    offset,
+                    event_time(job, line),
+                    ruleset,
+                    residuals.number(verdict.residual),
+                    verdict.slots,
+                    tail(event, line, sender, full_log=verdict.full_log),
+                    event.full_log[:TEXT_BYTES] if verdict.remembered else b"",
+                    verdict.descriptions,
                 )
             )
-        return events
+        return told
 
     def _lending(self, message: Recognition, ruleset: int) -> Iterator[Lending]:
         """Events that may lack fields of those before them."""
         job, plan = message.job, self._plans[ruleset]
-        if ruleset not in self._accumulating or not message.recognised or is_lent(job):
+        if ruleset not in self._accumulating or not message.events or is_lent(job):
             return
-        for offset, recognised in enumerate(message.recognised[ruleset]):
-            if recognised is None or (key := transaction(recognised.event)) is None:
+        for offset, event in enumerate(message.events[ruleset]):
+            if event is None or (key := transaction(event)) is None:
                 continue
             line = message.lines[offset]
-            fields = own_fields(recognised.event.fields, plan.ruleset.dialect)
+            fields = own_fields(event.fields, plan.ruleset.dialect)
             yield Lending(offset, event_time(job, line), ruleset, key, fields, line.location, line.text)
 
     def _digests(self, message: Recognition, ruleset: int) -> bytes:
         """What the lane needs to drop repeated logs; only OSSEC does, and only with correlation as it was."""
         table = self._plans[ruleset].table
-        if (
-            table.correlation != "compat"
-            or table.dialect != "ossec"
-            or is_derived(message.job)
-            or not message.recognised
-        ):
+        if table.correlation != "compat" or table.dialect != "ossec" or is_derived(message.job) or not message.events:
             return b""
         return b"".join(
-            NO_LOG
-            if recognised is None or recognised.event.decoder_type != "syslog"
-            else log_digest(recognised.event.full_log)
-            for recognised in message.recognised[ruleset]
+            NO_LOG if event is None or event.decoder_type != "syslog" else log_digest(event.full_log)
+            for event in message.events[ruleset]
         )
+
+
+class _Numbered:
+    """The residuals of one batch. A plan has one object for each, so these are told apart without looking inside."""
+
+    def __init__(self) -> None:
+        self.each: list[Residual] = []
+        self._numbers: dict[int, int] = {}
+
+    def number(self, residual: Residual) -> int:
+        """Place in `each`."""
+        number = self._numbers.get(id(residual))
+        if number is None:
+            number = self._numbers[id(residual)] = len(self.each)
+            self.each.append(residual)
+        return number

@@ -1,6 +1,6 @@
 """SyslogIntake: puts on disk what arrived by syslog, and brings it to the workers as an agent's session would.
 
-    syslog listener --Arrived--> syslog intake --Job|Hole--> dispatcher;  progress register --wake--> syslog intake
+    syslog listener --Arrived, ReadUpTo--> syslog intake --Job|Hole|ReadThrough--> dispatcher;  progress register --wake--> syslog intake
 
 State    none: lines are in the journal before they count, and leave it when they are committed.
 Full     while the journal is over its budget or its disk is full, lines wait here and in the mailbox; the listener sees that,
@@ -19,7 +19,7 @@ import structlog
 from hids.actors.registers import ProgressRegister
 from hids.actors.stage import Mailbox, ThreadActor, Wake
 from hids.core.wire.session import PROTOCOL_VERSION, Fork, GoOn, Missing, judge
-from hids.messages import MAX_BATCH_LINES, Agent, Hello, Hole, Job, LogLine, SourceId
+from hids.messages import MAX_BATCH_LINES, Agent, Hello, Hole, Job, LogLine, ReadThrough, SourceId
 from hids.ports import Clock, Emit, Journal
 
 log = structlog.get_logger()
@@ -34,6 +34,12 @@ class Arrived(msgspec.Struct, frozen=True):
     """syslog listener -> syslog intake."""
 
     lines: tuple[LogLine, ...]
+
+
+class ReadUpTo(msgspec.Struct, frozen=True):
+    """syslog listener -> syslog intake: all that came before this time has been handed on."""
+
+    at_ms: int
 
 
 class Backlog:
@@ -60,7 +66,7 @@ class SyslogIntake(ThreadActor):
         register: ProgressRegister,
         backlog: Backlog,
         clock: Clock,
-        emit: Emit[Job | Hole],
+        emit: Emit[Job | Hole | ReadThrough],
         *,
         max_bytes: int,
     ) -> None:
@@ -82,17 +88,22 @@ class SyslogIntake(ThreadActor):
         register.watch(SOURCE, mailbox.wake)
         mailbox.wake()
 
-    def on_receive(self, message: Arrived | Wake) -> None:
+    def on_receive(self, message: Arrived | ReadUpTo | Wake) -> None:
         """Store what came, in groups; feed what may go."""
         match message:
             case Arrived():
                 self._waiting += message.lines
             case Wake():
                 self._settle()
-        if self._waiting and (isinstance(message, Wake) or self.mailbox.depth == 0 or self._has_group()):
+            case ReadUpTo():
+                pass
+        if self._waiting and (not isinstance(message, Arrived) or self.mailbox.depth == 0 or self._has_group()):
             self._store()
         self._backlog.lines = len(self._waiting)
         self._feed()
+        if isinstance(message, ReadUpTo) and not self._waiting and self._next is not None:
+            journal = self._journal
+            self._emit(ReadThrough(SOURCE, self._manager, journal.epoch, journal.next - 1, message.at_ms))
 
     def closing(self) -> None:
         """Close the journal."""

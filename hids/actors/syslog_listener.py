@@ -1,6 +1,6 @@
 """SyslogListener: the ports where devices send their syslog.
 
-    devices --UDP, TCP, TLS--> syslog listener --Arrived--> syslog intake
+    devices --UDP, TCP, TLS--> syslog listener --Arrived, ReadUpTo--> syslog intake
 
 State    lines of the last moment, not yet handed on; with UDP nobody could send them again.
 Full     connections are read no further; datagrams have to be dropped, are counted, and that is an alert.
@@ -14,7 +14,7 @@ import structlog
 
 from hids.actors.dispatcher import Tell
 from hids.actors.stage import LoopActor, Mailbox, OneLife
-from hids.actors.syslog_intake import Arrived, Backlog
+from hids.actors.syslog_intake import Arrived, Backlog, ReadUpTo
 from hids.core.wire.syslog import to_text
 from hids.messages import MAX_BATCH_LINES, MAX_BATCH_UNPACKED, Agent, LogLine
 from hids.ports import Clock, Emit
@@ -92,6 +92,9 @@ class SyslogListener(LoopActor):
                 self._hand_on()
             case Count():
                 self._tell()
+                self._hand_on()
+                if not self._lines and self._has_room():
+                    self._intake.tell(ReadUpTo(self._clock.now_ms()))
                 self._counting = self.later(TELL_S, Count())
 
     def on_shutdown(self) -> None:
@@ -132,8 +135,7 @@ class SyslogListener(LoopActor):
         self._timer = self.later(GATHER_S, Gathered())
 
     def _hand_on(self) -> None:
-        room = self._intake.depth < self._intake.bound - 1 and self._backlog.lines < MAX_WAITING
-        if self._lines and room:
+        if self._lines and self._has_room():
             self._intake.tell(Arrived(tuple(self._lines)))
             self._lines, self._size = [], 0
         if self._lines and not self._gathering:
@@ -144,6 +146,9 @@ class SyslogListener(LoopActor):
         elif not self._lines and self._paused:
             self._paused = False
             self._ports.resume()
+
+    def _has_room(self) -> bool:
+        return self._intake.depth < self._intake.bound - 1 and self._backlog.lines < MAX_WAITING
 
     def _tell(self) -> None:
         dropped, self._told = self._dropped - self._told, self._dropped

@@ -6,7 +6,6 @@ plain `execute` in an explicit BEGIN IMMEDIATE.
 """
 
 import contextlib
-import hashlib
 import sqlite3
 from collections.abc import Generator, Iterable
 from pathlib import Path
@@ -26,9 +25,6 @@ WAL_TRUNCATE_BYTES = 64 * 1024 * 1024
 
 KNOWN_BATCHES = 10_000
 """Digests remembered per source, to recognise a batch that comes again in a new epoch."""
-
-STATE_LIFE_MS = 24 * 3600 * 1000
-"""How long a window lives on disk after its newest event."""
 
 _pack = msgspec.msgpack.Encoder().encode
 _agent_decoder = msgspec.msgpack.Decoder(Agent)
@@ -53,7 +49,6 @@ class Ledger:
                 f"{path}: {error}; stop the manager, move the file away and start again: agents will send what "
                 "they still have, and the gap will be reported"
             ) from error
-        self._stored = {_short(rule, key) for rule, key in self._db.execute("SELECT rule, key FROM state")}
         self._compressor = zstandard.ZstdCompressor(level=1)
 
     def _prepare(self) -> None:
@@ -126,9 +121,7 @@ class Ledger:
         return max(highest or 1, kept or 1)
 
     def window(self, where: tuple[str, bytes]) -> bytes | None:
-        """Stored state of a window. Free of cost for keys that were never stored."""
-        if _short(*where) not in self._stored:
-            return None
+        """Stored state of a window; some microseconds, whether there is one or not."""
         row = self._db.execute("SELECT data FROM state WHERE rule=? AND key=?", where).fetchone()
         return row[0] if row else None
 
@@ -199,7 +192,6 @@ class Ledger:
                 f"{self._path}: cannot be written: {error}; make room or mend the disk; nothing is lost, agents keep "
                 "what is not acknowledged, and it goes on by itself"
             ) from error
-        self._stored.update(_short(*where) for where in group.state)
         self._shrink_wal()
 
     def _write_alerts(self, db: sqlite3.Connection, group: Group, first_alert: int) -> None:
@@ -212,8 +204,8 @@ class Ledger:
             db.execute("DELETE FROM outbox WHERE first + count - 1 <= ?", (low,))
 
     def _write_state(self, db: sqlite3.Connection, group: Group) -> None:
-        for (rule, key), (data, newest_ms) in group.state.items():
-            db.execute("INSERT OR REPLACE INTO state VALUES (?,?,?,?)", (rule, key, data, newest_ms))
+        rows = ((rule, key, data, until_ms) for (rule, key), (data, until_ms) in group.state.items())
+        db.executemany("INSERT OR REPLACE INTO state VALUES (?,?,?,?)", rows)
         for rule, count in group.fired.items():
             db.execute("INSERT OR REPLACE INTO fired VALUES (?,?)", (rule, count))
         for (agent, path), fact in group.baselines.items():
@@ -262,12 +254,30 @@ class Ledger:
             db.execute("DELETE FROM digest WHERE source=? AND n <= ?", (source, number - KNOWN_BATCHES))
 
     def expire(self, before_ms: int, limit: int = 2000) -> int:
-        """Forget windows whose newest event is older than `before_ms`; returns how many went."""
+        """Forget windows that mattered until a time before `before_ms`; returns how many went, at most `limit`."""
         with self._transaction() as db:
             rows = db.execute("SELECT rule, key FROM state WHERE newest_ms < ? LIMIT ?", (before_ms, limit)).fetchall()
             db.executemany("DELETE FROM state WHERE rule=? AND key=?", rows)
-        self._stored.difference_update(_short(*row) for row in rows)
         return len(rows)
+
+    def trim_state(self, limit: int, at_once: int = 50_000) -> tuple[int, int] | None:
+        """Drop those windows beyond `limit` whose events are the oldest, at most so many at once.
+
+        Returns:
+            (number dropped, time until which the newest of them mattered), or None.
+        """
+        (count,) = self._db.execute("SELECT count(*) FROM state").fetchone()
+        excess = min(count - limit, at_once)
+        if excess <= 0:
+            return None
+        with self._transaction() as db:
+            (newest_ms,) = db.execute(
+                "SELECT newest_ms FROM state ORDER BY newest_ms LIMIT 1 OFFSET ?", (excess - 1,)
+            ).fetchone()
+            db.execute(
+                "DELETE FROM state WHERE rowid IN (SELECT rowid FROM state ORDER BY newest_ms LIMIT ?)", (excess,)
+            )
+        return excess, newest_ms
 
     def trim_outbox(self, limit_bytes: int, before_ms: int) -> tuple[int, int] | None:
         """Drop the oldest outbox rows when they are over the budget, and those from before `before_ms`.
@@ -315,8 +325,3 @@ class Ledger:
     def close(self) -> None:
         """Fold the write-ahead log back and close."""
         self._db.close()
-
-
-def _short(rule: str, key: bytes) -> bytes:
-    """8 bytes that stand for a window in the set of stored ones; a collision costs one needless read."""
-    return hashlib.blake2b(rule.encode() + b"\0" + key, digest_size=8).digest()

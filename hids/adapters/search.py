@@ -6,7 +6,7 @@ version it is put aside and filled anew.
 
 Tables: `blocks` holds the alerts' JSON lines, packed some hundred together (zstd over one alert saves
 little); `alerts` what is filtered by, with one index that covers all of it in the order of time; `agents` and
-`groups` the names behind ids and rules; `alerts_text` the words (FTS5, without a copy of the text).
+`groups` the names behind ids and rules; `incidents` what goes on, and `incident_alerts` of what; `alerts_text` the words (FTS5, without a copy of the text).
 """
 
 import os
@@ -28,8 +28,9 @@ from hids.adapters.packed import unpack
 from hids.adapters.sqlite import is_damage
 from hids.core.alert.text import flat
 from hids.errors import StoreError
+from hids.messages import Incident
 
-VERSION = 1
+VERSION = 2
 """`user_version` of the file. Another one is not migrated but filled anew."""
 
 BLOCK_LINES = 128
@@ -50,6 +51,13 @@ _SCHEMA = """
     CREATE INDEX alerts_by_time ON alerts(at_ms, level, rule, agent);
     CREATE TABLE agents(id TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (id, name)) WITHOUT ROWID;
     CREATE TABLE groups(name TEXT NOT NULL, rule INTEGER NOT NULL, PRIMARY KEY (name, rule)) WITHOUT ROWID;
+    CREATE TABLE incidents(
+        id TEXT PRIMARY KEY, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL, count INTEGER NOT NULL,
+        level INTEGER NOT NULL, key TEXT NOT NULL) WITHOUT ROWID;
+    CREATE INDEX incidents_by_time ON incidents(last_ms);
+    CREATE TABLE incident_alerts(
+        incident TEXT NOT NULL, number INTEGER NOT NULL, agent TEXT NOT NULL, rule INTEGER NOT NULL,
+        PRIMARY KEY (incident, number)) WITHOUT ROWID;
     CREATE VIRTUAL TABLE alerts_text USING fts5(words, content='', columnsize=0);
 """
 
@@ -70,6 +78,10 @@ class _Agent(msgspec.Struct):
     name: str = ""
 
 
+class _Hids(msgspec.Struct, frozen=True):
+    incident: Incident | None = None
+
+
 class _Alert(msgspec.Struct):
     """What the index needs to know of an alert."""
 
@@ -81,9 +93,11 @@ class _Alert(msgspec.Struct):
     full_log: str = ""
     previous_output: str = ""
     data: dict[str, Any] = {}
+    hids: _Hids = _Hids()
 
 
 _alert = msgspec.json.Decoder(_Alert)
+_json = msgspec.json.Encoder().encode
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +123,24 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     after_number: int | None = None
     upto_number: int | None = None
     """Nothing that was added later, so that a follower can go on behind it."""
+
+
+class IncidentRow(msgspec.Struct, frozen=True):
+    """One incident, as its alerts tell it."""
+
+    id: str
+    first_ms: int
+    last_ms: int
+    """Event time of its first and last alert."""
+    count: int
+    """Alerts."""
+    level: int
+    """The highest."""
+    key: dict[str, str]
+    """What it is about."""
+    agents: tuple[str, ...]
+    """Ids of those that it was seen on."""
+    rules: tuple[int, ...]
 
 
 class SearchIndex:
@@ -207,6 +239,7 @@ class SearchIndex:
         words: list[tuple[int, str]] = []
         agents: set[tuple[str, str]] = set()
         groups: set[tuple[str, int]] = set()
+        incidents: list[dict[str, Any]] = []
         for number, line in lines:
             try:
                 alert = _alert.decode(line)
@@ -217,6 +250,9 @@ class SearchIndex:
             alerts.append((number, int(at.timestamp() * 1000), alert.rule.level, rule, alert.agent.id))
             words.append((number, _words(alert)))
             agents.add((alert.agent.id, alert.agent.name))
+            if (incident := alert.hids.incident) is not None:
+                values = {"id": incident.id, "key": _json(incident.key).decode(), "number": number, "rule": rule}
+                incidents.append(values | {"at_ms": alerts[-1][1], "level": alert.rule.level, "agent": alert.agent.id})
             groups.update((group, rule) for group in alert.rule.groups)
         run = self._db.conn.executemany
         run("INSERT INTO blocks VALUES (?, ?, ?)", self._blocks(lines))
@@ -224,6 +260,13 @@ class SearchIndex:
         run("INSERT INTO alerts_text(rowid, words) VALUES (?, ?)", words)
         run("INSERT OR IGNORE INTO agents VALUES (?, ?)", agents)
         run("INSERT OR IGNORE INTO groups VALUES (?, ?)", groups)
+        run(
+            "INSERT INTO incidents VALUES (:id, :at_ms, :at_ms, 1, :level, :key) ON CONFLICT(id) DO UPDATE SET"
+            " first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms),"
+            " count = count + 1, level = max(level, excluded.level)",
+            incidents,
+        )
+        run("INSERT INTO incident_alerts VALUES (:id, :number, :agent, :rule)", incidents)
 
     def _blocks(self, lines: list[tuple[int, bytes]]) -> Iterator[tuple[int, int, bytes]]:
         start = size = 0
@@ -272,6 +315,45 @@ class Search:
         for (number,) in self._ask(sql, values):
             if (line := self._line(number)) is not None:
                 yield number, line
+
+    def incidents(
+        self, *, since_ms: int = 0, level_min: int = 0, agent: str | None = None, limit: int = 50
+    ) -> list[IncidentRow]:
+        """Incidents that went on since a time, the latest first. `agent` is an id or a name."""
+        sql = (
+            "SELECT id, first_ms, last_ms, count, level, key FROM incidents WHERE last_ms >= :since AND level >= :level"
+        )
+        values: dict[str, Any] = {"since": since_ms, "level": level_min, "limit": limit}
+        if agent is not None:
+            sql += (
+                " AND id IN (SELECT incident FROM incident_alerts WHERE agent = :agent"
+                " OR agent IN (SELECT id FROM agents WHERE name = :agent))"
+            )
+            values["agent"] = agent.encode(errors="replace").decode()
+        return list(map(self._incident, self._ask(f"{sql} ORDER BY last_ms DESC, id LIMIT :limit", values)))
+
+    def incident(self, name: str) -> IncidentRow | None:
+        """One incident by its id."""
+        sql = "SELECT id, first_ms, last_ms, count, level, key FROM incidents WHERE id = :id"
+        found = self._ask(sql, {"id": name.encode(errors="replace").decode()})
+        return self._incident(found[0]) if found else None
+
+    def alerts_of(self, incident: str, limit: int) -> Iterator[tuple[int, bytes]]:
+        """Its first alerts, in the order in which they came."""
+        sql = "SELECT number FROM incident_alerts WHERE incident = :id ORDER BY number LIMIT :limit"
+        for (number,) in self._ask(sql, {"id": incident, "limit": limit}):
+            if (line := self._line(number)) is not None:
+                yield number, line
+
+    def _incident(self, row: tuple[Any, ...]) -> IncidentRow:
+        name, first_ms, last_ms, count, level, key = row
+        alerts = {"id": name}
+        agents = self._ask("SELECT DISTINCT agent FROM incident_alerts WHERE incident = :id ORDER BY agent", alerts)
+        rules = self._ask("SELECT DISTINCT rule FROM incident_alerts WHERE incident = :id ORDER BY rule", alerts)
+        about = msgspec.json.decode(key, type=dict[str, str])
+        return IncidentRow(
+            name, first_ms, last_ms, count, level, about, tuple(a for (a,) in agents), tuple(r for (r,) in rules)
+        )
 
     def newest(self) -> int:
         """Number of the last alert in the index; 0 for none."""

@@ -4,7 +4,7 @@ import datetime
 import re
 import shlex
 import socket
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -295,13 +295,9 @@ def _print_one(row: dict[str, Any]) -> None:
 
 
 def _words(value: Any) -> str:
-    match value:
-        case dict():
-            return ", ".join(f"{name}={each}" for name, each in value.items())
-        case list():
-            return ", ".join(map(str, value))
-        case _:
-            return str(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={each}" for name, each in cast("dict[str, str]", value).items())
+    return ", ".join(cast("list[str]", value)) if isinstance(value, list) else str(value)
 
 
 def _when(at_ms: int | None) -> str:

@@ -1,11 +1,10 @@
 """`hidsctl alerts`: find alerts in the search index, and follow new ones."""
 
-import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from hids.adapters.clock import SystemClock
 from hids.adapters.search import Query, Search
+from hids.cli.times import moment
 from hids.core.alert.text import flat, plain
 from hids.errors import StoreError
 
@@ -32,9 +32,6 @@ _FOLLOW_BATCH = 1000
 
 _REPLACED_S = 10.0
 """How long `--follow` waits for the new index when the one it reads is put aside."""
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_AGO = re.compile(r"(\d{1,6})([smhdw])")
 
 _LEVELS = ((12, "bold red"), (7, "yellow"), (0, "green"))
 """Colour from this level on: 12 is OSSEC's "high importance", 7 its default for mail."""
@@ -87,8 +84,8 @@ def alerts(
     settings: Settings = ctx.obj
     now_ms = SystemClock().now_ms()
     query = Query(
-        since_ms=_moment(since, "--since", now_ms),
-        until_ms=_moment(until, "--until", now_ms),
+        since_ms=moment(since, "--since", now_ms),
+        until_ms=moment(until, "--until", now_ms),
         level_min=level,
         agent=agent,
         rule=rule,
@@ -96,7 +93,7 @@ def alerts(
         text=text,
         limit=limit,
     )
-    show = _show_json if json or settings.json else _Blocks().show
+    show = show_json if json or settings.json else _Blocks().show
     try:
         found = _print(settings.search_db, query, follow=follow, show=show)
     except StoreError as error:
@@ -154,23 +151,15 @@ def _open_again(path: Path) -> Search:
     return Search(path)
 
 
-def _moment(value: str | None, option: str, now_ms: int) -> int | None:
-    """A time as people write it, in milliseconds since the epoch."""
-    if value is None:
-        return None
-    if ago := _AGO.fullmatch(value):
-        return now_ms - int(timedelta(**{_UNITS[ago[2]]: int(ago[1])}).total_seconds() * 1000)
-    try:
-        return int(datetime.fromisoformat(value).timestamp() * 1000)
-    except (ValueError, OverflowError, OSError):
-        raise typer.BadParameter(
-            f"expected 10m, 2h or 3d (ago), or a time such as 2026-11-24T03:21, got {plain(value)!r}",
-            param_hint=option,
-        ) from None
-
-
-def _show_json(line: bytes) -> None:
+def show_json(line: bytes) -> None:
+    """One alert as it is."""
+    sys.stdout.flush()
     sys.stdout.buffer.write(line + b"\n")
+
+
+def show_human() -> "_Show":
+    """What shows alerts to people."""
+    return _Blocks().show
 
 
 class _Blocks:

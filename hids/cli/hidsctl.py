@@ -7,7 +7,7 @@ import typer
 
 import hids
 from hids.adapters.paths import ManagerPaths
-from hids.cli import agents, config, rules
+from hids.cli import agents, config, incidents, rules
 from hids.cli.alerts import alerts
 from hids.cli.logtest import logtest
 from hids.cli.settings import Settings
@@ -23,6 +23,7 @@ app.command()(status)
 app.command()(alerts)
 app.command()(logtest)
 app.add_typer(agents.app, name="agent")
+app.add_typer(incidents.app, name="incidents")
 app.add_typer(rules.app, name="rules")
 app.add_typer(config.app, name="config")
 

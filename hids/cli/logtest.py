@@ -14,6 +14,7 @@ from hids.adapters.paths import host_name
 from hids.cli.rulesets import USAGE, CompatOption, ConfigOption, DialectOption, folders
 from hids.cli.settings import Settings, fail
 from hids.core.alert.text import plain
+from hids.core.decode.event import Origin
 from hids.core.rules.plan import Plan
 from hids.core.rules.trace import Step, trace
 from hids.core.rules.walk import decoded
@@ -62,7 +63,8 @@ def logtest(
 ) -> None:
     r"""Try lines: how they are decoded and which rule takes them. Reads standard input until its end.
 
-    The lines of one run are one history: composite rules count them. At a terminal each line is answered as it is typed.
+    The lines of one run are one history: composite rules count them, and each line says how far they are ("counting").
+    At a terminal each line is answered as it is typed.
 
     \b
     Examples:
@@ -112,12 +114,14 @@ def _time(text: str) -> int | None:
 
 
 def _steps(plan: Plan, line: LogLine, host: str) -> list[Step]:
-    return trace(plan.ruleset, decoded(plan.ruleset, line, host.encode()))
+    return trace(plan.ruleset, decoded(plan.ruleset, line, Origin(host.encode())))
 
 
 def _human(told: dict[str, Any], steps: list[Step]) -> str:
     """In the three phases that OSSEC's users know."""
-    lines = [f"ruleset {plain(told['ruleset'])}", "  header"]
+    lines = [f"ruleset {plain(told['ruleset'])}"]
+    lines += [f"  did not come in time: {_named(rule)}" for rule in told["missed"]]
+    lines.append("  header")
     lines += [f"    {key}: {plain(value)}" for key, value in told["header"].items()]
     lines += [f"    log: {plain(told['log'])}", "  decoder"]
     lines += _tried(steps, "decoder")
@@ -139,6 +143,11 @@ def _human(told: dict[str, Any], steps: list[Step]) -> str:
             f"    groups: {plain(', '.join(rule['groups']))}",
             "    " + _outcome(rule),
         ]
+        lines += [f"    and rule {_named(other)}: {_outcome(other)}" for other in rule["also"]]
+    lines += [
+        f"    counting: rule {counting['id']}, {counting['have']} of {counting['of']} within {counting['timeframe_s']} s"
+        for counting in told["counting"]
+    ]
     return "\n".join(lines)
 
 
@@ -152,6 +161,10 @@ def _tried(steps: list[Step], kind: str) -> list[str]:
         for step in steps
         if step.kind == kind
     ]
+
+
+def _named(rule: dict[str, Any]) -> str:
+    return f"{rule['id']}, level {rule['level']}, {plain(rule['description'])}"
 
 
 def _outcome(rule: dict[str, Any]) -> str:

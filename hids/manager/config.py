@@ -51,6 +51,7 @@ class Alerts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """`[alerts]`."""
 
     level: Annotated[int, msgspec.Meta(ge=0, le=16)] = 3
+    alert_on: Literal["highest", "all"] = "highest"
 
 
 class Agents(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -63,6 +64,7 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """`[limits]`."""
 
     windows_mib: Annotated[int, msgspec.Meta(ge=1)] = 256
+    stored_keys: Annotated[int, msgspec.Meta(ge=1_000)] = 4_000_000
     outbox_mib: Annotated[int, msgspec.Meta(ge=1)] = 2048
     syslog_mib: Annotated[int, msgspec.Meta(ge=1)] = 1024
     first_seen_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 365

@@ -9,12 +9,15 @@ from hids.actors.decoder import agent_prefix, local_ms
 from hids.core.correlate.accumulate import Accumulator, own_fields, transaction
 from hids.core.correlate.cells import Cells
 from hids.core.correlate.correlator import Correlator, Decision
+from hids.core.correlate.expectations import Sender
+from hids.core.correlate.native import Progress
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.windows import Windows
-from hids.core.rules.plan import Plan, Recognised
+from hids.core.decode.event import Event, Origin
+from hids.core.rules.plan import Plan
 from hids.core.rules.table import split_groups
 from hids.core.rules.walk import Verdict, base, naive
-from hids.messages import Agent, AgentId, EventOut, LogLine
+from hids.messages import Agent, AgentId, EventOut, LogLine, SourceId
 
 WINDOW_BYTES = 64 * 1024 * 1024
 
@@ -53,38 +56,55 @@ class Logtest:
         name = (self._host if host is None else host).encode()
         return [self._test(plan, line, agent, name) for plan in self._plans]
 
-    def _test(self, plan: Plan, line: LogLine, agent: str, host: bytes) -> dict[str, Any]:
-        recognised = self._recognise(plan, line, host, agent_prefix(Agent(AgentId(agent), host.decode(), "any")))
-        verdict = plan.judge(recognised)
-        if verdict is None:  # nothing that matters: name the silent rule all the same
-            decision = Decision(base(naive(plan.ruleset, recognised.event)))
-        else:
-            shown = EventOut(
-                0, line.at_ms, 0, 0, verdict.slots, b"", verdict.event.full_log, descriptions=verdict.descriptions
-            )
-            decision = self._correlator.decide(plan.table, verdict.residual, shown, agent, line.at_ms)
-        return _told(plan, recognised, verdict, decision)
+    def pass_time(self, until_ms: int, agent: str = "000") -> list[list[dict[str, Any]]]:
+        """Rules with `unless` whose time is up, for each ruleset: all that the agent logged until then has been shown."""
+        return [self._missed(plan, until_ms, agent) for plan in self._plans]
 
-    def _recognise(self, plan: Plan, line: LogLine, host: bytes, sender: bytes | None) -> Recognised:
+    def _test(self, plan: Plan, line: LogLine, agent: str, host: bytes) -> dict[str, Any]:
+        missed = self._missed(plan, line.at_ms, agent)
+        sender = Agent(AgentId(agent), host.decode(), "any")
+        event = self._recognise(plan, line, Origin(host, agent_prefix(sender), _wall))
+        verdict = plan.judge(event)
+        counting: list[Progress] = []
+        if verdict is None:  # nothing that matters: name the silent rule all the same
+            decision = Decision(base(naive(plan.ruleset, event)))
+        else:
+            shown = EventOut(0, line.at_ms, 0, 0, verdict.slots, b"", event.full_log, descriptions=verdict.descriptions)
+            batch = Sender(SourceId(f"agent/{agent}"), sender, 1, 1)
+            decision = self._correlator.decide(plan.table, verdict.residual, shown, agent, line.at_ms, batch)
+            counting = self._correlator.progress(plan.table, verdict.residual, shown, agent)
+        told = _told(plan, event, verdict, decision)
+        fired = {each.rule for each in (decision, *decision.also)}
+        told["counting"] = [_counting(plan, progress) for progress in counting if progress.rule not in fired]
+        told["missed"] = missed
+        return told
+
+    def _missed(self, plan: Plan, until_ms: int, agent: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for rule, missed in self._correlator.due(plan.table, agent, until_ms):
+            decision, event = self._correlator.miss(plan.table, rule, missed)
+            found.append(_rule(plan, decision, event.descriptions))
+        return found
+
+    def _recognise(self, plan: Plan, line: LogLine, origin: Origin) -> Event:
         """Decode; an event that is lent fields is decoded once more with them, as in the manager."""
-        local = local_ms(line.at_ms)
-        recognised = plan.recognise(line, host, local)
-        event = recognised.event
-        event.sender = sender
+        event = plan.recognise(line, origin)
         key = transaction(event)
         if key is None:
-            return recognised
+            return event
         fields = own_fields(event.fields, plan.ruleset.dialect)
         lent = self._accumulator.lend(plan.name, key, fields, line.at_ms)
         if lent:
-            recognised = plan.recognise(line, host, local)
-            recognised.event.given = lent
-            recognised.event.sender = sender
-        return recognised
+            event = plan.recognise(line, origin)
+            event.given = lent
+        return event
 
 
-def _told(plan: Plan, recognised: Recognised, verdict: Verdict | None, decision: Decision) -> dict[str, Any]:
-    event = recognised.event
+def _wall(line: LogLine) -> int:
+    return local_ms(line.at_ms)
+
+
+def _told(plan: Plan, event: Event, verdict: Verdict | None, decision: Decision) -> dict[str, Any]:
     told: dict[str, Any] = {
         "ruleset": plan.name,
         "header": {
@@ -103,20 +123,35 @@ def _told(plan: Plan, recognised: Recognised, verdict: Verdict | None, decision:
         "rule": None,
     }
     if decision.rule != NO_RULE:
-        rule = plan.ruleset.rules[decision.rule]
-        described = dict(() if verdict is None else verdict.descriptions).get(decision.rule)
-        told["rule"] = {
-            "id": rule.id,
-            "level": rule.level,
-            "description": rule.description if described is None else msgspec.json.decode(described),
-            "groups": split_groups(rule.groups)[0],
-            "alert": rule.level > 0 and not decision.silent,
-            "silenced": decision.silent,
-            "counted": len(decision.previous),
-        }
+        descriptions = () if verdict is None else verdict.descriptions
+        told["rule"] = _rule(plan, decision, descriptions)
+        told["rule"]["also"] = [_rule(plan, other, descriptions) for other in decision.also]
         if decision.previous_log:
             told["rule"]["previous_log"] = _text(decision.previous_log)
     return told
+
+
+def _rule(plan: Plan, decision: Decision, descriptions: Sequence[tuple[int, bytes]]) -> dict[str, Any]:
+    rule = plan.ruleset.rules[decision.rule]
+    described = dict(descriptions).get(decision.rule)
+    return {
+        "id": rule.id,
+        "level": rule.level,
+        "description": rule.description if described is None else msgspec.json.decode(described),
+        "groups": split_groups(rule.groups)[0],
+        "alert": rule.level > 0 and not decision.silent,
+        "silenced": decision.silent,
+        "counted": len(decision.previous),
+    }
+
+
+def _counting(plan: Plan, progress: Progress) -> dict[str, Any]:
+    return {
+        "id": plan.ruleset.rules[progress.rule].id,
+        "have": progress.have,
+        "of": progress.frequency,
+        "timeframe_s": progress.timeframe_ms // 1000,
+    }
 
 
 def _text(value: bytes) -> str:

@@ -57,6 +57,7 @@ from hids.actors.supervisor import ChildSpec, Intensity, Node, StartChild, Super
 from hids.actors.syslog_intake import Backlog, SyslogIntake
 from hids.actors.syslog_listener import SyslogListener
 from hids.actors.worker_link import WorkerLink
+from hids.adapters.arrivals import ArrivalJournal
 from hids.adapters.channel import Channel, open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.control import ControlSocket
@@ -69,7 +70,6 @@ from hids.adapters.paths import ManagerPaths, host_name, shipped
 from hids.adapters.pki import Authority
 from hids.adapters.process import Launched, ended, kill, launch
 from hids.adapters.registry import Registry
-from hids.adapters.arrivals import ArrivalJournal
 from hids.adapters.session_port import SessionPort
 from hids.adapters.shared_configs import SharedConfigs
 from hids.adapters.ssh import Remote, words_of
@@ -456,6 +456,8 @@ class Topology:
             *("--manager", self.name),
             *("--outputs", ",".join((*ALERT_OUTPUTS, *INDEX_OUTPUTS))),
             *("--log-level", str(self.config.alerts.level)),
+            *("--alert-on", self.config.alerts.alert_on),
+            *("--stored-keys", str(self.config.limits.stored_keys)),
             *("--window-bytes", str(self.config.limits.windows_mib * mib)),
             *("--first-seen-days", str(self.config.limits.first_seen_days)),
             *("--ignored-days", str(self.config.limits.ignored_days)),

@@ -24,7 +24,7 @@ key stands several times OSSEC takes the last one, Wazuh all of them as the line
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -64,6 +64,10 @@ class Repeated(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
     location: str = "stdin"
     kind: Kind = "log"
     then: list[str] = []
+    wait_s: float = 0
+    """Seconds that pass behind the last line; `rule` is then what did not come in time."""
+    agents: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
+    """So many agents take turns in sending."""
     forbidden: list[int] = []
 
 
@@ -134,12 +138,16 @@ class Trials:
     def run(self, trial: Trial) -> str | None:
         """Run one test; returns what is wrong, None when all is as written."""
         test = Logtest([self._plan], self._host)
-        told = [test.test(line)[0] for line in trial.lines]
+        told = [test.test(line, *_sender(trial, n, self._host))[0] for n, line in enumerate(trial.lines)]
         self.reached.update(answer["rule"]["id"] for answer in told if answer["rule"] is not None)
         expect = trial.expect
         if isinstance(expect, Triple):
             return _wrong_triple(expect, told[-1], self._plan.ruleset.dialect)
-        rules = [_speaking(answer) for answer in told]
+        rules = [_speaking(answer["rule"]) for answer in told]
+        if isinstance(expect, Repeated) and expect.wait_s:
+            (missed,) = test.pass_time(trial.lines[-1].at_ms + round(expect.wait_s * 1000))
+            self.reached.update(rule["id"] for rule in missed)
+            rules.append(max(map(_speaking, missed), default=0))
         if rules[-1] != expect.rule:
             return f"expected rule {expect.rule}, got {rules[-1]}"
         if forbidden := set(rules) & set(expect.forbidden):
@@ -151,9 +159,15 @@ class Trials:
         return None
 
 
-def _speaking(told: dict[str, Any]) -> int:
+def _sender(trial: Trial, number: int, host: str) -> tuple[str, str]:
+    """Id and name of the agent that sends a line."""
+    agents = trial.expect.agents if isinstance(trial.expect, Repeated) else 1
+    place = number % agents
+    return ("000", host) if agents == 1 else (f"{place + 1:03d}", f"{host}{place + 1}")
+
+
+def _speaking(rule: dict[str, Any] | None) -> int:
     """Id of the rule that speaks: 0 for level 0 and what `ignore` silences."""
-    rule = told["rule"]
     return 0 if rule is None or rule["level"] == 0 or rule["silenced"] else rule["id"]
 
 

@@ -1,6 +1,6 @@
 """The lane: one process, one thread. Correlates, keeps baselines, and is the only writer of ledger.db.
 
-    main --Outcome|Hole|Notice|Cursors--> [correlation window -> syscheck store -> ledger] --Committed--> main
+    main --Outcome|Hole|Notice|ReadThrough|Cursors--> [correlation window -> syscheck store -> ledger] --Committed--> main
 
 Whatever fails in here ends the process: the next lane loads what is committed, and main sends what is above it.
 """
@@ -28,6 +28,7 @@ from hids.messages import Agent, AgentId, Committed, Cursors, LaneReady, RuleTab
 from hids.ports import Group
 from hids.workers.inside import (
     Stopping,
+    collect_seldom,
     die_with_parent,
     end_on_exit,
     hold,
@@ -86,6 +87,7 @@ async def _main(options: argparse.Namespace) -> int:
         channel.send,
         settled,
         outbox_bytes=options.outbox_bytes,
+        stored_keys=options.stored_keys,
     )
     SyscheckStore.start(files, store.baseline, commits.tell)
     CorrelationWindow.start(
@@ -100,6 +102,7 @@ async def _main(options: argparse.Namespace) -> int:
         budget_bytes=options.window_bytes,
         first_seen_days=options.first_seen_days,
         ignored_days=options.ignored_days,
+        tells_all=options.alert_on == "all",
     )
     pulse = asyncio.ensure_future(
         tell_pulse(
@@ -127,9 +130,17 @@ class _Tables:
         self._tables: dict[str, RuleTable] = {}
 
     def table(self, name: str) -> RuleTable:
-        """The table of a ruleset; outcomes keep naming the old one for a while after a reload."""
+        """The table of a ruleset; outcomes keep naming the old one for a while after a reload.
+
+        Raises:
+            LookupError: there is none of that hash.
+        """
         if name not in self._tables:
-            self._tables[name] = _table_decoder.decode((self._folder / f"{name}.msgpack").read_bytes())
+            path = self._folder / f"{name}.msgpack"
+            try:
+                self._tables[name] = _table_decoder.decode(path.read_bytes())
+            except FileNotFoundError as error:
+                raise LookupError(f"{path}: no such rule table; `hidsctl rules reload` writes it anew") from error
         return self._tables[name]
 
 
@@ -144,6 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--manager", required=True, help="the manager's name in alerts")
     parser.add_argument("--outputs", required=True, help="names of all outputs, with commas")
     parser.add_argument("--log-level", type=int, default=3, help="lowest rule level that is an alert")
+    parser.add_argument("--alert-on", choices=("highest", "all"), default="highest")
+    parser.add_argument("--stored-keys", type=int, default=4_000_000, help="rows of correlation state on disk")
     parser.add_argument("--window-bytes", type=int, default=256 * 1024 * 1024)
     parser.add_argument("--first-seen-days", type=int, default=FIRST_SEEN_DAYS)
     parser.add_argument("--ignored-days", type=int, default=IGNORED_DAYS)
@@ -152,6 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     leave_signals_to_main()
     die_with_parent(options.parent)
     set_up_logging()
+    collect_seldom()
     ledger = Path(options.ledger)
     hold(ledger.with_name(ledger.name + ".lock"))
     try:

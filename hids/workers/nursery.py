@@ -37,7 +37,7 @@ from hids.messages import (
     WorkerForked,
 )
 from hids.workers import worker
-from hids.workers.inside import PULSE_S, die_with_parent, leave_signals_to_main, run, set_up_logging
+from hids.workers.inside import PULSE_S, collect_seldom, die_with_parent, leave_signals_to_main, run, set_up_logging
 
 EX_CONFIG = 78
 """Exit status when the rulesets are refused (sysexits.h)."""
@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     leave_signals_to_main()
     die_with_parent(options.parent)
     set_up_logging()
+    collect_seldom()
     control = socket.socket(fileno=options.control_fd)
     folders = msgspec.json.decode(options.rulesets, type=tuple[Folder, ...])
     try:

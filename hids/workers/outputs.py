@@ -16,11 +16,12 @@ from hids.adapters.archive import rows_after
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.outbox import Outbox, OutboxRow
-from hids.adapters.outputs.file import JSON_LINES, AlertFile, text_blocks
+from hids.adapters.outputs.file import JSON_LINES, NEWS_LINES, AlertFile, text_blocks
 from hids.adapters.search import SearchIndex
 from hids.messages import Outboxed, ToOutput
 from hids.workers.inside import (
     Stopping,
+    collect_seldom,
     die_with_parent,
     end_on_exit,
     hold,
@@ -33,9 +34,10 @@ from hids.workers.inside import (
 
 ALERTS_JSON = "alerts.json"
 ALERTS_LOG = "alerts.log"
+INCIDENTS_JSON = "incidents.json"
 SEARCH_DB = "search.db"
 
-ALERT_OUTPUTS = (ALERTS_JSON, ALERTS_LOG)
+ALERT_OUTPUTS = (ALERTS_JSON, ALERTS_LOG, INCIDENTS_JSON)
 INDEX_OUTPUTS = (SEARCH_DB,)
 """The index is a process of its own: it may lag, and must not slow the files."""
 
@@ -71,6 +73,7 @@ def _openers(names: Sequence[str], alerts: Path, search: Path) -> dict[str, Open
     known: dict[str, Opener] = {
         ALERTS_JSON: lambda newest: AlertFile(alerts / ALERTS_JSON, JSON_LINES, newest, clock),
         ALERTS_LOG: lambda newest: AlertFile(alerts / ALERTS_LOG, text_blocks(), newest, clock),
+        INCIDENTS_JSON: lambda newest: AlertFile(alerts / INCIDENTS_JSON, NEWS_LINES, newest, clock),
         SEARCH_DB: lambda newest: _Index(search, newest),
     }
     return {name: known[name] for name in names}
@@ -135,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     leave_signals_to_main()
     die_with_parent(options.parent)
     set_up_logging()
+    collect_seldom()
     hold(Path(options.alerts) / f".{options.outputs}.lock")
     run(_main(options))
 

@@ -31,6 +31,7 @@ from hids.messages import (
     Job,
     NewEpoch,
     Progress,
+    ReadThrough,
     Refused,
     Renew,
     Renewed,
@@ -238,6 +239,23 @@ def test_a_heartbeat_is_answered_and_noted():
         assert presence.seen_ms == main.clock.ms
         await session.say(session.batch())
         assert main.jobs()[0].clock_offset_ms == 1500
+
+    run(test)
+
+
+def test_what_is_read_through_is_told_behind_the_batches_by_our_clock():
+    async def test(main: Main) -> None:
+        session = await begun(main)
+        await session.say(session.batch())
+        through_ms = main.clock.ms - 3000
+        await session.say(Heartbeat(main.clock.ms - 1500, 0))
+        await session.say(Heartbeat(main.clock.ms - 1500, through_ms))
+        await session.say(Heartbeat(main.clock.ms - 1500, main.clock.ms + 10**9))
+        told = [message for message in main.emitted if isinstance(message, ReadThrough)]
+        assert [(each.source, each.seq, each.at_ms) for each in told] == [
+            ("agent/007", main.jobs()[0].batch.count, through_ms + 1500),
+            ("agent/007", main.jobs()[0].batch.count, main.clock.ms),
+        ]
 
     run(test)
 

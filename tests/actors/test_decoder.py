@@ -33,9 +33,9 @@ def hosts(dialect: Dialect, agent: Agent) -> tuple[bytes | None, bytes]:
         await until(lambda: bool(got), "the batch is recognised")
 
     asyncio.run(run())
-    recognised = got[0].recognised[0][0]
+    recognised = got[0].events[0][0]
     assert recognised is not None
-    return recognised.event.hostname, recognised.event.whole_location
+    return recognised.hostname, recognised.whole_location
 
 
 @pytest.mark.parametrize(

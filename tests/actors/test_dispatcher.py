@@ -22,6 +22,7 @@ from hids.messages import (
     Outboxed,
     Outcome,
     Progress,
+    ReadThrough,
     SourceId,
 )
 
@@ -292,5 +293,16 @@ def test_an_output_that_is_behind_is_woken_once():
         for number in range(2, 50):
             await bench.tell(committed(outbox_next=number))
         assert bench.output.depth == 1
+
+    run(test)
+
+
+def test_reports_go_to_the_lane_but_never_fill_its_mailbox():
+    async def test(bench: Bench) -> None:
+        reports = [ReadThrough(SOURCE, AGENT, 1, 7, at_ms) for at_ms in range(600)]
+        await bench.tell(*reports)
+        assert bench.to_lane() == reports[:500]
+        await bench.tell(reports[-1])
+        assert bench.to_lane() == [reports[-1]]
 
     run(test)

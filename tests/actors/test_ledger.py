@@ -24,6 +24,7 @@ class Store:
     def __init__(self) -> None:
         self.groups: list[tuple[int, Group]] = []
         self.failing = False
+        self.dropped: list[tuple[int, int]] = []
         self.gone: tuple[int, int] | None = None
 
     def commit(self, group: Group, first_alert: int) -> None:
@@ -33,6 +34,10 @@ class Store:
 
     def expire(self, before_ms: int) -> int:
         return 0
+
+    def trim_state(self, limit: int) -> tuple[int, int] | None:
+        assert limit == 5
+        return self.dropped.pop(0) if self.dropped else None
 
     def trim_outbox(self, limit_bytes: int, before_ms: int) -> tuple[int, int] | None:
         return self.gone
@@ -58,6 +63,7 @@ class Bench:
             self.said.append,
             self.saved.append,
             outbox_bytes=1000,
+            stored_keys=5,
         )
 
     async def committed(self, groups: int) -> None:
@@ -190,5 +196,17 @@ def test_alerts_that_had_to_be_dropped_are_told():
         (derived,) = bench.said[0].derived
         assert derived.agent == MANAGER
         assert b"alerts dropped: 5 to 9" in unpack(derived.batch.data, 1)[0].text
+
+    run(test)
+
+
+def test_windows_that_had_to_be_dropped_are_counted_and_told_once_a_minute():
+    async def test(bench: Bench) -> None:
+        bench.store.dropped = [(7, 1_000), (4, 2_000)]
+        bench.mailbox.tell_life(1, Housekeeping())
+        await until(lambda: not bench.store.dropped, "what is left is dropped soon after")
+        await until(lambda: sum(sum(group.counts.values()) for _, group in bench.store.groups) == 11, "all are counted")
+        told = [line.text for said in bench.said for new in said.derived for line in unpack(new.batch.data, 1)]
+        assert told == [b"windows dropped: 7, which mattered up to 1970-01-01T00:00:01Z: more than 5 keys"]
 
     run(test)

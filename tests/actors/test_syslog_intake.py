@@ -9,11 +9,11 @@ from stand import wait_for
 from hids.actors import syslog_intake as module
 from hids.actors.registers import ProgressRegister
 from hids.actors.stage import Mailbox
-from hids.actors.syslog_intake import SOURCE, Arrived, Backlog, SyslogIntake
-from hids.adapters.clock import SystemClock
+from hids.actors.syslog_intake import SOURCE, Arrived, Backlog, ReadUpTo, SyslogIntake
 from hids.adapters.arrivals import ArrivalJournal
+from hids.adapters.clock import SystemClock
 from hids.core.wire.lines import unpack
-from hids.messages import MANAGER, Agent, Hole, Job, LogLine, Progress
+from hids.messages import MANAGER, Agent, Hole, Job, LogLine, Progress, ReadThrough
 
 
 class Yard:
@@ -158,4 +158,15 @@ def test_a_journal_that_lost_what_is_committed_begins_a_new_epoch(yard: Yard):
     wait_for(lambda: yard.texts == [b"a"], "it")
     assert yard.out[0].batch.epoch > 1_795_500_000
     assert yard.out[0].batch.first_seq == 1
+    yard.stop()
+
+
+def test_what_has_been_read_is_said_behind_the_lines(yard: Yard):
+    yard.register.update({})
+    yard.start()
+    yard.arrive(b"a")
+    yard.mailbox.tell(ReadUpTo(7))
+    wait_for(lambda: len(yard.out) == 2, "it")
+    job, said = yard.out
+    assert said == ReadThrough(SOURCE, Agent(MANAGER, "boss", ""), job.batch.epoch, 1, 7)
     yard.stop()

@@ -12,7 +12,7 @@ from waiting import until
 
 from hids.actors import syslog_listener as module
 from hids.actors.stage import Mailbox
-from hids.actors.syslog_intake import Arrived, Backlog
+from hids.actors.syslog_intake import Arrived, Backlog, ReadUpTo
 from hids.actors.syslog_listener import MAX_WAITING, SyslogListener
 from hids.adapters.clock import SystemClock
 from hids.adapters.listening import listen, listen_udp
@@ -53,6 +53,8 @@ class Yard:
         found: list[tuple[str, bytes]] = []
         while self.intake.depth:
             message = lease.get().message
+            if isinstance(message, ReadUpTo):
+                continue
             assert isinstance(message, Arrived)
             found += [(line.location, line.text) for line in message.lines]
         return found

@@ -294,3 +294,15 @@ def test_groups_survive_kill_9_whole(path: Path, tmp_path: Path):
     lines = b"".join(row.lines for row in Outbox(path).read(0))
     assert lines == b"".join(b"%d\n" % number for number in range(1, done + 1))
     ledger.close()
+
+
+def test_windows_over_the_bound_go_the_oldest_first(ledger: Ledger, path: Path):
+    keys = {("rule", b"%d" % number): (b"data", 1_000 + number) for number in range(10)}
+    ledger.commit(Group(state=keys), 1)
+    assert ledger.trim_state(10) is None
+    assert ledger.trim_state(7, at_once=2) == (2, 1_001)
+    assert ledger.trim_state(7, at_once=2) == (1, 1_002)
+    assert ledger.trim_state(7) is None
+    again = reopened(ledger, path)
+    assert [again.window(where) for where in keys] == [None] * 3 + [b"data"] * 7
+    again.close()

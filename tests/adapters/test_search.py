@@ -263,7 +263,7 @@ def test_damage_below_the_cursor(path: Path, row: Callable[..., OutboxRow], inde
 def test_other_version_is_put_aside(path: Path, index: SearchIndex, row: Callable[..., OutboxRow]):
     index.add([row(1)])
     index._db.conn.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match="of version 99, this program reads 1"):
+    with pytest.raises(StoreError, match="of version 99, this program reads 2"):
         Search(path)
     index.close()
     with structlog.testing.capture_logs(), closing(SearchIndex(path, ALL)) as again:
@@ -443,3 +443,58 @@ def test_follows_a_real_outbox(
         index.add(outbox.read(index.number))
         assert outbox.read(index.number) == []
     assert find() == [1, 2, 3, 4, 5]
+
+
+def incident(name: str, news: str = "", **key: str) -> dict[str, object]:
+    return {"id": name, "key": key, "news": news}
+
+
+def part_of(number: int, what: dict[str, object]) -> dict[str, object]:
+    return {"number": number, "source": "agent/007", "seq": number, "epoch": 1, "incident": what}
+
+
+class TestIncidents:
+    @pytest.fixture
+    def search(self, index: SearchIndex, row: Callable[..., OutboxRow], stack: ExitStack) -> Search:
+        """One incident over two agents, one of another address, and alerts that belong to none."""
+        about = incident("007-1-1", "first", srcip="192.0.2.7")
+        index.add([row(1, hids=part_of(1, about), rule=rule(8, 200150)), row(2)])
+        index.add(
+            [
+                row(3, hids=part_of(3, incident("007-1-3", srcip="192.0.2.9")), rule=rule(10, 200151)),
+                row(
+                    4,
+                    hids=part_of(4, about),
+                    rule=rule(12, 200155),
+                    agent={"id": "008", "name": "web2", "ip": "any"},
+                    timestamp="2026-11-24T03:25:43.123+0000",
+                ),
+                row(5, hids=part_of(5, about), rule=rule(8, 200150), timestamp="2026-11-24T03:20:43.123+0000"),
+            ]
+        )
+        return stack.enter_context(closing(Search(index._path)))
+
+    def test_one_tells_its_first_last_count_level_agents_and_rules(self, search: Search):
+        found = search.incident("007-1-1")
+        assert found is not None
+        assert (found.first_ms, found.last_ms) == (AT_MS - 60_000, AT_MS + 240_000)
+        assert (found.count, found.level, found.key) == (3, 12, {"srcip": "192.0.2.7"})
+        assert (found.agents, found.rules) == (("007", "008"), (200150, 200155))
+        assert [number for number, _ in search.alerts_of("007-1-1", 10)] == [1, 4, 5]
+        assert [number for number, _ in search.alerts_of("007-1-1", 2)] == [1, 4]
+        assert search.incident("007-1-2") is None
+
+    def test_the_list_has_the_latest_first_and_can_be_narrowed(self, search: Search):
+        assert [found.id for found in search.incidents()] == ["007-1-1", "007-1-3"]
+        assert [found.id for found in search.incidents(since_ms=AT_MS + 1)] == ["007-1-1"]
+        assert [found.id for found in search.incidents(level_min=11)] == ["007-1-1"]
+        assert [found.id for found in search.incidents(agent="web2")] == ["007-1-1"]
+        assert [found.id for found in search.incidents(agent="009")] == []
+        assert len(search.incidents(limit=1)) == 1
+
+    def test_an_index_that_is_filled_anew_tells_the_same(self, search: Search, index: SearchIndex, path: Path):
+        before = search.incidents()
+        lines = [line for _, line in search.find(Query(newest_first=False, after_number=0))]
+        with closing(SearchIndex(path.with_name("again.db"), ALL)) as again, ExitStack() as stack:
+            again.add([OutboxRow(number, 1, line + b"\n") for number, line in enumerate(lines, 1)])
+            assert stack.enter_context(closing(Search(again._path))).incidents() == before

@@ -581,7 +581,7 @@ def test_a_hundred_files_at_once_while_they_rotate(in_yard: Scene, logs: Path):
         await until(lambda: state.idle)
         for turn in range(4):
             burst(turn)
-            await until(lambda goal=len(wanted): yard.desk.next > goal, "all of this turn")
+            await until(lambda: yard.desk.next > len(wanted), "all of this turn")
             for number in range(100):
                 path = logs / f"{number}.log"
                 if number % 3 == 0:

@@ -75,7 +75,10 @@ def test_what_is_told_of_a_line():
             "alert": True,
             "silenced": False,
             "counted": 0,
+            "also": [],
         },
+        "counting": [{"id": 200002, "have": 1, "of": 3, "timeframe_s": 60}],
+        "missed": [],
     }
 
 
@@ -134,3 +137,64 @@ def test_agents_and_their_names_are_the_callers_word():
     test = Logtest([plan("compat")], "here")
     (told,) = test.test(line("demo: x"), agent="003", host="web3")
     assert told["header"] == {"hostname": "web3"}
+
+
+SEQUENCES = """
+<decoder name="demo"><prematch>^demo: </prematch></decoder>
+<group name="demo">
+  <rule id="200001" level="3">
+    <decoded_as>demo</decoded_as><match>stopped</match><description>stopped</description>
+  </rule>
+  <rule id="200002" level="3">
+    <decoded_as>demo</decoded_as><match>started</match><description>started</description>
+  </rule>
+  <rule id="200003" level="9" timeframe="60">
+    <if_matched_sid>200001</if_matched_sid><unless>200002</unless><description>stays stopped</description>
+  </rule>
+  <rule id="200004" level="8" timeframe="60">
+    <if_matched_sid>200001</if_matched_sid><followed_by>200002</followed_by><description>restarted</description>
+  </rule>
+  <rule id="200005" level="4" frequency="3" timeframe="600">
+    <if_matched_sid>200001</if_matched_sid><description>often stopped</description>
+  </rule>
+</group>
+"""
+
+
+def sequences() -> Logtest:
+    return Logtest([compile_plan(load("demo", "hids", [SourceFile("r.xml", SEQUENCES.encode())]))], "here")
+
+
+def test_what_did_not_come_is_told_with_the_next_line():
+    test = sequences()
+    test.test(line("demo: stopped", 0))
+    (early,) = test.test(line("demo: other", 60))
+    (later,) = test.test(line("demo: other", 61))
+    assert early["missed"] == []
+    assert [(rule["id"], rule["level"], rule["description"]) for rule in later["missed"]] == [
+        (200003, 9, "stays stopped")
+    ]
+
+
+def test_time_passes_without_a_line():
+    test = sequences()
+    test.test(line("demo: stopped", 0))
+    at_ms = line("", 61).at_ms
+    assert [[rule["id"] for rule in rules] for rules in test.pass_time(at_ms)] == [[200003]]
+    assert test.pass_time(at_ms) == [[]]
+
+
+def test_one_after_another():
+    test = sequences()
+    assert rule_of(test, "demo: stopped", 0)["id"] == 200001
+    assert rule_of(test, "demo: started", 5)["id"] == 200004
+    assert [rule["id"] for rule in test.test(line("demo: other", 999))[0]["missed"]] == []
+    assert rule_of(test, "demo: started", 1000)["id"] == 200002
+
+
+def test_each_line_says_how_far_it_counts():
+    test = sequences()
+    for have in (1, 2):
+        (told,) = test.test(line("demo: stopped", have))
+        assert told["counting"] == [{"id": 200005, "have": have, "of": 3, "timeframe_s": 600}]
+    assert test.test(line("demo: stopped", 3))[0]["counting"] == []

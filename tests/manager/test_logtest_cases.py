@@ -28,6 +28,8 @@ DEVIATIONS = {
     "M104": "reset after firing",
     "M110": "reset after firing: every window hears of every event",
     "M111": "reset after firing: an event counts once",
+    "M114": "different_*, not_same_*",
+    "M115": "different_*, not_same_*",
     "M116": "reset after firing: each composite counts for itself",
     "M122": "reset after firing",
 }

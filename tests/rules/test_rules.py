@@ -3,7 +3,8 @@
 A `[[case]]` is one line and the rule that it gives (0: none above level 0) when nothing came before it; `fields` are
 decoded values ("": not there) and `not` names rules that would be wrong. A `[[sequence]]` is a line sent `times` times,
 `every_s` seconds apart, with {n} counting from 1; the lines of `then` follow, and `rule` is what the last line gives.
-No line before the last may give that rule if it counts, and none may give a rule of `not`.
+No line before the last may give that rule if it counts, and none may give a rule of `not`. With `wait_s` so many seconds
+pass after the last line, and `rule` is what did not come in that time. With `agents` so many take turns in sending.
 """
 
 import time
@@ -15,19 +16,22 @@ import msgspec
 import pytest
 
 from hids.core.correlate.correlator import Correlator
+from hids.core.correlate.expectations import Sender
 from hids.core.correlate.windows import Windows
+from hids.core.decode.event import Origin
 from hids.core.pattern.pattern import Pattern
 from hids.core.pattern.pcre import translate
 from hids.core.rules import walk
 from hids.core.rules.load import load
 from hids.core.rules.plan import Plan, compile_plan
 from hids.core.rules.rule import Ruleset, SourceFile
-from hids.messages import EventOut, Kind, LogLine
+from hids.messages import Agent, AgentId, EventOut, Kind, LogLine, SourceId
 
 HERE = Path(__file__).parent
 RULES = HERE.parents[1] / "rules"
 START_MS = 1_795_490_502_000
-HOST = b"web1"
+HOST = Origin(b"web1")
+SENDER = Sender(SourceId("agent/001"), Agent(AgentId("001"), "web1", ""), 1, 1)
 
 
 class Case(msgspec.Struct, forbid_unknown_fields=True, rename={"forbidden": "not"}):
@@ -49,6 +53,8 @@ class Sequence(msgspec.Struct, forbid_unknown_fields=True, rename={"forbidden": 
     location: str = "/var/log/test.log"
     kind: Kind = "log"
     then: list[str] = []
+    wait_s: float = 0
+    agents: int = 1
     forbidden: list[int] = []
 
 
@@ -80,21 +86,16 @@ def log_line(text: str, test: Case | Sequence, at_ms: int = START_MS) -> LogLine
 @pytest.mark.parametrize("case", CASES)
 def test_a_line_gives_its_rule_and_fields(ruleset: Ruleset, plan: Plan, case: Case):
     line = log_line(case.line, case)
-    naive = walk.judge(ruleset, line, HOST)
-    planned = plan.judge(plan.recognise(line, HOST))
-
-    assert (naive is None) == (planned is None)
-    if naive is not None and planned is not None:
-        assert planned.residual == naive.residual
-        assert planned.slots == naive.slots
-        assert planned.event.fields == naive.event.fields
+    event, planned = walk.decoded(ruleset, line, HOST), plan.recognise(line, HOST)
+    naive = walk.judge(ruleset, event)
+    assert plan.judge(planned) == naive
+    assert planned.fields == event.fields
     rule = 0
     if naive is not None and (index := walk.base(naive.residual)) >= 0 and ruleset.rules[index].level > 0:
         rule = ruleset.rules[index].id
     assert rule == case.rule
     assert rule not in case.forbidden
-    fields = walk.decoded(ruleset, line, HOST).fields
-    shown = {name: fields.get(name, b"").decode("utf-8", "replace") for name in case.fields}
+    shown = {name: event.fields.get(name, b"").decode("utf-8", "replace") for name in case.fields}
     assert shown == case.fields
 
 
@@ -105,13 +106,18 @@ def told(plan: Plan, test: Sequence) -> Iterator[int]:
     for number, text in enumerate(lines):
         at_ms = START_MS + round(number * test.every_s * 1000)
         line = log_line(text, test, at_ms)
-        verdict = plan.judge(plan.recognise(line, HOST))
+        verdict = plan.judge(
+            plan.recognise(line, HOST if test.agents == 1 else Origin(b"web%d" % (number % test.agents)))
+        )
         if verdict is None:
             yield 0
             continue
         event = EventOut(number, at_ms, 0, 0, verdict.slots, b"", line.text)
-        decision = correlator.decide(plan.table, verdict.residual, event, "001", at_ms)
+        decision = correlator.decide(plan.table, verdict.residual, event, "001", at_ms, SENDER)
         yield 0 if decision.rule < 0 or decision.silent else plan.table.rules[decision.rule].id
+    if test.wait_s:
+        until_ms = START_MS + round(((len(lines) - 1) * test.every_s + test.wait_s) * 1000)
+        yield max((plan.table.rules[rule].id for rule, _ in correlator.due(plan.table, "001", until_ms)), default=0)
 
 
 @pytest.mark.parametrize("test", SEQUENCES)
@@ -211,5 +217,5 @@ def test_no_text_makes_a_pattern_slow(ruleset: Ruleset, head: str):
     for filler in FILLERS:
         text = (head + filler * (65_536 // len(filler))).encode()[:65_536]
         started = time.perf_counter()
-        walk.judge(ruleset, LogLine("/var/log/test.log", text, START_MS, START_MS), HOST)
+        walk.judge(ruleset, walk.decoded(ruleset, LogLine("/var/log/test.log", text, START_MS, START_MS), HOST))
         assert time.perf_counter() - started < 1.0, f"{filler!r} repeated"

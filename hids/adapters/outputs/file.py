@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import structlog
 
 from hids.adapters.files import write_atomically
 from hids.adapters.outbox import OutboxRow, alert_number
+from hids.core.alert.incident import only_news
 from hids.core.alert.text import text
 from hids.errors import StoreError
 from hids.ports import Clock
@@ -55,7 +55,6 @@ class Form(msgspec.Struct, frozen=True):
     """A complete record -> its alert's number; None: the record is not one of ours."""
 
 
-_alert = msgspec.json.Decoder(dict[str, Any])
 _header = re.compile(rb"^\*\* Alert \d{1,19}\.(\d{1,19}):", re.MULTILINE)
 
 
@@ -70,14 +69,18 @@ def text_lines(lines: bytes, tz: tzinfo | None) -> bytes:
     blocks: list[str] = []
     for line in lines.split(b"\n")[:-1]:
         try:
-            blocks.append(text(_alert.decode(line), tz))
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # alerts.json has it
+            blocks.append(text(line, tz))
+        except ValueError as error:  # alerts.json has it
             log.error("alert left out of the text file", error=str(error), line=line[:1000])  # noqa: TRY400
     return "".join(blocks).encode()
 
 
 JSON_LINES = Form(render=bytes, end=b"\n", number=alert_number)
 """alerts.json: one object a line, as committed."""
+
+
+NEWS_LINES = Form(render=only_news, end=b"\n", number=alert_number)
+"""incidents.json: of alerts that are part of an incident those that say something new of it."""
 
 
 def text_blocks(tz: tzinfo | None = None) -> Form:
@@ -266,6 +269,9 @@ class AlertFile:
             self.missed += gap
             log.error("alerts are gone from the outbox", file=str(self._path), first=self._at.number + 1, alerts=gap)
         data = self._form.render(row.after(self._at.number))
+        if not data:  # none of them is for this file; what was torn is a later one's
+            self._at = msgspec.structs.replace(self._at, number=row.last)
+            return
         if data.startswith(self._torn):
             rest = data[len(self._torn) :]
         else:

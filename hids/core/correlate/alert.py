@@ -1,78 +1,85 @@
 """The alert's final bytes: one JSON object on one line, in Wazuh 4's form plus a `hids` object."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
+from hids.core.correlate.expectations import Sender
 from hids.core.correlate.window import Entry
-from hids.messages import EventOut, Outcome, RuleRow
+from hids.messages import EventOut, Incident, RuleRow
 
 _encode = msgspec.json.Encoder().encode
 
 
-def alert_id(source: str, epoch: int, seq: int, agent: str, turn: int) -> str:
+def alert_id(sender: Sender, event: EventOut, turn: int) -> str:
     """agent-epoch-seq, so that every replay gives the same id; `-turn` when one event gives several alerts."""
+    name = f"{_stream(sender.source, sender.agent.id)}-{sender.epoch}-{sender.first_seq + event.offset}"
+    return f"{name}-{turn}" if turn else name
+
+
+@lru_cache(maxsize=1024)
+def _stream(source: str, agent: str) -> str:
     kind = source.split("/")
-    name = agent if kind[0] == "agent" else f"{agent}.{kind[1]}"
-    return f"{name}-{epoch}-{seq}" + (f"-{turn}" if turn else "")
+    return agent if kind[0] == "agent" else f"{agent}.{kind[1]}"
+
+
+@lru_cache(maxsize=1024)
+def _quoted(text: str) -> bytes:
+    return _encode(text)
 
 
 def compose(
-    outcome: Outcome,
+    sender: Sender,
     event: EventOut,
     row: RuleRow,
     *,
     ruleset: str,
-    turn: int,
+    name: str,
     number: int,
     fired: int,
     timestamp: str,
     previous: Sequence[Entry],
     previous_log: bytes = b"",
     description: bytes = b'""',
+    incident: Incident | None = None,
 ) -> bytes:
     """Put an alert together from the worker's part and the lane's.
 
     Args:
-        outcome: says who and where in the stream.
+        sender: says who and where in the stream.
         event: holds the members after the rule.
         row: holds the rule object but for `firedtimes`.
         ruleset: name of the ruleset, for people.
-        turn: 0 for the first alert of this event.
+        name: the alert's id.
         number: the alert's place in the outbox.
         fired: how often the rule has fired, this time included.
         timestamp: the event time in Wazuh's form, local zone.
         previous: what a composite counted, newest first.
         previous_log: the log before, for a rule with `check_diff`.
         description: JSON string, for a rule whose description differs from event to event.
+        incident: what the alert is part of.
     """
-    seq = outcome.first_seq + event.offset
-    name = alert_id(outcome.source, outcome.epoch, seq, outcome.agent.id, turn)
     before = b""
     if previous:
         logs = b"\n".join(entry.text for entry in previous).decode(errors="replace")
         before = b'"previous_output":' + _encode(logs) + b","
     if previous_log:
         before += b'"previous_log":' + _encode(previous_log.decode(errors="replace")) + b","
-    ours = {
-        "number": number,
-        "source": outcome.source,
-        "epoch": outcome.epoch,
-        "seq": seq,
-        "ruleset": ruleset,
-        "at_ms": event.at_ms,
-    }
+    seq = sender.first_seq + event.offset
     return b"".join(
         (
             b'{"timestamp":"%s","rule":' % timestamp.encode(),
             row.head,
             description + row.middle if row.middle else b"",
-            b'"firedtimes":%d%s' % (fired, row.end) if row.counted else row.end.removeprefix(b","),
+            b'"firedtimes":%d' % fired if row.counted else b"",
+            row.end if row.counted else row.end.removeprefix(b","),
             b',"id":"%s",' % name.encode(),
             before,
             event.tail,
-            b',"hids":',
-            _encode(ours),
-            b"}\n",
+            b',"hids":{"number":%d,"source":%s,"epoch":%d,"seq":%d,"ruleset":%s,"at_ms":%d'
+            % (number, _quoted(sender.source), sender.epoch, seq, _quoted(ruleset), event.at_ms),
+            b"" if incident is None else b',"incident":' + _encode(incident),
+            b"}}\n",
         )
     )

@@ -11,6 +11,7 @@ ring holds. Lists are not stored: they follow from the rows.
 
 from collections import defaultdict, deque
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
@@ -18,7 +19,6 @@ import msgspec
 from hids.core.correlate.cells import DAY_MS, CellKey, Cells
 from hids.core.correlate.differences import Values, compared, differ, slots_of
 from hids.core.correlate.occurrence import Occurrence
-from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.window import PREVIOUS_TOLD, Entry
 from hids.messages import RuleTable, WindowSpec
 
@@ -66,6 +66,8 @@ class Compat:
     """The ring and the lists of one ruleset."""
 
     asks_once = False
+    fires_all = False
+    waiting = ()
     forgets_silenced = True
 
     def __init__(self, cells: Cells, table: RuleTable) -> None:
@@ -98,6 +100,11 @@ class Compat:
             for row in table.rules
         ]
         self._searched = {composite: _of_rule(row.identity) for row in table.rules for composite in row.sid_list}
+
+    def waits(self, rules: AbstractSet[int], occurrence: Occurrence) -> tuple[int, ...]:
+        """Neither OSSEC nor Wazuh has such rules."""
+        del rules, occurrence
+        return ()
 
     # ---- asking ------------------------------------------------------------------------------------------------
 
@@ -160,11 +167,12 @@ class Compat:
 
     # ---- remembering --------------------------------------------------------------------------------------------
 
-    def remember(self, base: int, final: int, fired: frozenset[int], occurrence: Occurrence) -> None:
+    def remember(self, base: int, finals: tuple[int, ...], fired: frozenset[int], occurrence: Occurrence) -> None:
         """The event enters the ring and the lists of its final rule."""
         del base, fired
-        if final == NO_RULE:
+        if not finals:
             return
+        (final,) = finals
         if self._ring and self._following - self._ring[0].seq >= MEMORY_SIZE:
             self._forget(min(DROPPED_AT_ONCE, len(self._ring)))
         slots = occurrence.event.slots

@@ -12,15 +12,16 @@ import msgspec
 from hids.core.correlate.cells import DAY_MS, Cells
 from hids.core.correlate.changed import Changed
 from hids.core.correlate.compat import Compat
+from hids.core.correlate.expectations import Expectations, Missed, Origin, Sender
 from hids.core.correlate.firstseen import FirstSeen
-from hids.core.correlate.native import Native
+from hids.core.correlate.native import Native, Progress, parts, window_key
 from hids.core.correlate.occurrence import Occurrence
 from hids.core.correlate.seen import Seen
 from hids.core.correlate.semantics import NO_RULE, Semantics
 from hids.core.correlate.window import PREVIOUS_TOLD, Entry
 from hids.core.correlate.windows import Windows
 from hids.errors import LocalProtocolError
-from hids.messages import DIFF, FINAL, FTS, WINDOW, EventOut, Residual, RuleTable
+from hids.messages import DIFF, FINAL, FTS, WINDOW, EventOut, Residual, RuleRow, RuleTable
 
 LATE_MAX_MS = 24 * 3600 * 1000
 """Events older than this at their arrival are not correlated, but counted (`Decision.late`)."""
@@ -29,6 +30,9 @@ FIRST_SEEN_DAYS = 365
 """First-time-seen keys are new again when they were not met for so long. OSSEC and Wazuh keep them for good."""
 IGNORED_DAYS = 30
 """What `<ignore>` noted counts for so long. OSSEC keeps it until somebody empties the file."""
+
+TABLES_KEPT = 16
+"""Rulesets, and versions of them, for which plain rules are remembered."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -47,6 +51,8 @@ class Decision(NamedTuple):
     """The log before, where the rule asks for a changed one."""
     stands_for: int = NO_RULE
     """The rule that the event is really of, when Wazuh's `ignore` lets its parent speak instead."""
+    also: tuple["Decision", ...] = ()
+    """Further rules that the event fulfils, the highest level first. This one is that of the highest that is not silent."""
 
     @property
     def result(self) -> int:
@@ -65,18 +71,39 @@ class Correlator:
         first_seen_days: int = FIRST_SEEN_DAYS,
         ignored_days: int = IGNORED_DAYS,
         silences: bool = True,
+        tells_all: bool = False,
     ) -> None:
-        """`silences` False: `ignore` and its lists have no effect, as in OSSEC's and Wazuh's logtest."""
+        """Make one over the lane's state.
+
+        Args:
+            windows: of all rulesets.
+            cells: likewise.
+            first_seen_days: as in `[limits]`.
+            ignored_days: likewise.
+            silences: False: `ignore` and its lists have no effect, as in OSSEC's and Wazuh's logtest.
+            tells_all: a composite that fires does not take the place of the event's own rule, which is told too.
+        """
         self._windows = windows
+        self._tells_all = tells_all
         self._silences = silences
         self._cells = Cells() if cells is None else cells
         self._first_seen = FirstSeen(self._cells, first_seen_days * DAY_MS)
         self._changed = Changed(self._cells)
+        self.expectations = Expectations(self._cells)
         self._ignored_ms = ignored_days * DAY_MS
+        self._plain: dict[str, dict[int, Decision]] = {}
         self._natives: dict[str, Native] = {}
         self._compats: dict[str, tuple[str, Compat]] = {}
 
-    def decide(self, table: RuleTable, residual: Residual, event: EventOut, agent: str, now_ms: int) -> Decision:
+    def decide(
+        self,
+        table: RuleTable,
+        residual: Residual,
+        event: EventOut,
+        agent: str,
+        now_ms: int,
+        sender: Sender | None = None,
+    ) -> Decision:
         """Find the event's rule, and change the state that it concerns.
 
         Args:
@@ -85,27 +112,84 @@ class Correlator:
             event: what the worker extracted.
             agent: id of the sender, for rules that count per agent.
             now_ms: when the event was received, for the limit on lateness.
+            sender: the batch that it came in; without one no expectation (`unless`) begins or ends.
         """
-        if now_ms - event.at_ms > LATE_MAX_MS:
-            return Decision(_base(residual, {}), late=True)
+        late = now_ms - event.at_ms > LATE_MAX_MS
+        if len(residual) == 1 and not late and (plain := self._plain_of(table).get(residual[0][1])) is not None:
+            return plain
         occurrence = Occurrence(table, event, agent)
         semantics = self._semantics(table)
+        if late:
+            return self._late(_base(residual, {}), semantics, occurrence)
         run = _Run(self, semantics, occurrence)
-        final, parent = run.walk(residual)
+        ends = run.ends(residual)
+        fired = [end for end in ends if end.fired]
+        speaking = ends if self._tells_all else fired or ends
+        results = [self._result(end, run, semantics, occurrence) for end in speaking if _level(table, end.rule) > 0]
+        kept = [result for result in results if not (semantics.forgets_silenced and result.silent)]
+        base = _base(residual, run.answers)
+        occurrence.rules = {base, *run.fired}
+        semantics.remember(base, tuple(result.rule for result in kept), frozenset(run.fired), occurrence)
+        if sender is not None:
+            self._expect(semantics, occurrence, Origin(table.hash, sender, event))
+        if not results:
+            return Decision(speaking[0].rule)
+        highest, *also = sorted(results, key=lambda result: (result.silent, -_level(table, result.rule)))
+        return highest._replace(also=tuple(also))
+
+    def due(self, table: RuleTable, agent: str, through_ms: int) -> list[tuple[int, Missed]]:
+        """What did not come, by rule, now that all of an agent's events up to a time are decided."""
+        return [
+            (rule, missed)
+            for rule in self._semantics(table).waiting
+            for missed in self.expectations.due(table.rules[rule], agent, through_ms)
+        ]
+
+    def miss(self, table: RuleTable, rule: int, missed: Missed) -> tuple[Decision, EventOut]:
+        """Decide about something that did not come: as about an event of that rule at the deadline."""
+        event = msgspec.structs.replace(missed.origin.event, at_ms=missed.deadline_ms)
+        occurrence = Occurrence(table, event, missed.origin.sender.agent.id)
+        semantics = self._semantics(table)
+        decision = Decision(rule)
+        if self._silences:
+            decision = self._silence(decision, NO_RULE, semantics, occurrence)
+        semantics.remember(rule, (rule,), frozenset(), occurrence)
+        return decision, event
+
+    def _late(self, base: int, semantics: Semantics, occurrence: Occurrence) -> Decision:
+        """It counts nowhere, and what it might have ended is in doubt."""
+        for rule in semantics.waits({base}, occurrence):
+            self.expectations.doubt(occurrence.table.rules[rule], occurrence.agent, occurrence.at_ms)
+        return Decision(base, late=True)
+
+    def _expect(self, semantics: Semantics, occurrence: Occurrence, origin: Origin) -> None:
+        for rule in semantics.waits(occurrence.rules, occurrence):
+            row = occurrence.table.rules[rule]
+            spec = row.window
+            key = None if spec is None else window_key(spec, occurrence)
+            if spec is None or key is None:
+                continue
+            begins, ends = parts(spec, occurrence)
+            if ends:
+                self.expectations.end(row, occurrence.agent, key, occurrence.at_ms)
+            if begins:
+                self.expectations.begin(row, occurrence.agent, key, origin)
+
+    def progress(self, table: RuleTable, residual: Residual, event: EventOut, agent: str) -> list[Progress]:
+        """How near composites are to firing, after `decide` has seen an event. Only native correlation can tell."""
+        semantics = self._semantics(table)
+        if not isinstance(semantics, Native):
+            return []
+        return list(semantics.progress(_base(residual, {}), Occurrence(table, event, agent)))
+
+    def _result(self, end: "_End", run: "_Run", semantics: Semantics, occurrence: Occurrence) -> Decision:
+        """One rule that the event fulfils, and whether it is silent."""
         decision = Decision(
-            final,
-            run.fired.get(final, ())[:PREVIOUS_TOLD],
-            previous_log=occurrence.previous_log if final in run.changed else b"",
+            end.rule,
+            run.fired.get(end.rule, ())[:PREVIOUS_TOLD],
+            previous_log=occurrence.previous_log if end.rule in run.changed else b"",
         )
-        remembered = final
-        if final == NO_RULE or table.rules[final].level == 0:
-            remembered = NO_RULE
-        elif self._silences:
-            decision = self._silence(decision, parent, semantics, occurrence)
-            if semantics.forgets_silenced:
-                remembered = NO_RULE if decision.silent else decision.rule
-        semantics.remember(_base(residual, run.answers), remembered, frozenset(run.fired), occurrence)
-        return decision
+        return self._silence(decision, end.parent, semantics, occurrence) if self._silences else decision
 
     def ask(self, operation: int, rule: int, occurrence: Occurrence) -> bool:
         """A question that is no window's."""
@@ -130,6 +214,15 @@ class Correlator:
             noted.add(line, occurrence.at_ms)
         return decision
 
+    def _plain_of(self, table: RuleTable) -> dict[int, Decision]:
+        """The decision for each rule that asks, remembers and silences nothing; most alerts are of such."""
+        plain = self._plain.get(table.hash)
+        if plain is None:
+            if len(self._plain) >= TABLES_KEPT:
+                self._plain.clear()
+            plain = self._plain[table.hash] = _plain(table)
+        return plain
+
     def _semantics(self, table: RuleTable) -> Semantics:
         if table.correlation == "compat":
             return self._compat(table)
@@ -150,6 +243,16 @@ class Correlator:
         return held[1]
 
 
+class _End(NamedTuple):
+    """Where a way through a residual ends."""
+
+    rule: int
+    parent: int
+    """The rule that it hangs under."""
+    fired: bool
+    """A composite fired on the way."""
+
+
 class _Run:
     """One event's way through its residual."""
 
@@ -164,24 +267,40 @@ class _Run:
         self.changed: set[int] = set()
         """Rules whose log changed."""
 
-    def walk(self, residual: Residual) -> tuple[int, int]:
-        """Ask and follow the answers. Returns the final rule and the one that it hangs under.
+    def ends(self, residual: Residual) -> list["_End"]:
+        """Ask and follow the answers; each rule once, in the order of the walk.
 
-        No way through a residual meets a node twice, so it has at most as many steps as nodes.
+        Where every composite fires, a way goes on behind each that did, as if it had not: so all are asked. No way
+        through a residual meets a node twice, so it has at most as many steps as nodes, and there is one way more
+        than composites that fired.
         """
-        place = 0
-        for _ in residual:
-            operation, rule, yes, no = residual[place]
-            if operation == FINAL:
-                return rule, yes
-            place = yes if self._ask(operation, rule) else no
-        raise _endless(residual)
+        found: dict[int, _End] = {}
+        ways = [(0, False)]
+        while ways:
+            place, fired = ways.pop()
+            for _ in residual:
+                operation, rule, yes, no = residual[place]
+                if operation == FINAL:
+                    found.setdefault(rule, _End(rule, yes, fired))
+                    break
+                answer = self._ask(operation, rule, residual)
+                if answer and operation == WINDOW:
+                    if self._semantics.fires_all:
+                        ways.append((no, fired))
+                    fired = True
+                place = yes if answer else no
+            else:
+                raise _endless(residual)
+        return list(found.values())
 
-    def _ask(self, operation: int, rule: int) -> bool:
+    def _ask(self, operation: int, rule: int, residual: Residual) -> bool:
         key = (operation, rule)
         if key in self.answers and self._semantics.asks_once:
             return self.answers[key]
         if operation == WINDOW:
+            spec = self._occurrence.table.rules[rule].window
+            if spec is not None and spec.first:
+                self._occurrence.rules = {_base(residual, self.answers), *self.fired}
             entries = self._semantics.ask(rule, self._occurrence)
             answer = entries is not None
             if entries is not None:
@@ -212,6 +331,22 @@ def _base(residual: Residual, answers: dict[tuple[int, int], bool]) -> int:
             return rule
         place = yes if operation != WINDOW and answers.get((operation, rule)) else no
     raise _endless(residual)
+
+
+def _level(table: RuleTable, rule: int) -> int:
+    return 0 if rule == NO_RULE else table.rules[rule].level
+
+
+def _plain(table: RuleTable) -> dict[int, Decision]:
+    searched = any(row.window is not None and row.window.regex >= 0 for row in table.rules)
+    if searched or table.correlation != "native":
+        return {}
+    return {n: Decision(n) for n, row in enumerate(table.rules) if _is_plain(row)}
+
+
+def _is_plain(row: RuleRow) -> bool:
+    remembered = row.feeds or row.window is not None or row.check_ignored or row.ignore_fields
+    return row.level > 0 and row.ignore_ms == 0 and not remembered
 
 
 def _endless(residual: Residual) -> LocalProtocolError:

@@ -11,7 +11,7 @@ SHORT = 64
 class Occurrence:
     """An event with its sender and the rules that its numbers mean."""
 
-    __slots__ = ("agent", "event", "mark", "previous_log", "table")
+    __slots__ = ("agent", "event", "mark", "previous_log", "rules", "table")
 
     def __init__(self, table: RuleTable, event: EventOut, agent: str) -> None:
         self.table = table
@@ -19,6 +19,8 @@ class Occurrence:
         self.agent = agent
         self.mark = 0
         """Level of the last composite that fired for the event (correlation "compat")."""
+        self.rules: set[int] = set()
+        """What the event is so far: its rule if no composite fired, and composites that did."""
         self.previous_log = b""
         """What `check_diff` found changed: the log before."""
 

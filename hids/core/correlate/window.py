@@ -5,12 +5,15 @@ a wrong clock cannot blind the others (docs/decisions/0003-event-time-without-wa
 """
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 ENTRIES_PER_NEEDED = 4
 """A window keeps at most this many times the events that it needs; the oldest go first."""
+
+PER_VALUE = 4
+"""A window that counts different values keeps at most so many events of one, so that no value crowds out the others."""
 
 PREVIOUS_TOLD = 11
 """Past logs that an alert shows at most, newest first (rule language 4.9)."""
@@ -22,7 +25,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     at_ms: int
     text: bytes
     values: tuple[bytes | None, ...] = ()
-    """What the rule's `different_*` compare; empty for rules that have none."""
+    """What the rule's `different_*` or `distinct_*` compare; in a sequence, which part the event has."""
 
 
 class WindowState(msgspec.Struct, frozen=True, array_like=True):
@@ -39,7 +42,7 @@ _encoder = msgspec.msgpack.Encoder()
 class Window:
     """Sorted past events of one key, and when the rule last spoke for it."""
 
-    __slots__ = ("_at", "_entries", "fired_ms", "size", "used_s")
+    __slots__ = ("_at", "_entries", "fired_ms", "kept_ms", "size", "used_s")
 
     def __init__(self, state: WindowState | None = None) -> None:
         self._entries: list[Entry] = list(state.entries) if state else []
@@ -47,6 +50,8 @@ class Window:
         self.fired_ms = state.fired_ms if state else None
         self.size = sum(len(entry.text) for entry in self._entries)
         """Bytes of text held."""
+        self.kept_ms = 0
+        """How long after its newest time the window still matters: its rule's timeframe or `ignore`."""
         self.used_s = 0.0
         """When somebody last asked for it, by the lane's running time."""
 
@@ -89,17 +94,63 @@ class Window:
                 return tuple(reversed(entries[start:end]))
         return None
 
-    def insert(self, entry: Entry, needed: int) -> None:
+    def ask_distinct(
+        self,
+        at_ms: int,
+        needed: int,
+        timeframe_ms: int,
+        own: tuple[bytes | None, ...],
+    ) -> tuple[Entry, ...] | None:
+        """As `ask`, but events count once for each value; `own` is the event's.
+
+        Returns:
+            The newest entry of each value, newest first.
+        """
+        for entries in self._around(at_ms, timeframe_ms, None):
+            found = _newest_of_each(entries, own)
+            if len(found) >= needed:
+                return tuple(found[:needed])
+        return None
+
+    def latest(self, values: tuple[bytes | None, ...], since_ms: int, until_ms: int) -> Entry | None:
+        """The newest entry with these values between two times, both included."""
+        for entry in reversed(self._entries):
+            if entry.values == values and since_ms <= entry.at_ms <= until_ms:
+                return entry
+        return None
+
+    def most(
+        self, at_ms: int, timeframe_ms: int, counts: Callable[[Entry], bool] | None = None, *, distinct: bool = False
+    ) -> int:
+        """Most entries, or with `distinct` most different values, within one timeframe that holds a time."""
+        return max(
+            len({entry.values for entry in entries}) if distinct else len(entries)
+            for entries in self._around(at_ms, timeframe_ms, counts)
+        )
+
+    def _around(self, at_ms: int, timeframe_ms: int, counts: Callable[[Entry], bool] | None) -> Iterator[list[Entry]]:
+        """The entries of every stretch of one timeframe that holds `at_ms`, the latest stretch first."""
+        near = [
+            entry
+            for entry in self._entries
+            if abs(entry.at_ms - at_ms) <= timeframe_ms and (counts is None or counts(entry))
+        ]
+        later = sorted({entry.at_ms for entry in near if entry.at_ms > at_ms}, reverse=True)
+        for end in (*later, at_ms):
+            yield [entry for entry in near if end - timeframe_ms <= entry.at_ms <= end]
+
+    def insert(self, entry: Entry, needed: int, each: int = 0) -> None:
         """Remember an event; the oldest give way when there are too many.
 
-        Of equal `values` there are never more than can count, so that one value does not crowd out the others.
+        Of equal `values` there are never more than `each`, so that one value does not crowd out the others; left out:
+        than can count.
         """
         place = bisect_right(self._at, entry.at_ms)
         self._at.insert(place, entry.at_ms)
         self._entries.insert(place, entry)
         self.size += len(entry.text)
         same = [n for n, other in enumerate(self._entries) if other.values == entry.values] if entry.values else []
-        if len(same) > max(1, needed):
+        if len(same) > (each or max(1, needed)):
             self._drop(same[0])
         elif len(self._entries) > max(1, ENTRIES_PER_NEEDED * needed):
             self._drop(0)
@@ -113,3 +164,12 @@ class Window:
         self._at.clear()
         self._entries.clear()
         self.size = 0
+
+
+def _newest_of_each(entries: list[Entry], own: tuple[bytes | None, ...]) -> list[Entry]:
+    """One entry for each value other than `own`, newest first."""
+    found: dict[tuple[bytes | None, ...], Entry] = {}
+    for entry in reversed(entries):
+        found.setdefault(entry.values, entry)
+    found.pop(own, None)
+    return list(found.values())

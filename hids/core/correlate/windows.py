@@ -69,13 +69,15 @@ class Windows:
         return _cost(window)
 
     def take_touched(self, now_s: float) -> dict[WindowKey, tuple[bytes, int]]:
-        """State to commit, key -> (bytes, newest event time); then let go of what is idle or over the budget.
+        """State to commit, key -> (bytes, time until which its events matter); then let go of what is idle or over the budget.
 
         Args:
             now_s: the lane's own running time.
         """
         self._now_s = now_s
-        taken = {key: (self._held[key].dump(), self._held[key].newest_ms) for key in self._touched}
+        taken = {
+            key: (self._held[key].dump(), self._held[key].newest_ms + self._held[key].kept_ms) for key in self._touched
+        }
         self._uncommitted.update(taken)
         self._touched.clear()
         while self._held:

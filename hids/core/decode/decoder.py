@@ -35,10 +35,20 @@ STATIC_FIELDS = frozenset(
 )
 """Fields with a meaning of their own; every other name is a dynamic field."""
 
+_WAZUH_STATIC = STATIC_FIELDS - {"filename"}
+
+
+def static_fields(dialect: Dialect) -> frozenset[str]:
+    """Fields with a meaning of their own in a dialect."""
+    return _WAZUH_STATIC if dialect == "wazuh" else STATIC_FIELDS
+
+
 WINDOWS_EVENT = "eventchannel"
 """Plug-in of the decoder that takes events of Windows' event channel, which no file defines."""
 JSON = "JSON_Decoder"
 """Plug-in that takes all members of a JSON text."""
+RELAY = "OSSECAlert_Decoder"
+"""Plug-in for alerts of another manager."""
 RETYPING = frozenset(("SonicWall_Decoder",))
 """Plug-ins that may change the event's type."""
 
@@ -78,6 +88,8 @@ class Decoder(msgspec.Struct, frozen=True, eq=False):
     regex_offset: Offset
     order: tuple[str, ...]
     """Field of each group of `regex`."""
+    static: bool = False
+    """All of them have a meaning of their own."""
     takes_over: bool = True
     """The event is its when its regex matches; in Wazuh only a prematch makes it so."""
     plugin: str | None = None

@@ -1,17 +1,17 @@
-"""An event: a line with its header, its decoder and, once somebody asks, its fields.
+"""An event: a line with where it came from, its header, and what the decoders make of its log (`Reading`).
 
 `select` picks the decoders, asking one yes/no question at a time; who answers decides whether each is looked
-up or worked out. `Event` does the working out, lazily: most lines are done before their fields are needed.
+up or worked out.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
-from hids.core.decode.decoder import RETYPING, Decoder, DecoderTree, Selection
-from hids.core.decode.extract import Extraction, end_of_prematch
-from hids.core.decode.fields import Fields
-from hids.core.decode.header import Header
+from hids.core.decode.decoder import RELAY, RETYPING, Decoder, DecoderTree, Selection
+from hids.core.decode.header import Header, read_header
+from hids.core.decode.reading import Reading
 from hids.core.dialect import Dialect
 from hids.messages import LogLine
 
@@ -91,51 +91,40 @@ def _chain(siblings: tuple[Decoder, ...], start: int) -> tuple[Decoder, ...]:
     return siblings[start : end + 1]
 
 
-class Event:
+class Origin(NamedTuple):
+    """Where lines come from; one for all lines of a batch."""
+
+    host: bytes | None = None
+    """Stands in where the header names none."""
+    sender: bytes | None = None
+    """`(name) ip` of the agent, None when the manager read the lines itself."""
+    wall: Callable[[LogLine], int] = lambda line: line.at_ms
+    """When a line came, by the clock on the manager's wall: milliseconds since the epoch as if that were UTC."""
+
+
+NOWHERE = Origin()
+
+
+class Event(msgspec.Struct, eq=False):
     """One line on its way through the rules."""
 
-    __slots__ = (
-        "_dynamic",
-        "_extraction",
-        "_fields",
-        "_root_end",
-        "dialect",
-        "given",
-        "header",
-        "host",
-        "line",
-        "local_ms",
-        "log_fw",
-        "selection",
-        "sender",
-    )
+    line: LogLine
+    header: Header
+    reading: Reading
+    """Of the header's log, unless that is a relayed alert."""
+    origin: Origin = NOWHERE
+    given: dict[str, bytes] | None = None
+    """Fields that do not come from this line, but count where it has none."""
 
-    def __init__(
-        self,
-        line: LogLine,
-        header: Header,
-        dialect: Dialect,
-        host: bytes | None = None,
-        local_ms: int | None = None,
-    ) -> None:
-        """`host` stands in where the header names none."""
-        self.line = line
-        self.local_ms = line.at_ms if local_ms is None else local_ms
-        """When it came, by the clock on the manager's wall: milliseconds since the epoch as if that were UTC."""
-        self.given: dict[str, bytes] = {}
-        """Fields that do not come from this line, but count where it has none."""
-        self.log_fw = True
-        """OSSEC rewrites the action of a firewall's events (`analysisd.log_fw`)."""
-        self.sender: bytes | None = None
-        """`(name) ip` of the agent that sent the line, None when the manager read it itself."""
-        self.header = header
-        self.dialect: Dialect = dialect
-        self.host = host
-        self.selection: Selection | None = None
-        self._root_end = -1
-        self._extraction: Extraction | None = None
-        self._fields: dict[str, bytes] | None = None
-        self._dynamic: dict[str, bytes] | None = None
+    @property
+    def dialect(self) -> Dialect:
+        """Of the ruleset."""
+        return self.reading.dialect
+
+    @property
+    def local_ms(self) -> int:
+        """When the line came, as `Origin.wall` tells it."""
+        return self.origin.wall(self.line)
 
     # ---- header ------------------------------------------------------------------------------------------
 
@@ -150,9 +139,9 @@ class Event:
 
         For an agent's line OSSEC has the whole location instead, Wazuh the agent's name.
         """
-        if self.sender is not None and self.dialect != "hids":
-            return self.whole_location if self.dialect == "ossec" else self.host
-        return self.header.hostname if self.header.hostname is not None else self.host
+        if self.origin.sender is not None and self.dialect != "hids":
+            return self.whole_location if self.dialect == "ossec" else self.origin.host
+        return self.header.hostname if self.header.hostname is not None else self.origin.host
 
     @property
     def timestamp(self) -> bytes | None:
@@ -178,65 +167,53 @@ class Event:
     def whole_location(self) -> bytes:
         """The location as upstream's rules see it: an agent's with its sender."""
         location = self.line.location.encode("utf-8", "surrogateescape")
-        return location if self.sender is None or self.dialect == "hids" else self.sender + b"->" + location
+        sender = self.origin.sender
+        return location if sender is None or self.dialect == "hids" else sender + b"->" + location
 
     # ---- decoder -----------------------------------------------------------------------------------------
 
     @property
     def decoder(self) -> Decoder | None:
         """The decoder that rules and alerts see; None for an undecoded event."""
-        if self.selection is None:
-            return None
-        if self.selection.settled:
-            return self.selection.current
-        extraction = self._extracted()
-        return None if extraction is None else extraction.current
+        return self.reading.decoder
 
     @property
     def decoder_name(self) -> str | None:
         """Its name in alerts."""
-        decoder = self.decoder
+        decoder = self.reading.decoder
         return None if decoder is None else decoder.name
 
     @property
     def decoder_parent(self) -> str | None:
         """Its parent's name; None for a top-level decoder."""
-        decoder = self.decoder
+        decoder = self.reading.decoder
         return None if decoder is None else decoder.parent
 
     @property
     def decoder_type(self) -> str:
         """Category of the event; undecoded ones are syslog."""
-        if self.selection is None:
-            return "syslog"
-        if self.selection.settled:
-            return self.selection.current.type
-        extraction = self._extracted()
-        return "syslog" if extraction is None else extraction.type
+        return self.reading.decoder_type
 
     @property
     def fields(self) -> dict[str, bytes]:
         """All fields that were cut out, static and dynamic, and given ones that are lacking."""
-        if self._fields is None:
-            extraction = self._extracted()
-            taken: dict[str, bytes] = {} if extraction is None else extraction.all()
-            lacking = {name: value for name, value in self.given.items() if not taken.get(name)}
-            self._fields = taken | lacking if lacking else taken
-        return self._fields
+        taken = self.reading.fields
+        if self.given is None:
+            return taken
+        return taken | {name: value for name, value in self.given.items() if not taken.get(name)}
 
     @property
     def dynamic(self) -> dict[str, bytes]:
         """What `<field name="...">` sees; in OSSEC's and Wazuh's dialects names are in lower case."""
-        if self._dynamic is None:
-            extraction = self._extracted()
-            self._dynamic = {} if extraction is None else extraction.dynamic()
-        return self._dynamic
+        return self.reading.dynamic
 
     @property
     def relayed_rule(self) -> int | None:
         """Id of the rule that another manager gave this alert."""
-        extraction = self._extracted()
-        return None if extraction is None else extraction.fields.relayed_rule
+        selection = self.reading.selection
+        if selection is None or not relays(selection):
+            return None
+        return self.reading.extraction(selection).fields.relayed_rule
 
     @property
     def fts_key(self) -> bytes | None:
@@ -256,35 +233,41 @@ class Event:
     @property
     def accumulate(self) -> bool:
         """The decoder's events lend each other fields."""
-        if self.selection is None or not self.selection.accumulates:
+        selection = self.reading.selection
+        if selection is None or not selection.accumulates:
             return False
         decoder = self.decoder
         return decoder is not None and decoder.accumulate
 
     def end_of_root(self, root: Decoder) -> int:
         """Where the text behind the top-level decoder's prematch starts."""
-        if self._root_end < 0:
-            self._root_end = end_of_prematch(root, self.log, 0)
-        return self._root_end
+        return self.reading.end_of_root(root)
 
-    def _extracted(self) -> Extraction | None:
-        """Run the chain, once. None for an undecoded event."""
-        if self._extraction is None and self.selection is not None:
-            rewrites = self.dialect == "ossec" and self.log_fw
-            done = Extraction(self.log, self.dialect, self.selection, self.end_of_root, rewrites=rewrites)
-            done.run()
-            self._extraction = done
-            self._relay(done.fields)
-        return self._extraction
-
-    def _relay(self, fields: Fields) -> None:
-        """A relayed alert shows the log that it is about, and where that came from."""
+    def select(self, selection: Selection | None) -> None:
+        """Take these decoders. A relayed alert then shows the log that it is about, and where that came from."""
+        self.reading.selection = selection
+        if selection is None or not relays(selection):
+            return
+        fields = self.reading.extraction(selection).fields
         if fields.text is not None and fields.location is not None:
             self.header = msgspec.structs.replace(self.header, log=fields.text, full_log=fields.text)
             place = self.line.location + "|" + fields.location.decode("utf-8", "surrogateescape")
             self.line = msgspec.structs.replace(self.line, location=place)
 
 
+def relays(selection: Selection) -> bool:
+    """The event may be an alert of another manager."""
+    return any(member.plugin == RELAY for member in selection.chain)
+
+
+def undecoded(
+    line: LogLine, dialect: Dialect, origin: Origin = NOWHERE, *, log_fw: bool = True, blind: bool = False
+) -> Event:
+    """An event of which only the header was read. `blind` is as for `read_header`, `log_fw` is `Ruleset.log_fw`."""
+    header = read_header(line, dialect, blind=blind)
+    return Event(line, header, Reading(header.log, dialect, log_fw and dialect == "ossec"), origin)
+
+
 def decode(tree: DecoderTree, event: Event) -> None:
     """Choose the event's decoders by asking everything of the event itself."""
-    event.selection = select(tree.roots(event.program), lambda test: test.holds(event))
+    event.select(select(tree.roots(event.program), lambda test: test.holds(event)))

@@ -1,21 +1,22 @@
 """What the decoders chosen take out of a log: fields, and with them the decoder that the event ends up with."""
 
 from collections.abc import Callable
-from typing import Final
 
-from hids.core.decode.decoder import JSON, STATIC_FIELDS, WINDOWS_EVENT, Decoder, Offset, Selection
+from hids.core.decode.decoder import JSON, STATIC_FIELDS, WINDOWS_EVENT, Decoder, Offset, Selection, static_fields
 from hids.core.decode.fields import Fields
 from hids.core.decode.json_fields import take_json
 from hids.core.decode.plugins import PLUGINS
 from hids.core.decode.windows_event import take_event
 from hids.core.dialect import Dialect
 
+Behind = Callable[[Decoder], int]
+"""Tells where the text behind the top-level decoder's match starts."""
+
 
 class Extraction:
     """The run of one chain over one log."""
 
     __slots__ = (
-        "_behind_root",
         "_dialect",
         "_log",
         "_regex_start",
@@ -31,11 +32,10 @@ class Extraction:
         log: bytes,
         dialect: Dialect,
         selection: Selection,
-        behind_root: Callable[[Decoder], int],
         *,
         rewrites: bool,
     ) -> None:
-        """`behind_root` tells where the text behind the top-level decoder's match starts; `rewrites` a firewall's action."""
+        """`rewrites`: a firewall's action gets OSSEC's word."""
         self._log = log
         self._dialect: Dialect = dialect
         self._selection = selection
@@ -44,19 +44,18 @@ class Extraction:
         self.fields = Fields()
         self._slots: dict[int, bytes] = {}
         """OSSEC keeps a dynamic field under its place in the order list that gave it."""
-        self._behind_root = behind_root
         self._regex_start = -1
         """Behind the last regex that matched; -1: behind the prematch."""
 
-    def run(self) -> None:
+    def run(self, behind: Behind) -> None:
         """Go along the chain."""
         for member in self._selection.chain:
             if member.plugin is not None:
-                self._plugin(member.plugin)
+                self._plugin(member.plugin, behind)
                 if self._dialect == "ossec":
                     break
             elif member.regex is not None:
-                self._regex(member)
+                self._regex(member, behind)
             else:
                 break
         static = self.fields.static
@@ -68,10 +67,10 @@ class Extraction:
         """Category of the rules that see the event."""
         return self.fields.type if self.fields.type is not None else self.current.type
 
-    def _regex(self, member: Decoder) -> None:
+    def _regex(self, member: Decoder, behind: Behind) -> None:
         if member.regex is None:
             return
-        start = 0 if member.regex_offset == "start" else self._start(member.regex_offset)
+        start = 0 if member.regex_offset == "start" else self._start(member.regex_offset, behind)
         match = member.regex.search(self._log[start:])
         if match is None:
             if self._dialect == "ossec":
@@ -80,7 +79,7 @@ class Extraction:
         self._regex_start = start + match.end
         if member.takes_over:
             self.current = member
-        self._store(member.order, self._in_place(match.captures))
+        self._store(member, self._in_place(match.captures))
 
     def _in_place(self, captures: tuple[bytes | None, ...]) -> tuple[bytes | None, ...]:
         """Wazuh gives a group that is not set the empty text, unless none is set behind it."""
@@ -89,20 +88,24 @@ class Extraction:
         last = max((i for i, capture in enumerate(captures) if capture is not None), default=-1)
         return tuple(capture or b"" for capture in captures[: last + 1])
 
-    def _start(self, offset: Offset) -> int:
+    def _start(self, offset: Offset, behind: Behind) -> int:
         """Where a search begins. Worked out when somebody asks, as most patterns begin at the log's start."""
         if offset == "regex" and self._regex_start >= 0:
             return self._regex_start
         root, current = self._selection.root, self._selection.current
         if offset == "parent" or current is root:
-            return self._behind_root(root)
-        return end_of_prematch(
-            current, self._log, self._behind_root(root) if current.prematch_offset == "parent" else 0
-        )
+            return behind(root)
+        return end_of_prematch(current, self._log, behind(root) if current.prematch_offset == "parent" else 0)
 
-    def _store(self, order: tuple[str, ...], captures: tuple[bytes | None, ...]) -> None:
-        names, static = static_fields(self._dialect), self.fields.static
-        for slot, (name, value) in enumerate(zip(order, captures, strict=False)):
+    def _store(self, member: Decoder, captures: tuple[bytes | None, ...]) -> None:
+        static = self.fields.static
+        if member.static:
+            for name, value in zip(member.order, captures, strict=False):
+                if value is not None:
+                    static[name] = value
+            return
+        names = static_fields(self._dialect)
+        for slot, (name, value) in enumerate(zip(member.order, captures, strict=False)):
             if value is None:
                 continue
             if name in names:
@@ -111,11 +114,11 @@ class Extraction:
                 self.fields.add(name, value, last_wins=self._dialect == "ossec")
                 self._slots[slot] = value
 
-    def _plugin(self, name: str) -> None:
+    def _plugin(self, name: str, behind: Behind) -> None:
         if name == JSON:
             # Offset and options are the event's decoder's, whoever has the plug-in.
             offset = self.current.plugin_offset
-            text = self._log if offset == "start" else self._log[self._start(offset) :]
+            text = self._log if offset == "start" else self._log[self._start(offset, behind) :]
             take_json(text, self.fields, null=self.current.json_null, csv=self.current.json_csv)
         elif name == WINDOWS_EVENT:
             take_event(self._log, self.fields)
@@ -146,14 +149,6 @@ class Extraction:
     def all(self) -> dict[str, bytes]:
         """Every field; a static one hides a dynamic one of its name."""
         return {**self.fields.dynamic, **self.fields.static} if self.fields.dynamic else self.fields.static
-
-
-_WAZUH_STATIC: Final = STATIC_FIELDS - {"filename"}
-
-
-def static_fields(dialect: Dialect) -> frozenset[str]:
-    """Fields with a meaning of their own in a dialect."""
-    return _WAZUH_STATIC if dialect == "wazuh" else STATIC_FIELDS
 
 
 def end_of_prematch(decoder: Decoder, log: bytes, start: int) -> int:

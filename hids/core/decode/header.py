@@ -43,15 +43,31 @@ def read_header(line: LogLine, dialect: Dialect, *, blind: bool = False) -> Head
     Wazuh cuts ISO dates of unusual length in the wrong place, so that the host loses its beginning; with `blind` so do
     we, for rulesets that are to behave as upstream in every case.
     """
-    text = line.text[:MAX_LINE_BYTES]
-    if line.kind != "log":
-        return Header(None, None, _OURS + line.kind.encode(), text, text)
+    return header_reader(dialect, blind=blind)(line)
+
+
+def header_reader(dialect: Dialect, *, blind: bool = False) -> Callable[[LogLine], Header]:
+    """`read_header` for many lines of one dialect."""
     if dialect == "ossec":
-        text = text.translate(None, _CONTROL)
-        return _read(text, _OSSEC)
-    if dialect == "wazuh":
-        return _read(text, _WAZUH_BLIND if blind else _WAZUH)
-    return _read(text, _HIDS)
+        style, unwanted = _OSSEC, _CONTROL
+    else:
+        style, unwanted = {"wazuh": _WAZUH_BLIND if blind else _WAZUH, "hids": _HIDS}[dialect], b""
+
+    common = style.common.match
+
+    def read(line: LogLine) -> Header:
+        text = line.text[:MAX_LINE_BYTES]
+        if line.kind != "log":
+            return Header(None, None, _OURS + line.kind.encode(), text, text)
+        if unwanted:
+            text = text.translate(None, unwanted)
+        found = common(text)
+        if found is None:
+            return _read(text, style)
+        timestamp, hostname, program = found.groups()
+        return Header(timestamp, hostname, program, text[found.end() :], text)
+
+    return read
 
 
 class _Style(NamedTuple):
@@ -74,9 +90,7 @@ class _Style(NamedTuple):
 
 
 def _read(text: bytes, style: _Style) -> Header:
-    if common := style.common.match(text):
-        timestamp, hostname, program = common.groups()
-        return Header(timestamp, hostname, program, text[common.end() :], text)
+    """A line without the usual header."""
     if not style.any_head.match(text) and text[1:3] != _UMLAUT:
         return Header(None, None, None, text, text)
     cut = style.dates(text)

@@ -3,7 +3,16 @@
 from collections.abc import Iterable
 from typing import get_args
 
-from hids.core.decode.decoder import FTS_ORDER, JSON, WINDOWS_EVENT, Decoder, DecoderTree, Offset, field_name
+from hids.core.decode.decoder import (
+    FTS_ORDER,
+    JSON,
+    WINDOWS_EVENT,
+    Decoder,
+    DecoderTree,
+    Offset,
+    field_name,
+    static_fields,
+)
 from hids.core.decode.plugins import PLUGINS
 from hids.core.dialect import Dialect
 from hids.core.markup import Element
@@ -315,6 +324,7 @@ class _Draft:
             regex=self._patterns.get("regex"),
             regex_offset=self._offsets.get("regex", "start"),
             order=self._order,
+            static=static_fields(self._dialect).issuperset(self._order),
             takes_over=self._dialect != "wazuh",
             plugin=self._plugin,
             plugin_offset=self._offsets.get("plugin_decoder", "start"),

@@ -1,6 +1,6 @@
 """What a pattern gives: where it matched, or why it cannot be used."""
 
-from typing import NamedTuple
+import msgspec
 
 from hids.errors import ConfigError
 
@@ -9,7 +9,7 @@ class PatternError(ConfigError):
     """A pattern cannot be used; the text says why."""
 
 
-class Match(NamedTuple):
+class Match(msgspec.Struct, frozen=True):
     """Where a pattern matched."""
 
     captures: tuple[bytes | None, ...]

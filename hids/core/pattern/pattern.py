@@ -5,6 +5,7 @@ backtracking, does the rest. OSSEC's patterns fold case as UTF-8, so a text beyo
 there.
 """
 
+import codecs
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -71,7 +72,7 @@ class Pattern:
         self.key: tuple[Language, bytes] = (language, text)
         ready = _read(language, text)
         self.utf: bool = ready.utf
-        """Beyond ASCII a scanner's answer is worth nothing: it folds bytes, the pattern folds letters."""
+        """It takes letters, not bytes: a scanner has to be given `one_byte_each` of a text."""
         self.captures: bool = ready.captures
         """False where the language refuses it as a decoder's regex."""
         self.engine: str = ready.engine
@@ -135,7 +136,9 @@ def _compact(find: _Find) -> Callable[[bytes], Match | None]:
         if found is None:
             return None
         groups = found.groups()
-        return Match(tuple([g for g in groups if g is not None]) if None in groups else groups, found.end())
+        if None in groups:
+            groups = tuple([group for group in groups if group is not None])
+        return Match(groups, found.end())
 
     return search
 
@@ -317,6 +320,25 @@ def _utf_search(pattern: bytes, forms: Forms, in_bytes: _Find) -> _Find:
         return in_bytes(text) if text.isascii() and not always_text else long_too(text)
 
     return search
+
+
+def one_byte_each(text: bytes) -> bytes:
+    """A text for scanners, which know bytes only, of patterns that take letters.
+
+    Each letter beyond ASCII is some byte beyond ASCII: patterns that tell such letters apart are not scanned for. Two of
+    them are what an ASCII letter is when case is ignored (the Kelvin sign, and the long s), and become that.
+    """
+    return _decoded(text).replace("\u212a", "k").replace("\u017f", "s").encode("latin-1", _ONE_BYTE)
+
+
+def _one_byte(error: UnicodeError) -> tuple[bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return b"\xff" * (error.end - error.start), error.end
+
+
+_ONE_BYTE = "hids-one-byte"
+codecs.register_error(_ONE_BYTE, _one_byte)
 
 
 def _decoded(text: bytes) -> str:

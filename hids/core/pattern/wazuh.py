@@ -418,22 +418,46 @@ def _run(tokens: tuple[Token, ...], i: int, *, python: bool, straight: bool) -> 
 
 
 def _weakened(alternative: Alternative) -> bytes:
-    """The literal bytes that every match holds, in order. Empty: there are none."""
-    return b"(?s:.*)".join(b"".join(map(_escaped, literal)) for literal in _literals(alternative))
+    """What every match holds, in order: literal bytes, and what must stand right before them. Empty: there is nothing."""
+    return b"(?s:.*)".join(_before(literal) + b"".join(map(_escaped, literal.text)) for literal in _held(alternative))
+
+
+class _Held(NamedTuple):
+    """A text that every match of the machine holds."""
+
+    text: bytes
+    after: Token | None
+    """What stands before it."""
+
+
+def _before(literal: _Held) -> bytes:
+    """The class that takes the byte before it. From a run that can hold the text's first byte the machine may skip one."""
+    after = literal.after
+    if not isinstance(after, Class) or after.times == "*":
+        return b""
+    return byte_class(after.members) if after.members.isdisjoint(_both_cases(literal.text[0])) else b""
 
 
 def _literals(alternative: Alternative) -> list[bytes]:
     """The texts that every match of the machine holds, in order."""
-    tokens = alternative.tokens
+    return [literal.text for literal in _held(alternative)]
+
+
+def _held(alternative: Alternative) -> list[_Held]:
+    tokens = tuple(token for token in alternative.tokens if not isinstance(token, Paren))
     if len(tokens) > 1 and isinstance(tokens[-2], Class) and not tokens[-2].times:
         tokens = tokens[:-1]  # the machine may stop short of a literal here
-    found = [b""]
+    found: list[_Held] = []
+    before: Token | None = None
     for token in tokens:
         if isinstance(token, Literal):
-            found[-1] += bytes([token.byte])
-        elif found[-1]:
-            found.append(b"")
-    return [literal for literal in found if literal]
+            byte = bytes([token.byte])
+            if isinstance(before, Literal):
+                found[-1] = found[-1]._replace(text=found[-1].text + byte)
+            else:
+                found.append(_Held(byte, before))
+        before = token
+    return found
 
 
 def _escaped(byte: int) -> bytes:

@@ -18,12 +18,14 @@ from hids.core.rules.rule import Rule, Ruleset
 
 Verdict = Literal["exact", "equivalent", "refused"]
 
-Reason = Literal["windows", "event time", "ignore", "lists", "all threads", "beyond ASCII", "steps"]
+Reason = Literal["windows", "event time", "ignore", "differences", "lists", "all threads", "beyond ASCII", "steps"]
 """Why answers may part:
 
 windows       native correlation: each key counts for itself, and firing uses up the events of that key alone
 event time    past events age by event time, not by the clock on the wall (Wazuh)
 ignore        native correlation: `ignore` silences the rule for that key only
+differences   native correlation: different_srcip and not_same_* ask for other values, as the manual says; upstream's
+              program does not (OSSEC)
 lists         all <list>s of a rule are asked; upstream asks only the last two
 all threads   if_matched_regex looks through all past events; upstream through those of one thread (OSSEC)
 beyond ASCII  literal bytes beyond ASCII are matched exactly; upstream never matches them (Wazuh on x86)
@@ -45,6 +47,8 @@ GENERAL: dict[Dialect, tuple[str, ...]] = {
 """Deviations of pre-decoding and of undefined behaviour, by dialect: they hold for all rules alike."""
 
 UPSTREAM_LISTS = 2
+_UPSTREAM_DIFFERENT = frozenset(("url", "srcgeoip"))
+"""What OSSEC's program really compares of `different_*`."""
 _ASCII_END = 0x80
 _SHOWN = {"dstuser": "user"}
 """Slots that people know by another name."""
@@ -178,6 +182,8 @@ class _Rules:
                 if keys
                 else f"twice {counted}, with an event in between that fires a rule of a higher level on them",
             )
+        if self._native and self._dialect == "ossec" and set(window.like.different_present) - _UPSTREAM_DIFFERENT:
+            yield Difference("differences", f"{counted} with equal values of what not_same_* or different_srcip names")
         if self._dialect == "wazuh":
             text = f"{counted}, read within a second, whose own times lie over {window.timeframe_s} s apart"
             yield Difference("event time", text)

@@ -11,14 +11,27 @@ DEFAULT_TIMEFRAME_S = 360
 
 
 class Source(NamedTuple):
-    """What a composite counts: one of the three is there."""
+    """What a composite counts: one of the four is there."""
 
     sid: int | None = None
     """Events of this rule ..."""
     group: str | None = None
     """... or of every rule of this group ..."""
     regex: Pattern | None = None
-    """... or all whose log matches."""
+    """... or all whose log matches ..."""
+    sequence: "Sequence | None" = None
+    """... or one event after another."""
+
+
+class Sequence(NamedTuple):
+    """An event, and what must follow it within the timeframe, or must not."""
+
+    first: tuple[int, ...]
+    """Ids of the rules that begin it."""
+    then: tuple[int, ...]
+    """Ids of the rules that end it."""
+    unless: bool
+    """The rule speaks when none of `then` comes in time."""
 
 
 class Likeness(NamedTuple):
@@ -34,6 +47,8 @@ class Likeness(NamedTuple):
     """One of the two must have a dynamic field."""
     everywhere: bool = False
     """`global_frequency`: the agent does not matter."""
+    distinct: tuple[str, ...] = ()
+    """Events with equal values of these count once; all of them must be there."""
 
 
 class Window(NamedTuple):
@@ -72,13 +87,14 @@ _OSSEC_SAME = {
     "same_location": "hostname",
 }
 _OSSEC_DIFFERENT = {"different_url": "url", "different_srcgeoip": "srcgeoip"}
-_OSSEC_CLEARS = {
+_OSSEC_NOT_SAME = {
     "not_same_source_ip": "srcip",
     "not_same_user": "dstuser",
     "not_same_id": "id",
     "not_same_agent": "hostname",
 }
-"""They take back `same_*` and do nothing else."""
+"""OSSEC's program only takes back `same_*` for these, and ignores `different_srcip`; its manual says that they ask for
+other values. So do we, natively."""
 _OSSEC_REGEX_SLOTS = frozenset(("dstuser", "id", "srcip", "url", "srcgeoip"))
 """What OSSEC compares when it searches all past logs for a regex."""
 
@@ -105,18 +121,20 @@ _SLOTS = {
     "location": "location",
 }
 _NOT_SAME = ("not_same_source_ip", "not_same_user", "not_same_id")
-_OURS = {"user": "user", "dstuser": "dstuser"}
-"""Our `same_user` is about whichever user the event names."""
-_FIELDS = ("same_field", "different_field", "not_same_field")
+_OURS = {"user": "user", "dstuser": "dstuser", "agent": "agent"}
+"""Our `same_user` is about whichever user the event names; `agent` is who sent it, whatever the log says."""
+_FIELDS = ("same_field", "different_field", "not_same_field", "distinct_field")
 
 
 class Options:
     """Collects the options of one rule, in the order in which they stand."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, *, compat: bool) -> None:
         self._dialect: Dialect = dialect
+        self._compat = compat
         self._same: set[str] = set()
         self._different: set[str] = set()
+        self._distinct: set[str] = set()
         self._dynamic = False
         self._everywhere = False
         self.given = False
@@ -133,41 +151,68 @@ class Options:
             self._same.add(_OSSEC_SAME[name])
         elif name in _OSSEC_DIFFERENT:
             self._different.add(_OSSEC_DIFFERENT[name])
-        elif name in _OSSEC_CLEARS:
-            self._same.discard(_OSSEC_CLEARS[name])
+        elif name in _OSSEC_NOT_SAME:
+            self._same.discard(_OSSEC_NOT_SAME[name])
+            self._differs(_OSSEC_NOT_SAME[name])
+        elif name == "different_srcip":
+            self._differs("srcip")
         else:
-            return name == "different_srcip"
+            return False
         return True
+
+    def _differs(self, slot: str) -> None:
+        if not self._compat:
+            self._different.add(slot)
 
     def _take(self, name: str, text: str) -> bool:
         ours = self._dialect == "hids"
-        if name in _FIELDS:
+        if name in _FIELDS and (ours or name != "distinct_field"):
             slot = field_slot(text, self._dialect)
-            (self._same if name == "same_field" else self._different).add(slot)
+            self._of(name.partition("_")[0]).add(slot)
             self._dynamic = self._dynamic or (name != "same_field" and not ours)
             return True
         if name == "global_frequency" and not ours:
             self._everywhere = True
             return True
-        if name in ("same_agent", "not_same_agent"):
-            return not ours  # Wazuh warns and does nothing
+        if name in ("same_agent", "not_same_agent") and not ours:
+            return True  # Wazuh warns and does nothing
         relation, _, what = name.partition("_")
         if name in _NOT_SAME:
             relation, what = "different", name.removeprefix("not_same_")
         slot = (_OURS.get(what) if ours else None) or _SLOTS.get(what, "")
-        if relation not in ("same", "different") or not slot:
+        if relation not in ("same", "different", *(("distinct",) if ours else ())) or not slot:
             return False
         # The place of an event is its host and its file; Wazuh counts per agent and compares the rest.
         slots = {"hostname", "location"} if ours and slot == "location" else {slot}
-        (self._same if relation == "same" else self._different).update(slots)
+        self._of(relation).update(slots)
         return True
+
+    def _of(self, relation: str) -> set[str]:
+        return {"same": self._same, "distinct": self._distinct}.get(relation, self._different)
+
+    @property
+    def counts_values(self) -> bool:
+        """There is a `distinct_*`."""
+        return bool(self._distinct)
+
+    def clash(self, *, sequence: bool) -> bool:
+        """Options that have no meaning together."""
+        return bool(self._distinct and self._different) or (sequence and bool(self._distinct or self._different))
 
     def likeness(self, source: Source) -> Likeness:
         """All of them together, for a composite that counts `source`."""
         if self._dialect != "ossec":
-            return Likeness(_in_order(self._same), _in_order(self._different), (), self._dynamic, self._everywhere)
-        if source.regex is None:
-            return Likeness(same=_in_order(self._same), different_present=_in_order(self._different))
+            return Likeness(
+                _in_order(self._same),
+                _in_order(self._different),
+                (),
+                self._dynamic,
+                self._everywhere,
+                _in_order(self._distinct),
+            )
+        if source.regex is None or not self._compat:
+            same = self._same if source.regex is None else self._same | {"type"}
+            return Likeness(same=_in_order(same), different_present=_in_order(self._different))
         return Likeness(
             same=_in_order((self._same & _OSSEC_REGEX_SLOTS) | {"type"}),
             different_present=_in_order(self._different & _OSSEC_REGEX_SLOTS),

@@ -281,6 +281,16 @@ def fields_of(condition: object) -> tuple[str, ...]:
     return ()
 
 
+def of_log(condition: object) -> bool:
+    """Whether the answer follows from the program class and the log, whoever sent it and whenever."""
+    if isinstance(condition, InList):
+        return not {"hostname", "program_name"} & set(condition.names)
+    return isinstance(
+        condition,
+        DecodedAs | Category | LogMatches | FieldMatches | FieldEquals | DynamicMatches | AddressIn | Compiled,
+    )
+
+
 def network(text: str) -> tuple[bool, Network | None]:
     """One entry of an address list. Raises ValueError."""
     negated = text.startswith("!")

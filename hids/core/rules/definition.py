@@ -8,7 +8,7 @@ from hids.core.dialect import Dialect
 from hids.core.markup import Element
 from hids.core.pattern.pattern import Pattern, PatternError
 from hids.core.rules.compiled import COMPILED
-from hids.core.rules.composite import DEFAULT_TIMEFRAME_S, Options, Source, Window, needed
+from hids.core.rules.composite import DEFAULT_TIMEFRAME_S, Options, Sequence, Source, Window, needed
 from hids.core.rules.conditions import (
     AddressIn,
     Category,
@@ -54,6 +54,9 @@ LISTS_EVALUATED = 2
 _DIGITS = {"id": 6, "level": 4, "frequency": 4, "timeframe": 5, "ignore": 6, "maxsize": 4, "accuracy": 4}
 """OSSEC cuts a number to so many digits; Wazuh's numbers may have no more."""
 
+_SEQUENCES = ("followed_by", "unless")
+"""Elements of sequences; only ours."""
+
 _TEXTS = (
     "category",
     "if_sid",
@@ -62,6 +65,7 @@ _TEXTS = (
     "if_matched_sid",
     "if_matched_group",
     "if_matched_regex",
+    *_SEQUENCES,
     "decoded_as",
     "description",
     "compiled_rule",
@@ -138,7 +142,7 @@ class Definition:
         self._networks: dict[str, list[tuple[bool, Network | None]]] = {"srcip": [], "dstip": []}
         self._words: set[str] = set()
         self._info: list[str] = []
-        self._options = Options(dialect)
+        self._options = Options(dialect, compat=compat)
         self.asks: set[int] = set()
         self.mitre: list[str] = []
         self.group_text = group.encode()
@@ -248,7 +252,9 @@ class Definition:
             reader(child)
         elif child.name in _FLAGS:
             self.asks.add(_FLAGS[child.name])
-        elif child.name in _TEXTS or (form is not None and plain_name(child.name) in MAKERS):
+        elif (child.name in _TEXTS and (self._dialect == "hids" or child.name not in _SEQUENCES)) or (
+            form is not None and plain_name(child.name) in MAKERS
+        ):
             self._read_text(child, form)
         elif not self._options.take(child.name, _plain(child.text)):
             self.problem(f"unknown element <{child.name}>", line=child.line)
@@ -416,10 +422,36 @@ class Definition:
         form = form_of("if_matched_regex", self._dialect)
         if text is not None and form is not None:
             regex = self._pattern("if_matched_regex", form, text)
+        sequence = self._sequence(sids)
+        if sequence is not None:
+            return Source(sequence=sequence)
         given = len(sids) + (group is not None) + (text is not None)
         if given > 1:
             self.problem("a composite counts one rule, one group or one regex; keep one <if_matched_...>")
         return Source(sids[0] if sids else None, group, regex) if given else None
+
+    def _sequence(self, first: tuple[int, ...]) -> Sequence | None:
+        """`if_matched_sid` begins it, `followed_by` or `unless` ends it."""
+        given = [name for name in _SEQUENCES if name in self._texts]
+        if not given:
+            return None
+        then = tuple(rule_id for name in given for rule_id in self._ids(name))
+        unless = given == ["unless"]
+        if len(given) > 1:
+            self.problem("a rule has <followed_by> or <unless>, not both; write two rules")
+        elif not first or {"if_matched_group", "if_matched_regex"} & self._texts.keys():
+            self.problem(f"<{given[0]}> needs <if_matched_sid> for what comes first, and no other <if_matched_...>")
+        elif not unless and set(first) & set(then):
+            self.problem('<followed_by> names a rule of <if_matched_sid>; for "again" use frequency="2"')
+        elif self._element.get("frequency") is not None:
+            self.problem(f"frequency has no meaning with <{given[0]}>; leave it out")
+        elif self._element.get("timeframe") is None:
+            self.problem(f'<{given[0]}> needs timeframe="...", the seconds in which it must come')
+        elif {"if_sid", "if_group", "if_level"} & self._texts.keys() or self.asks:
+            self.problem(f"a rule with <{given[0]}> has its place by <if_matched_sid>; leave <if_...> out")
+        elif unless and (self.conditions.keys() - {"field", "list"} or any(self.conditions.values())):
+            self.problem("<unless> is about two rules; put conditions into these")
+        return Sequence(first, then, unless)
 
     def _read_frequency(self) -> int | None:
         ours, written = self._dialect == "hids", self._element.get("frequency") is not None
@@ -431,6 +463,12 @@ class Definition:
             return None
         if ours and self.level == 0:
             self.problem("a composite of level 0 never fires; give it a level")
+        if self._options.clash(sequence=self.source.sequence is not None):
+            self.problem("different_* and distinct_* go with a frequency, one kind of them in a rule")
+        if self._compat and (self.source.sequence is not None or self._options.counts_values):
+            self.problem('sequences and distinct_* need correlation = "native"')
+        if self.source.sequence is not None:
+            return None
         low = 0 if self._dialect == "ossec" else 2
         frequency = self._number("frequency", low, MAX_FREQUENCY, needed=ours)
         return frequency if written else None
@@ -443,10 +481,11 @@ class Definition:
         return Window(
             source=source,
             frequency=self._frequency,
-            needed=needed(self._frequency, self._dialect),
+            needed=1 if source.sequence is not None else needed(self._frequency, self._dialect),
             timeframe_s=self._timeframe,
             like=like,
-            per_agent=self._dialect == "wazuh" and not like.everywhere,
+            per_agent=(self._dialect == "wazuh" and not like.everywhere)
+            or (source.sequence is not None and source.sequence.unless),
         )
 
     # ---- conditions --------------------------------------------------------------------------------------

@@ -20,6 +20,11 @@ class Template(NamedTuple):
     rest: bytes
     written: bytes
 
+    @property
+    def of_log(self) -> bool:
+        """It names no part of the header."""
+        return {"hostname", "program_name"}.isdisjoint(name for _, name in self.pieces)
+
     def text(self, event: Event) -> bytes:
         """The description of this event; a field that it lacks is empty."""
         parts: list[bytes] = []

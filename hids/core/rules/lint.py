@@ -58,7 +58,7 @@ def _unreachable(ruleset: Ruleset) -> Iterator[Finding]:
         for child in ruleset.children[parent.index]:
             parents.setdefault(child.index, parent.index)
     for rule in ruleset.rules:
-        if rule.index in reached:
+        if rule.index in reached or _waits(rule):
             continue
         if (above := parents.get(rule.index, -1)) >= 0 and above not in reached:
             text = f"stands below rule {ruleset.rules[above].id}, which no event reaches"
@@ -113,6 +113,12 @@ def _reached(ruleset: Ruleset, outcomes: Iterable[Possible], holds: Callable[[ob
                 reached.add(rule.index)
                 waiting += ruleset.children[rule.index]
     return reached
+
+
+def _waits(rule: Rule) -> bool:
+    """No event reaches it: time does."""
+    source = None if rule.window is None else rule.window.source
+    return source is not None and source.sequence is not None and source.sequence.unless
 
 
 # ---- siblings ---------------------------------------------------------------------------------------------------
@@ -172,7 +178,7 @@ def _patterns(ruleset: Ruleset, can_match: CanMatch) -> Iterator[Finding]:
 
 def _manners(ruleset: Ruleset) -> Iterator[Finding]:
     for rule in ruleset.rules:
-        if rule.window is not None and not rule.window.like.same:
+        if rule.window is not None and not rule.window.like.same and not _waits(rule):
             text = "counts the events of all hosts and addresses together; add same_source_ip or another same_*"
             yield Finding(rule.id, "one key", text)
         if not rule.description:

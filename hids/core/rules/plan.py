@@ -3,6 +3,7 @@
     line -> header -> program class -> one scan for all its patterns -> ids
          -> (class, ids): decoders, remembered
          -> (class, decoders, relevant ids): rules, remembered -> verdict
+         -> (class, log): all of this, remembered for logs that come again
 
 Nothing is decided here that `walk` does not decide: the plan remembers what walks with the same knowledge did
 (`trie`), and asks the line itself only what class, scan and decoders leave open. All caches are bounded; a
@@ -13,8 +14,11 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from hids.core.decode.decoder import Selection
-from hids.core.decode.event import Event, decode, select
-from hids.core.decode.header import read_header
+from hids.core.decode.event import NOWHERE, Event, Origin, decode, relays, select
+from hids.core.decode.header import Header, header_reader
+from hids.core.decode.reading import Reading
+from hids.core.dialect import Dialect
+from hids.core.rules.conditions import of_log
 from hids.core.rules.reach import (
     ProgramClass,
     Signature,
@@ -36,8 +40,12 @@ MAX_CLASSES = 256
 MAX_PLANS = 2_048
 """Answers of the scan remembered in each class, and as many rule trees."""
 
-RELAY = "OSSECAlert_Decoder"
-"""The plug-in for alerts of another manager."""
+MAX_KNOWN_BYTES = 16 * 1024 * 1024
+"""Memory for logs that may come again; when it is full, all are forgotten. Of a realistic load two in five do."""
+MAX_KNOWN_LOG = 1_024
+"""Longer logs hardly ever come again."""
+_KNOWN_BYTES = 1_500
+"""What a log costs beside its text (measured with tracemalloc, fields cut out)."""
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -58,15 +66,23 @@ class _Outcome(NamedTuple):
     ends: Finals
 
 
+class _Way(NamedTuple):
+    """A remembered walk through the rules."""
+
+    outcome: _Outcome
+    of_log: bool
+    """It asked of nothing but the log."""
+
+
 class _Chosen:
     """End of a walk through the decoders."""
 
     __slots__ = ("relays", "rules", "selection")
 
-    def __init__(self, selection: Selection | None, rules: Trie[Event, _Outcome]) -> None:
+    def __init__(self, selection: Selection | None, rules: Trie[Event, _Way]) -> None:
         self.selection = selection
         self.rules = rules
-        self.relays = selection is not None and any(member.plugin == RELAY for member in selection.chain)
+        self.relays = selection is not None and relays(selection)
         """The event may have its rule already, which the walk knows."""
 
 
@@ -86,8 +102,9 @@ class _Class:
     def __init__(self, program: ProgramClass) -> None:
         self.program = program
         self.scan = program.scan
+        self.known: dict[bytes, _Known] = {}
         self.decoders: dict[tuple[int, ...], Trie[Event, _Chosen]] = {}
-        self.rules: dict[tuple[Selection | None, frozenset[int]], Trie[Event, _Outcome]] = {}
+        self.rules: dict[tuple[Selection | None, frozenset[int]], Trie[Event, _Way]] = {}
         self._below: dict[Selection | None, _Below] = {}
 
     def below(self, selection: Selection | None) -> _Below:
@@ -98,17 +115,19 @@ class _Class:
         return found
 
 
-class Recognised:
-    """A line with header, class, pattern answers and decoders: what rules start from."""
+class _Known(Reading):
+    """What class and log say of an event, whoever sent it and whenever."""
 
-    __slots__ = ("chosen", "event", "ids", "kind")
-
-    def __init__(self, event: Event, kind: _Class | None, ids: tuple[int, ...], chosen: _Chosen | None) -> None:
-        self.event = event
-        self.kind = kind
-        """None: the plan has nothing for this line, it is walked naively."""
-        self.ids = ids
-        self.chosen = chosen
+    kind: _Class | None = None
+    ids: tuple[int, ...] = ()
+    chosen: _Chosen | None = None
+    """None: the plan has nothing for this line, it is walked naively."""
+    outcome: _Outcome | None = None
+    """Of the rules, once it is known that they ask of nothing but the log."""
+    verdict: Verdict | None = None
+    """Once it is known to come from the log alone."""
+    silent: bool = False
+    """Nobody needs to hear of such a log: no rule, and no other log that lacks its fields."""
 
 
 class Plan:
@@ -123,47 +142,86 @@ class Plan:
         self._slots = slots_of(ruleset)
         self.counts = Counts(ruleset.decoders.count, len(ruleset.rules))
         self._program_patterns = program_patterns(ruleset)
-        self._ascii_only = any(pattern.utf for pattern in scanned_patterns(ruleset))
+        self._by_letters = any(pattern.utf for pattern in scanned_patterns(ruleset))
         self._programs: dict[bytes | None, _Class | None] = {}
         self._classes: dict[Signature, _Class] = {}
         self._outcomes: dict[Residual, _Outcome] = {}
+        self._known_bytes = 0
+        self._dialect: Dialect = ruleset.dialect
+        self._rewrites = ruleset.log_fw and ruleset.dialect == "ossec"
+        self._skips = ruleset.correlation != "compat"  # OSSEC's repeats are of lines that matter to nobody, too
+        self._read = header_reader(ruleset.dialect, blind=ruleset.correlation == "compat")
         self._class_of(None)
 
-    def recognise(self, line: LogLine, host: bytes | None = None, local_ms: int | None = None) -> Recognised:
-        """Read the header, scan, choose the decoders.
+    def recognise(self, line: LogLine, origin: Origin = NOWHERE) -> Event:
+        """Read the header, scan, choose the decoders."""
+        header = self._read(line)
+        kind = self._programs.get(header.program)
+        known = None if kind is None else kind.known.get(header.log)
+        if known is not None:
+            return Event(line, header, known, origin)
+        return self._recognised(line, header, origin)
 
-        Args:
-            line: what came.
-            host: stands in where the header names none.
-            local_ms: when it came, by the clock on the wall; the line's own time when left out.
-        """
-        header = read_header(line, self.ruleset.dialect, blind=self.ruleset.correlation == "compat")
-        event = Event(line, header, self.ruleset.dialect, host, local_ms)
-        event.log_fw = self.ruleset.log_fw
-        kind = self._class_of(header.program)
-        if kind is None or (self._ascii_only and not header.log.isascii()):
-            decode(self.ruleset.decoders, event)
-            return Recognised(event, None, (), None)
-        ids = kind.scan(header.log)
-        trie = kind.decoders.get(ids)
-        chosen = None if trie is None else trie.find(event)
-        if chosen is None:
-            chosen = self._choose(kind, ids, event)
-        event.selection = chosen.selection
-        return Recognised(event, kind, ids, None if chosen.relays else chosen)
+    def notice(self, line: LogLine, origin: Origin = NOWHERE) -> Event | None:
+        """The same; None when the log came before and is known to matter to nobody."""
+        header = self._read(line)
+        kind = self._programs.get(header.program)
+        known = None if kind is None else kind.known.get(header.log)
+        if known is None:
+            return self._recognised(line, header, origin)
+        if known.silent:
+            return None
+        return Event(line, header, known, origin)
 
-    def judge(self, recognised: Recognised) -> Verdict | None:
+    def judge(self, event: Event) -> Verdict | None:
         """Walk the rules. None: the event asks, alerts and feeds nothing."""
-        event, chosen = recognised.event, recognised.chosen
-        if chosen is None or event.given:
+        known = event.reading
+        if not isinstance(known, _Known) or known.chosen is None or event.given:
             outcome = self._outcome(naive(self.ruleset, event))
-        else:
-            outcome = chosen.rules.find(event) or self._walk(recognised, chosen)
+            return verdict(outcome.residual, self._slots, event, outcome.ends) if outcome.matters else None
+        outcome = known.outcome or self._judged(known, known.chosen, event)
         if not outcome.matters:
             return None
-        return verdict(outcome.residual, self._slots, event, outcome.ends)
+        if known.verdict is not None:
+            return known.verdict
+        found = verdict(outcome.residual, self._slots, event, outcome.ends)
+        if outcome.ends.of_log and known.outcome is outcome:
+            decoder = known.decoder
+            if decoder is None or "location" not in decoder.fts:
+                known.verdict = found
+        return found
 
     # ---- what is not remembered yet ----------------------------------------------------------------------
+
+    def _recognised(self, line: LogLine, header: Header, origin: Origin) -> Event:
+        log = header.log
+        kind = self._class_of(header.program)
+        known = _Known(log, self._dialect, self._rewrites)
+        event = Event(line, header, known, origin)
+        if kind is None:
+            decode(self.ruleset.decoders, event)
+            return event
+        known.kind = kind
+        known.ids = kind.program.scan_letters(log) if self._by_letters and not log.isascii() else kind.scan(log)
+        trie = kind.decoders.get(known.ids)
+        chosen = None if trie is None else trie.find(event)
+        if chosen is None:
+            chosen = self._choose(kind, known.ids, event)
+        if chosen.relays:
+            event.select(chosen.selection)
+            return event
+        known.selection, known.chosen = chosen.selection, chosen
+        if len(log) <= MAX_KNOWN_LOG:
+            self._keep(kind, log, known)
+        return event
+
+    def _keep(self, kind: _Class, log: bytes, known: _Known) -> None:
+        self._known_bytes += len(log) + _KNOWN_BYTES
+        if self._known_bytes > MAX_KNOWN_BYTES:
+            self._known_bytes = 0
+            for each in self._classes.values():
+                each.known.clear()
+        kind.known[log] = known
 
     def _class_of(self, program: bytes | None) -> _Class | None:
         try:
@@ -183,19 +241,25 @@ class Plan:
         trail = Trail[Event](lambda question: kind.program.knows_decoder(question, answers), event)
         selection = select(kind.program.roots, trail.ask)
         relevant = kind.below(selection).relevant & answers
-        rules = _recall(kind.rules, (selection, relevant), Trie[Event, _Outcome])
+        rules = _recall(kind.rules, (selection, relevant), Trie[Event, _Way])
         trie = _recall(kind.decoders, ids, Trie[Event, _Chosen])
         return trie.grow(trail, _Chosen(selection, rules))
 
-    def _walk(self, recognised: Recognised, chosen: _Chosen) -> _Outcome:
-        kind, answers = recognised.kind, frozenset(recognised.ids)
+    def _judged(self, known: _Known, chosen: _Chosen, event: Event) -> _Outcome:
+        way = chosen.rules.find(event) or self._walk(known, chosen, event)
+        if way.of_log:
+            known.outcome = way.outcome
+            known.silent = self._skips and not way.outcome.matters and not event.accumulate
+        return way.outcome
+
+    def _walk(self, known: _Known, chosen: _Chosen, event: Event) -> _Way:
+        kind, answers = known.kind, frozenset(known.ids)
         if kind is None:
             raise AssertionError("decoders are chosen for a class only")
         below = kind.below(chosen.selection)
-        trail = Trail[Event](
-            lambda question: kind.program.knows_condition(question, answers, below.possible), recognised.event
-        )
-        return chosen.rules.grow(trail, self._outcome(walk(self.ruleset, trail.ask, below.rules)))
+        trail = Trail[Event](lambda question: kind.program.knows_condition(question, answers, below.possible), event)
+        outcome = self._outcome(walk(self.ruleset, trail.ask, below.rules))
+        return chosen.rules.grow(trail, _Way(outcome, all(of_log(question) for question, _ in trail.asked)))
 
     def _outcome(self, residual: Residual) -> _Outcome:
         """Equal residuals are one object, so that batches name them once."""

@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from hids.core.decode.event import DecoderTest, Event, select
-from hids.core.decode.header import read_header
+from hids.core.decode.event import DecoderTest, Event, Origin, select, undecoded
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.trace import rules_tried
 from hids.messages import LogLine
@@ -73,8 +72,7 @@ class Profile:
             return
         for ruleset, figures in zip(self._rulesets, self.figures, strict=True):
             figures.sampled += 1
-            event = Event(line, read_header(line, ruleset.dialect), ruleset.dialect, host)
-            event.log_fw = ruleset.log_fw
+            event = undecoded(line, ruleset.dialect, Origin(host), log_fw=ruleset.log_fw)
             self._decode(ruleset, event, figures.decoders)
             before = self._clock()
             for rule, _depth, failed in rules_tried(ruleset, event):
@@ -89,4 +87,4 @@ class Profile:
             figures.setdefault(test.decoder.written, Figure()).add(self._clock() - before, matched=answer)
             return answer
 
-        event.selection = select(ruleset.decoders.roots(event.program), ask)
+        event.select(select(ruleset.decoders.roots(event.program), ask))

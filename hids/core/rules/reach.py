@@ -11,7 +11,7 @@ from typing import NamedTuple
 from hids.core.decode.decoder import JSON, Decoder, Selection
 from hids.core.decode.event import Prematch, ProgramIs
 from hids.core.decode.load import TYPES
-from hids.core.pattern.pattern import Pattern
+from hids.core.pattern.pattern import Pattern, one_byte_each
 from hids.core.rules.conditions import (
     Category,
     DecodedAs,
@@ -100,13 +100,23 @@ class ProgramClass:
         )
         scanned = [*_scanned_by_decoders(self.roots), *_scanned_by_rules(self.reachable(self._possible()).values())]
         expressions = tuple(dict.fromkeys(e for e in map(_expression, scanned) if e is not None))
-        scanner = build(expressions, "re2" if self._has_program else "hyperscan", cache)
+        scanner = build([text for text, _ in expressions], "re2" if self._has_program else "hyperscan", cache)
         self.scan = scanner.scan
+        """For a log in ASCII, or where no pattern takes letters instead of bytes."""
         self._ids = {expressions[position]: scan_id for position, scan_id in scanner.ids.items()}
+        self._of_letters = {scan_id for (_, utf), scan_id in self._ids.items() if utf}
 
     def _possible(self) -> Possible:
         decoders = [decoder for root in self.roots for decoder in (root, *root.children)]
         return Possible(decoders, {name for decoder in decoders for name in decoder.order}, decoded=False)
+
+    def scan_letters(self, log: bytes) -> tuple[int, ...]:
+        """`scan` for any log: each pattern gets what it takes."""
+        by_bytes, by_letters = self.scan(log), self.scan(one_byte_each(log))
+        return (
+            *(scan_id for scan_id in by_bytes if scan_id not in self._of_letters),
+            *(scan_id for scan_id in by_letters if scan_id in self._of_letters),
+        )
 
     def reachable(self, possible: Possible) -> dict[int, Rule]:
         """Rules, by index, of which no condition is known not to hold, below others of the kind."""
@@ -165,8 +175,13 @@ class ProgramClass:
 # ---- what is scanned for --------------------------------------------------------------------------------
 
 
-def _expression(scanned: Scanned) -> bytes | None:
-    return scanned.pattern.loose if scanned.sliced else scanned.pattern.scan
+Expression = tuple[bytes, bool]
+"""What is scanned for, and whether it takes letters instead of bytes."""
+
+
+def _expression(scanned: Scanned) -> Expression | None:
+    text = scanned.pattern.loose if scanned.sliced else scanned.pattern.scan
+    return None if text is None else (text, scanned.pattern.utf)
 
 
 def _scanned_prematch(pattern: Pattern, question: Prematch) -> Scanned:

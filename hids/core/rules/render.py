@@ -5,11 +5,11 @@ from typing import Any, cast
 
 import msgspec
 
-from hids.core.decode.decoder import STATIC_FIELDS
+from hids.core.decode.decoder import STATIC_FIELDS, Decoder
 from hids.core.decode.event import Event
 from hids.messages import Agent, LogLine
 
-_json = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 
 _ORDER = (
     "protocol",
@@ -31,52 +31,72 @@ _ORDER = (
 """Wazuh's order of the static fields in `data`."""
 
 
-def tail(event: Event, line: LogLine, agent: Agent, manager_name: str, *, full_log: bool = True) -> bytes:
-    """JSON members without the outer braces. Bytes that are no UTF-8 become U+FFFD, so it is always valid.
-
-    `line.facts`, which only the manager writes, are appended as they are.
-    """
-    members: dict[str, Any] = {}
-    if full_log:
-        members["full_log"] = _text(event.full_log)
-    if header := _predecoder(event):
-        members["predecoder"] = header
-    members["decoder"] = _decoder(event.decoder_name, event.decoder_parent)
-    if data := _data(event.fields):
-        members["data"] = data
-    members["location"] = _location(event.location)
-    encoded = _sender(agent, manager_name) + _json.encode(members)[1:-1]
-    return encoded + b"," + line.facts if line.facts else encoded
-
-
-@lru_cache(maxsize=1024)
-def _sender(agent: Agent, manager_name: str) -> bytes:
-    """Who sent the line to whom, with the comma behind it."""
+def sender_members(agent: Agent, manager_name: str) -> bytes:
+    """Who sends lines to whom: the first members of `tail`."""
     sender: dict[str, Any] = {"id": agent.id, "name": agent.name, "ip": agent.ip}
     if agent.labels:
         sender["labels"] = dict(agent.labels)
     members = {"agent": sender, "manager": {"name": manager_name}}
-    return _json.encode(members)[1:-1] + b","
+    return _encode(members)[1:-1]
+
+
+def tail(event: Event, line: LogLine, sender: bytes, *, full_log: bool = True) -> bytes:
+    """JSON members without the outer braces. Bytes that are no UTF-8 become U+FFFD, so it is always valid.
+
+    `line.facts`, which only the manager writes, are appended as they are.
+    """
+    shown = b',"full_log":' + _encode(event.header.full_log.decode("utf-8", "replace")) if full_log else b""
+    header = _predecoder(event)
+    facts = b"," + line.facts if line.facts else b""
+    return b"".join((sender, shown, header, _decoded(event), b',"location":', _location(event.line.location), facts))
+
+
+def _decoded(event: Event) -> bytes:
+    """Decoder and fields, with the comma before them."""
+    reading = event.reading
+    if reading.members is not None and not event.given:
+        return reading.members
+    members = _decoder(event.decoder)
+    if data := _data(event.fields):
+        members += b',"data":' + _encode(data)
+    if not event.given:
+        reading.members = members
+    return members
 
 
 @lru_cache(maxsize=1024)
-def _decoder(name: str | None, parent: str | None) -> msgspec.Raw:
-    return msgspec.Raw(
-        _json.encode({key: value for key, value in (("parent", parent), ("name", name)) if value is not None})
-    )
+def _decoder(decoder: Decoder | None) -> bytes:
+    members: dict[str, str] = {}
+    if decoder is not None:
+        if decoder.parent is not None:
+            members["parent"] = decoder.parent
+        members["name"] = decoder.name
+    return b',"decoder":' + _encode(members)
 
 
 @lru_cache(maxsize=1024)
-def _location(location: str) -> msgspec.Raw:
-    return msgspec.Raw(_json.encode(location.encode("utf-8", "surrogateescape").decode("utf-8", "replace")))
+def _location(location: str) -> bytes:
+    return _encode(location.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
-def _predecoder(event: Event) -> dict[str, str]:
-    """What the header says; a line that is no log has none."""
-    if event.line.kind != "log":
-        return {}
-    parts = {"program_name": event.program, "timestamp": event.timestamp, "hostname": event.header.hostname}
-    return {name: _text(value) for name, value in parts.items() if value}
+def _predecoder(event: Event) -> bytes:
+    """What the header says, with the comma before it; a line that is no log has none."""
+    header = event.header
+    if event.line.kind != "log" or not (header.program or header.timestamp or header.hostname):
+        return b""
+    before, after = _around_timestamp(header.program, header.hostname)
+    if not header.timestamp:
+        return before + (after if header.program else after.removeprefix(b","))
+    comma = b"," if header.program else b""
+    return b"".join((before, comma, b'"timestamp":', _encode(_text(header.timestamp)), after))
+
+
+@lru_cache(maxsize=4096)
+def _around_timestamp(program: bytes | None, hostname: bytes | None) -> tuple[bytes, bytes]:
+    """What stands before and behind the timestamp, which differs from line to line."""
+    before = b',"predecoder":{' + (b'"program_name":' + _encode(_text(program)) if program else b"")
+    after = b',"hostname":' + _encode(_text(hostname)) if hostname else b""
+    return before, after + b"}"
 
 
 def _data(fields: dict[str, bytes]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Slots:
         self.names: tuple[str, ...] = tuple(sorted({name for rule in rules for name in self._of(rule)}))
         self._place = {name: place for place, name in enumerate(self.names)}
         self._read = tuple(map(self._reader, self.names))
+        self._none: tuple[bytes | None, ...] = (None,) * len(self.names)
 
     def places(self, names: Iterable[str]) -> tuple[int, ...]:
         """Numbers of slots."""
@@ -45,8 +46,14 @@ class Slots:
         """Numbers of the slots that these rules look at."""
         return self.places(sorted({name for rule in rules for name in self._of(rule)}))
 
-    def values(self, event: Event, needed: Iterable[int]) -> tuple[bytes | None, ...]:
+    def of_log(self, needed: Iterable[int]) -> bool:
+        """Whether these slots follow from the log, whoever sent it and whenever; of `fts` see `Decoder.fts`."""
+        return {"hostname", "location", "agent"}.isdisjoint(self.names[place] for place in needed)
+
+    def values(self, event: Event, needed: Sequence[int]) -> tuple[bytes | None, ...]:
         """The event's, in the order of `names`; None for those that are not needed."""
+        if not needed:
+            return self._none
         values: list[bytes | None] = [None] * len(self.names)
         for place in needed:
             values[place] = self._read[place](event)
@@ -60,7 +67,8 @@ class Slots:
         for word in (*rule.ignore_fields, *rule.check_ignored):
             yield IGNORE_SLOTS[word]
         if (window := rule.window) is not None:
-            yield from (*window.like.same, *window.like.different, *window.like.different_present)
+            like = window.like
+            yield from (*like.same, *like.different, *like.different_present, *like.distinct)
             if window.like.dynamic:
                 yield "dynamic"
             if (regex := self._regex_name(window)) is not None:
@@ -89,6 +97,7 @@ _READERS: dict[str, Callable[[Event], bytes | None]] = {
     "dynamic": lambda event: b"1" if event.dynamic else None,
     "fts": lambda event: event.fts_key,
     "fts_ids": lambda event: b"1" if event.fts_is_ids else None,
+    "agent": lambda event: event.origin.host,
     "user": lambda event: field(event, ("dstuser", "srcuser")),
 }
 """Slots that are no field."""
@@ -96,4 +105,4 @@ _READERS: dict[str, Callable[[Event], bytes | None]] = {
 
 def _location(event: Event) -> bytes:
     """The file, with the sender's name: Wazuh's locations of agents hold both."""
-    return (event.host or b"") + b"->" + event.location.encode("utf-8", "surrogateescape")
+    return (event.origin.host or b"") + b"->" + event.location.encode("utf-8", "surrogateescape")

@@ -39,7 +39,7 @@ def _row(ruleset: Ruleset, rule: Rule, slots: Slots, sources: list[int]) -> Rule
         head=head,
         middle=middle,
         end=end,
-        window=_spec(rule, slots),
+        window=_spec(ruleset, rule, slots),
         feeds=ruleset.feeds[rule.index],
         ignore_ms=rule.ignore_s * 1000,
         log=rule.log,
@@ -51,10 +51,11 @@ def _row(ruleset: Ruleset, rule: Rule, slots: Slots, sources: list[int]) -> Rule
     )
 
 
-def _spec(rule: Rule, slots: Slots) -> WindowSpec | None:
+def _spec(ruleset: Ruleset, rule: Rule, slots: Slots) -> WindowSpec | None:
     window = rule.window
     if window is None:
         return None
+    sequence = window.source.sequence
     return WindowSpec(
         needed=window.needed,
         timeframe_ms=window.timeframe_s * 1000,
@@ -65,6 +66,10 @@ def _spec(rule: Rule, slots: Slots) -> WindowSpec | None:
         dynamic=slots.places(["dynamic"])[0] if window.like.dynamic else -1,
         regex=slots.regex(window),
         frequency=window.frequency or 0,
+        distinct=slots.places(window.like.distinct),
+        first=() if sequence is None else tuple(ruleset.by_id[rule_id] for rule_id in sequence.first),
+        then=() if sequence is None else tuple(ruleset.by_id[rule_id] for rule_id in sequence.then),
+        unless=sequence is not None and sequence.unless,
     )
 
 
@@ -114,7 +119,7 @@ def _identity(dialect: str, rule: Rule, sources: list[int]) -> str:
 
 def _counted(window: Window) -> tuple[object, ...]:
     regex = None if window.source.regex is None else _plain(window.source.regex)
-    return window.needed, window.timeframe_s, window.like, window.per_agent, regex
+    return window.needed, window.timeframe_s, window.like, window.per_agent, regex, window.source.sequence
 
 
 def _plain(value: object) -> object:

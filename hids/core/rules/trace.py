@@ -13,6 +13,7 @@ from hids.core.decode.event import DecoderTest, Event, Prematch, select
 from hids.core.pattern.pattern import Pattern
 from hids.core.rules.conditions import Condition
 from hids.core.rules.rule import Rule, Ruleset
+from hids.messages import WINDOW
 
 Outcome = Literal["no", "yes", "asks"]
 
@@ -70,8 +71,14 @@ def _rules(ruleset: Ruleset, event: Event) -> Iterator[Step]:
         if failed is not None:
             yield Step("rule", str(rule.id), depth, "no", describe(failed))
             continue
-        asks = " and ".join(_ASKS.get(op, f"operation {op}") for op in rule.asks)
+        asks = " and ".join(_asked(rule, op) for op in rule.asks)
         yield Step("rule", str(rule.id), depth, "asks" if asks else "yes", asks)
+
+
+def _asked(rule: Rule, operation: int) -> str:
+    if operation == WINDOW and rule.window is not None and rule.window.source.sequence is not None:
+        return "the other event of the sequence came in time"
+    return _ASKS.get(operation, f"operation {operation}")
 
 
 def rules_tried(ruleset: Ruleset, event: Event) -> Iterator[tuple[Rule, int, Condition | None]]:

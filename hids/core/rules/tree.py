@@ -6,6 +6,7 @@ from functools import lru_cache
 from hids.core.dialect import Dialect, Refused
 from hids.core.markup import Element
 from hids.core.pattern.pattern import Pattern
+from hids.core.rules.composite import Sequence as RuleSequence
 from hids.core.rules.composite import Source
 from hids.core.rules.definition import TEMPLATES, Definition
 from hids.core.rules.lists import ListTable
@@ -183,6 +184,8 @@ class Tree:
 
     def _counted(self, definition: Definition, source: Source) -> list[int]:
         """A composite hangs under what it counts."""
+        if source.sequence is not None:
+            return self._of_sequence(definition, source.sequence)
         if source.sid is not None:
             return self._by_ids(definition, "if_matched_sid", (source.sid,))
         name = source.group or ""
@@ -190,6 +193,12 @@ class Tree:
             self._later_groups.append((len(self.rules), name))
             return []
         return self._found(definition, self._in_group(name), f"if_matched_group {name!r}")
+
+    def _of_sequence(self, definition: Definition, sequence: RuleSequence) -> list[int]:
+        """It hangs under all that it is about, for they may arrive in any order. What waits for time hangs nowhere."""
+        first = self._by_ids(definition, "if_matched_sid", sequence.first)
+        then = self._by_ids(definition, "unless" if sequence.unless else "followed_by", sequence.then)
+        return [] if sequence.unless else [*first, *then]
 
     def _by_ids(self, definition: Definition, element: str, ids: Sequence[int]) -> list[int]:
         """Wazuh does without the ids that it does not find, as long as one is left."""
@@ -303,6 +312,8 @@ def _counts(composite: Rule, rule: Rule, speaks: Dialect) -> bool:
     source = composite.window.source
     if source.regex is not None:
         return True
+    if source.sequence is not None:
+        return rule.id in source.sequence.first or rule.id in source.sequence.then
     if speaks != "hids" and rule.index > composite.index:
         return False
     if source.sid is not None:

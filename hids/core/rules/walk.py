@@ -9,14 +9,13 @@ follows both answers. So the result is a `Residual`, a small graph that the lane
 and is tested against this one.
 """
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 import msgspec
 
-from hids.core.decode.event import Event, decode
-from hids.core.decode.header import read_header
+from hids.core.decode.event import NOWHERE, Event, Origin, decode, undecoded
 from hids.core.rules.conditions import Condition
 from hids.core.rules.rule import Rule, Ruleset
 from hids.core.rules.slots import Slots
@@ -31,17 +30,18 @@ _UNFINISHED: ResidualNode = (-1, -1, -1, -1)
 """Holds the place of a question whose answers are being followed; equal to no node, so that none is taken for it."""
 
 
-class Verdict(NamedTuple):
+class Verdict(msgspec.Struct, frozen=True):
     """What the rules say of one event."""
 
     residual: Residual
     slots: tuple[bytes | None, ...]
     """Values of `RuleTable.slots`."""
-    event: Event
     descriptions: tuple[tuple[int, bytes], ...] = ()
     """(rule, JSON string): those of the residual's rules that name fields of the event."""
     full_log: bool = True
     """False: each rule that may be the event's wants alerts without the line."""
+    remembered: bool = True
+    """False: no composite will ever show the line as one of those before."""
 
 
 Ask = Callable[[Condition], bool]
@@ -150,16 +150,38 @@ class Finals(NamedTuple):
     full_log: bool
     slots: tuple[int, ...]
     """What the lane may look at."""
+    of_log: bool
+    """Slots and descriptions follow from the log, whoever sent it and whenever."""
+    remembered: bool
+    """A composite may show the event's line."""
 
 
 def finals(ruleset: Ruleset, residual: Residual) -> Finals:
     """The rules of all ends. A rule's parent counts: in Wazuh's sets `ignore` makes it the result."""
     ends = [node for node in residual if node[0] == FINAL and node[1] >= 0]
     indexes = dict.fromkeys(index for node in ends for index in node[1:3] if index >= 0)
-    rules = [ruleset.rules[index] for index in indexes]
+    rules = [ruleset.rules[index] for index in {**indexes, **dict.fromkeys(_waiting(ruleset, indexes))}]
     described = tuple(rule for rule in rules if rule.template is not None)
     full_log = not ends or any(ruleset.rules[node[1]].full_log for node in ends)
-    return Finals(described, full_log, slots_of(ruleset).needed(_concerned(ruleset, residual)))
+    slots = slots_of(ruleset)
+    needed = slots.needed(_concerned(ruleset, residual))
+    templates = (rule.template for rule in described)
+    of_log = slots.of_log(needed) and all(template is None or template.of_log for template in templates)
+    remembered = (
+        len(residual) > 1
+        or ruleset.correlation == "compat"
+        or bool(_searching(ruleset))
+        or any(ruleset.feeds[index] for index in indexes)
+    )
+    return Finals(described, full_log, needed, of_log, remembered)
+
+
+def _waiting(ruleset: Ruleset, indexes: Iterable[int]) -> Iterator[int]:
+    """Rules that one of these begins and whose alert is about that event (`unless`)."""
+    for composite in {composite for index in indexes for composite in ruleset.feeds[index]}:
+        window = ruleset.rules[composite].window
+        if window is not None and window.source.sequence is not None and window.source.sequence.unless:
+            yield composite
 
 
 def _concerned(ruleset: Ruleset, residual: Residual) -> Iterator[Rule]:
@@ -181,11 +203,13 @@ def _searching(ruleset: Ruleset) -> tuple[Rule, ...]:
 def verdict(residual: Residual, slots: Slots, event: Event, ends: Finals) -> Verdict:
     """Put together what the lane needs of an event that matters."""
     descriptions = tuple(
-        (rule.index, _json.encode(rule.template.text(event).decode("utf-8", "replace")))
-        for rule in ends.described
-        if rule.template is not None
+        [
+            (rule.index, _json.encode(rule.template.text(event).decode("utf-8", "replace")))
+            for rule in ends.described
+            if rule.template is not None
+        ]
     )
-    return Verdict(residual, slots.values(event, ends.slots), event, descriptions, ends.full_log)
+    return Verdict(residual, slots.values(event, ends.slots), descriptions, ends.full_log, ends.remembered)
 
 
 @lru_cache(maxsize=8)
@@ -194,9 +218,8 @@ def slots_of(ruleset: Ruleset) -> Slots:
     return Slots(ruleset.rules)
 
 
-def judge(ruleset: Ruleset, line: LogLine, host: bytes | None = None, local_ms: int | None = None) -> Verdict | None:
-    """Decode and walk without any plan. None: the event asks, alerts and feeds nothing."""
-    event = decoded(ruleset, line, host, local_ms)
+def judge(ruleset: Ruleset, event: Event) -> Verdict | None:
+    """Walk without any plan. None: the event asks, alerts and feeds nothing."""
     residual = naive(ruleset, event)
     if not matters(ruleset, residual):
         return None
@@ -211,10 +234,8 @@ def naive(ruleset: Ruleset, event: Event) -> Residual:
     return walk(ruleset, lambda condition: condition.holds(event))
 
 
-def decoded(ruleset: Ruleset, line: LogLine, host: bytes | None = None, local_ms: int | None = None) -> Event:
-    """The line as an event with its decoders chosen. `local_ms` is as for `Event`."""
-    header = read_header(line, ruleset.dialect, blind=ruleset.correlation == "compat")
-    event = Event(line, header, ruleset.dialect, host, local_ms)
-    event.log_fw = ruleset.log_fw
+def decoded(ruleset: Ruleset, line: LogLine, origin: Origin = NOWHERE) -> Event:
+    """The line as an event with its decoders chosen."""
+    event = undecoded(line, ruleset.dialect, origin, log_fw=ruleset.log_fw, blind=ruleset.correlation == "compat")
     decode(ruleset.decoders, event)
     return event

@@ -74,17 +74,11 @@ def unpack(data: bytes, count: int) -> tuple[LogLine, ...]:
         if len(packed.lines) != count:
             raise RemoteProtocolError(f"a batch of {count} lines was announced, {len(packed.lines)} came")
         sources = packed.sources
-        return tuple(
-            LogLine(
-                location=sources[source][1],
-                text=text[:MAX_LINE_BYTES],
-                at_ms=at_ms,
-                read_ms=read_ms,
-                kind=sources[source][0],
-                facts=facts,
-            )
+        lines = [
+            LogLine(sources[source][1], text[:MAX_LINE_BYTES], at_ms, read_ms, sources[source][0], facts)
             for source, at_ms, read_ms, text, facts in packed.lines
-        )
+        ]
+        return tuple(lines)
     except (zstandard.ZstdError, msgspec.MsgspecError, IndexError, UnicodeDecodeError) as error:
         raise RemoteProtocolError(f"a batch that cannot be unpacked: {error}") from error
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hids.adapters.outbox import Outbox, OutboxRow
-from hids.adapters.outputs.file import JSON_LINES, AlertFile, Form, text_blocks
+from hids.adapters.outputs.file import JSON_LINES, NEWS_LINES, AlertFile, Form, text_blocks
 from hids.errors import StoreError
 
 TEXT = text_blocks(UTC)
@@ -193,6 +193,32 @@ def test_killed_process(tmp_path: Path, fill_outbox: Callable[..., None], make_l
             process.send_signal(signal.SIGKILL)
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=True, stdout=subprocess.DEVNULL)
     assert path.read_bytes() == make_lines(1, 4000)
+
+
+@given(cut=st.integers(0, 2_000), size=st.integers(1, 4))
+def test_incidents_file_cut_anywhere_goes_on(
+    tmp_path_factory: pytest.TempPathFactory, make_lines: Callable[..., bytes], cut: int, size: int
+):
+    """Rows of `size` alerts, every third of which is news; the file is cut as by a crash before the cursor was saved."""
+    lines = [
+        make_lines(
+            number,
+            hids={"number": number, "incident": {"id": "1", "key": {}, "news": "first" if number % 3 == 0 else ""}},
+        )
+        for number in range(1, 13)
+    ]
+    rows = [
+        OutboxRow(first=start + 1, count=len(part), lines=b"".join(part))
+        for start in range(0, 12, size)
+        if (part := lines[start : start + size])
+    ]
+    expected = b"".join(lines[2::3])
+    path = tmp_path_factory.mktemp("news") / "incidents.json"
+    path.write_bytes(expected[: min(cut, len(expected))])
+    with closing(AlertFile(path, NEWS_LINES, ALL, Clock())) as file:
+        file.append([row for row in rows if row.last > file.number])
+        assert file.number == 12
+    assert path.read_bytes() == expected
 
 
 def test_torn_record_that_is_not_the_next_one_is_ended(

@@ -1,13 +1,19 @@
 import re
 from collections.abc import Callable
-from datetime import UTC, timedelta, timezone
+from datetime import UTC, timedelta, timezone, tzinfo
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hids.core.alert.text import flat, plain, text
+from hids.core.alert import text as module
+from hids.core.alert.text import flat, plain
+
+
+def text(alert: dict[str, Any], tz: tzinfo) -> str:
+    return module.text(msgspec.json.encode(alert), tz)
 
 
 def test_whole_block_of_a_composite(make_alert: Callable[..., dict[str, Any]]):

@@ -3,8 +3,9 @@
 import json
 
 from hids.core.correlate.alert import alert_id, compose
+from hids.core.correlate.expectations import Sender
 from hids.core.correlate.window import Entry
-from hids.messages import Agent, AgentId, EventOut, Outcome, RuleRow, SourceId
+from hids.messages import Agent, AgentId, EventOut, Incident, RuleRow, SourceId
 
 AGENT = Agent(AgentId("007"), "web1", "10.0.0.1")
 ROW = RuleRow(
@@ -16,35 +17,26 @@ ROW = RuleRow(
 )
 
 
-def outcome(source: str = "agent/007") -> Outcome:
-    return Outcome(
-        source=SourceId(source),
-        agent=AGENT,
-        epoch=2,
-        first_seq=100,
-        count=5,
-        chain=b"",
-        digest=b"",
-        worker=1,
-        body=b"",
-    )
+def sender(source: str = "agent/007") -> Sender:
+    return Sender(SourceId(source), AGENT, 2, 100)
 
 
 def event(tail: bytes = b'"full_log":"x"', offset: int = 3) -> EventOut:
     return EventOut(offset, 1_700_000_000_123, 0, 0, (), tail, b"x")
 
 
-def composed(previous: tuple[Entry, ...] = (), turn: int = 0) -> bytes:
+def composed(previous: tuple[Entry, ...] = (), turn: int = 0, incident: Incident | None = None) -> bytes:
     return compose(
-        outcome(),
+        sender(),
         event(),
         ROW,
         ruleset="hids",
-        turn=turn,
+        name=alert_id(sender(), event(), turn),
         number=42,
         fired=7,
         timestamp="2023-11-14T22:13:20.123+0000",
         previous=previous,
+        incident=incident,
     )
 
 
@@ -77,10 +69,15 @@ def test_a_composite_shows_what_it_counted_whatever_bytes_that_were():
 
 
 def test_an_id_names_agent_epoch_and_sequence():
-    assert alert_id("agent/007", 1, 5, "007", 0) == "007-1-5"
-    assert alert_id("agent/007", 1, 5, "007", 2) == "007-1-5-2"
+    assert alert_id(sender(), event(offset=5), 0) == "007-2-105"
+    assert alert_id(sender(), event(offset=5), 2) == "007-2-105-2"
 
 
 def test_a_derived_line_of_the_same_place_has_another_id():
-    names = {alert_id(source, 1, 5, "007", 0) for source in ("agent/007", "derived/agent/007", "derived/syscheck/007")}
-    assert len(names) == 3
+    sources = ("agent/007", "derived/agent/007", "derived/syscheck/007")
+    assert len({alert_id(sender(source), event(), 0) for source in sources}) == 3
+
+
+def test_an_alert_names_its_incident():
+    alert = json.loads(composed(incident=Incident("007-2-9", {"srcip": "192.0.2.7"}, "agent")))
+    assert alert["hids"]["incident"] == {"id": "007-2-9", "key": {"srcip": "192.0.2.7"}, "news": "agent"}

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,10 +16,17 @@ S = 1000
 DAY = 10 * LATE_MAX_MS
 
 
-def row(rule: int, *, window: WindowSpec | None = None, feeds: tuple[int, ...] = (), ignore_ms: int = 0) -> RuleRow:
+def row(
+    rule: int,
+    *,
+    window: WindowSpec | None = None,
+    feeds: tuple[int, ...] = (),
+    ignore_ms: int = 0,
+    level: int = 5,
+) -> RuleRow:
     return RuleRow(
         id=rule,
-        level=5,
+        level=level,
         identity=f"identity {rule}",
         head=b"",
         end=b"",
@@ -224,3 +232,95 @@ def test_a_lane_that_starts_anew_at_any_moment_decides_the_same(
         anew.correlator = Correlator(anew.windows)
         assert anew.see(at_s, key) == through.see(at_s, key)
         stored |= {where: data for where, (data, _) in anew.windows.take_touched(0.0).items()}
+
+
+LOWER = 3
+BOTH: Residual = (
+    (1, COMPOSITE, 1, 2),
+    (0, COMPOSITE, BASE, 0),
+    (1, LOWER, 3, 4),
+    (0, LOWER, BASE, 0),
+    (0, BASE, NO_RULE, 0),
+)
+
+
+def two(first: int, second: int, *, levels: tuple[int, int] = (12, 10), ignore_ms: int = 0) -> RuleTable:
+    """Two composites that count BASE, the second behind the first in the walk."""
+    rules = (
+        row(BASE, feeds=(COMPOSITE, LOWER)),
+        row(OTHER),
+        row(COMPOSITE, level=levels[0], window=WindowSpec(first, 60 * S, (0,)), ignore_ms=ignore_ms),
+        row(LOWER, level=levels[1], window=WindowSpec(second, 60 * S, (0,))),
+    )
+    return RuleTable(hash="h", name="test", slots=("srcip",), rules=rules)
+
+
+def told(decision: Decision) -> list[int]:
+    return [each.rule for each in (decision, *decision.also)]
+
+
+def test_each_of_two_rules_fires_when_its_own_count_is_full():
+    bench = Bench(two(1, 2))
+    assert [told(bench.see(at, residual=BOTH)) for at in range(6)] == [
+        [BASE],
+        [COMPOSITE],
+        [LOWER],
+        [COMPOSITE],
+        [BASE],
+        [COMPOSITE, LOWER],
+    ]
+
+
+def test_the_highest_level_speaks_first_whatever_the_order_of_the_walk():
+    bench = Bench(two(1, 1, levels=(8, 11)))
+    bench.see(0, residual=BOTH)
+    assert told(bench.see(1, residual=BOTH)) == [LOWER, COMPOSITE]
+
+
+def test_what_is_silent_stands_behind_what_is_not():
+    bench = Bench(two(1, 3, ignore_ms=60 * S))
+    decisions = [bench.see(at, residual=BOTH) for at in range(4)]
+    assert (told(decisions[1]), decisions[1].silent) == ([COMPOSITE], False)
+    assert told(decisions[3]) == [LOWER, COMPOSITE]
+    assert [each.silent for each in (decisions[3], *decisions[3].also)] == [False, True]
+
+
+def test_with_all_the_base_rule_is_told_as_well():
+    bench = Bench(two(1, 1))
+    bench.correlator = Correlator(bench.windows, tells_all=True)
+    assert told(bench.see(0, residual=BOTH)) == [BASE]
+    assert sorted(told(bench.see(1, residual=BOTH))) == [BASE, COMPOSITE, LOWER]
+
+
+def test_a_child_of_level_0_silences_its_composite_and_no_other():
+    silenced: Residual = (
+        (1, COMPOSITE, 1, 2),
+        (0, OTHER, COMPOSITE, 0),
+        (1, LOWER, 3, 4),
+        (0, LOWER, BASE, 0),
+        (0, BASE, NO_RULE, 0),
+    )
+    rules = two(1, 2)
+    rules = msgspec.structs.replace(rules, rules=(rules.rules[0], row(OTHER, level=0), *rules.rules[2:]))
+    bench = Bench(rules)
+    assert [told(bench.see(at, residual=silenced)) for at in range(3)] == [[BASE], [OTHER], [LOWER]]
+
+
+def test_progress_tells_how_near_each_composite_is():
+    rules = two(3, 5)
+    bench = Bench(rules)
+    for at, expected in ((0, [1, 1]), (1, [2, 2]), (2, [3, 3]), (100, [1, 1])):
+        bench.see(at, residual=BOTH)
+        event = EventOut(0, DAY + at * S, 0, 0, (b"192.0.2.1",), b"", b"")
+        found = bench.correlator.progress(rules, BOTH, event, "001")
+        assert [(each.rule, each.have, each.frequency) for each in found] == [
+            (COMPOSITE, expected[0], 4),
+            (LOWER, expected[1], 6),
+        ]
+
+
+def test_a_row_is_kept_as_long_as_its_timeframe_or_ignore_matters():
+    bench = Bench(table(1, ignore_ms=100_000 * S))
+    bench.see(0)
+    ((_, until_ms),) = bench.windows.take_touched(0.0).values()
+    assert until_ms == DAY + 100_000 * S

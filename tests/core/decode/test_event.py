@@ -1,6 +1,5 @@
 from hids.core.decode.decoder import DecoderTree
-from hids.core.decode.event import Event, decode
-from hids.core.decode.header import read_header
+from hids.core.decode.event import NOWHERE, Event, Origin, decode, undecoded
 from hids.core.decode.load import load_decoders
 from hids.core.dialect import Dialect
 from hids.core.markup import read
@@ -17,9 +16,8 @@ def tree(text: str, dialect: Dialect) -> DecoderTree:
     return result
 
 
-def event(text: str, log: bytes, dialect: Dialect = "hids", host: bytes | None = None) -> Event:
-    line = LogLine("/var/log/x", log, 0, 0)
-    result = Event(line, read_header(line, dialect), dialect, host)
+def event(text: str, log: bytes, dialect: Dialect = "hids", origin: Origin = NOWHERE) -> Event:
+    result = undecoded(LogLine("/var/log/x", log, 0, 0), dialect, origin)
     decode(tree(text, dialect), result)
     return result
 
@@ -35,9 +33,9 @@ def test_an_undecoded_event() -> None:
 
 
 def test_header_and_stand_in_host() -> None:
-    e = event(P, b"Dec 29 10:00:01 web1 app: x y", host=b"boss")
+    e = event(P, b"Dec 29 10:00:01 web1 app: x y", origin=Origin(b"boss"))
     assert (e.hostname, e.program, e.log, e.timestamp) == (b"web1", b"app", b"x y", b"Dec 29 10:00:01")
-    assert event(P, b"x y", host=b"boss").hostname == b"boss"
+    assert event(P, b"x y", origin=Origin(b"boss")).hostname == b"boss"
     assert e.location == "/var/log/x"
 
 
@@ -106,8 +104,8 @@ def test_rules_of_ossec_see_dynamic_fields_of_the_last_decoder_only() -> None:
 def test_a_regex_may_change_what_the_decoder_is() -> None:
     text = P + child("n", "<use_own_name>true</use_own_name><regex>z=(\\d)</regex><order>id</order>")
     e = event(text, b"x z=5")
-    assert e.selection is not None
-    assert not e.selection.settled
+    assert e.reading.selection is not None
+    assert not e.reading.selection.settled
     assert e.decoder_name == "n"
     assert event(text, b"x").decoder_name is None
     assert event(text, b"x q").decoder_name == "p"
@@ -192,7 +190,7 @@ def test_a_relayed_alert_shows_what_it_is_about() -> None:
 def test_a_windows_event() -> None:
     xml = b"<Event><System><EventID>7</EventID></System></Event>"
     line = LogLine("EventChannel", xml, 0, 0, "eventchannel")
-    e = Event(line, read_header(line, "wazuh"), "wazuh")
+    e = undecoded(line, "wazuh")
     decode(tree(P, "wazuh"), e)
     assert (e.decoder_name, e.decoder_type) == ("windows_eventchannel", "ossec")
     assert e.fields == {"win.system.eventID": b"7", "win.system.severityValue": b"UNKNOWN"}
@@ -209,8 +207,7 @@ def test_what_must_be_new() -> None:
     e = event(FTS, b"x 7 joe e", "ossec")
     assert e.fts_key == b"p 7 joe /var/log/x"
     assert e.accumulate
-    e = event(FTS, b"x 7 joe e", "ossec")
-    e.sender = b"(web1) 10.0.0.1"
+    e = event(FTS, b"x 7 joe e", "ossec", Origin(sender=b"(web1) 10.0.0.1"))
     assert e.fts_key == b"p 7 joe (web1) 10.0.0.1->/var/log/x"
     assert event(FTS, b"x 7", "ossec").fts_key == b"p   /var/log/x"
     assert len(event(FTS, b"x " + b"7" * 500 + b" joe e", "ossec").fts_key or b"") == 256
@@ -235,8 +232,7 @@ def test_given_fields_count_where_the_event_lacks_them() -> None:
 def test_hosts_of_agents() -> None:
     log = b"Dec 29 10:00:01 web1 app: x y"
     for dialect, host in (("ossec", b"(pc7) 10.0.0.1->/var/log/x"), ("wazuh", b"pc7"), ("hids", b"web1")):
-        e = event(P, log, dialect, host=b"pc7")
-        assert e.hostname == b"web1"
-        e.sender = b"(pc7) 10.0.0.1"
+        assert event(P, log, dialect, Origin(b"pc7")).hostname == b"web1"
+        e = event(P, log, dialect, Origin(b"pc7", b"(pc7) 10.0.0.1"))
         assert e.hostname == host
         assert e.whole_location == (b"/var/log/x" if dialect == "hids" else b"(pc7) 10.0.0.1->/var/log/x")

@@ -9,8 +9,7 @@ from typing import Any, cast
 import pytest
 
 from hids.core.decode.decoder import DecoderTree
-from hids.core.decode.event import Event, decode
-from hids.core.decode.header import read_header
+from hids.core.decode.event import Origin, decode, undecoded
 from hids.core.decode.load import load_decoders
 from hids.core.dialect import Dialect
 from hids.core.markup import OSSEC_VARIABLE, WAZUH_VARIABLE, expand, read
@@ -73,7 +72,7 @@ def printed(fields: dict[str, Any]) -> dict[str, Any]:
     return {PRINTED.get(name, name): value for name, value in fields.items()}
 
 
-def same(name: str, event: Event, expected: dict[str, Any]) -> bool:
+def same(name: str, event: Any, expected: dict[str, Any]) -> bool:
     """Wazuh's alerts leave empty fields out and hold arrays as arrays."""
     value = event.fields.get(name)
     if value is None:
@@ -98,8 +97,7 @@ def test_every_line_has_upstreams_decoder_and_fields(conformance: Path, dialect:
     count = 0
     for log, expected in events(conformance / dialect):
         line = LogLine("stdin", log.encode("utf-8", "surrogateescape"), 0, 0)
-        event = Event(line, read_header(line, dialect, blind=True), dialect, OWN_HOST)
-        event.log_fw = False
+        event = undecoded(line, dialect, Origin(OWN_HOST), log_fw=False, blind=True)
         decode(tree, event)
         fields = dict(flat(expected["data"])) if "data" in expected else printed(expected["fields"])
         count += 1

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from hids.core.decode.event import Origin
 from hids.core.rules.plan import compile_plan
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.walk import base, decoded, finals, naive
@@ -63,7 +64,7 @@ def outcome(case: dict[str, Any], dialect: str, make: Make, line: Line) -> str:
         return "refused"
     plan = compile_plan(ruleset)
     for given, answer in zip(lines(case, line), expected, strict=True):
-        event = decoded(ruleset, given, b"server")
+        event = decoded(ruleset, given, Origin(b"server"))
         residual = naive(ruleset, event)
         if case["id"] not in MERGED:
             assert answer["rule"] in open_rules(ruleset, residual), (case["id"], given.text)
@@ -76,9 +77,9 @@ def outcome(case: dict[str, Any], dialect: str, make: Make, line: Line) -> str:
             assert described.template is not None
             assert described.template.text(event).decode() == answer["description"]
         for _ in range(2):
-            recognised = plan.recognise(given, b"server")
+            recognised = plan.recognise(given, Origin(b"server"))
             verdict = plan.judge(recognised)
-            assert recognised.event.decoder_name == event.decoder_name
+            assert recognised.decoder_name == event.decoder_name
             assert verdict is None or verdict.residual == residual
     return "asking" if any(rule.asks for rule in ruleset.rules) else "exact"
 

@@ -1,5 +1,7 @@
 from collections.abc import Callable
 
+import pytest
+
 from hids.core.rules.certificate import Certificate, Entry, certify
 from hids.core.rules.load import load
 from hids.core.rules.rule import Ruleset, SourceFile
@@ -33,6 +35,9 @@ COMPOSITE = rule(100, "<match>x</match>") + rule(
 )
 
 
+FREQUENT = 'frequency="4" timeframe="60"'
+
+
 def test_a_plain_rule_and_decoder_are_exact() -> None:
     text = (
         '<decoder name="d"><prematch>^x</prematch></decoder><group name="g,">'
@@ -49,6 +54,14 @@ def test_a_composite_in_native_correlation() -> None:
     assert reasons(certified("ossec", text), "101") == ["windows", "ignore"]
     assert reasons(certified("wazuh", text), "101") == ["windows", "event time", "ignore"]
     assert "6 events of what it counts with one srcip" in entry(certified("ossec", text), "101").differences[0].input
+
+
+@pytest.mark.parametrize("option", ["not_same_user", "different_srcip"])
+def test_options_that_upstream_ignores(option: str) -> None:
+    body = f"<if_matched_sid>100</if_matched_sid><{option} />"
+    text = f'<group name="g,">{rule(100, "<match>x</match>")}{rule(101, body, FREQUENT)}</group>'
+    assert reasons(certified("ossec", text), "101") == ["windows", "differences"]
+    assert reasons(certified("ossec", text, "compat"), "101") == []
 
 
 def test_a_composite_in_compatible_correlation() -> None:

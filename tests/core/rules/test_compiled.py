@@ -2,15 +2,15 @@ import pytest
 
 from hids.core.decode.event import Event
 from hids.core.decode.header import Header
+from hids.core.decode.reading import Reading
 from hids.core.dialect import Dialect
 from hids.core.rules.compiled import COMPILED
 from hids.messages import LogLine
 
 
 def event(log: bytes = b"", dialect: Dialect = "ossec", **fields: bytes) -> Event:
-    result = Event(LogLine("f", log, 0, 0), Header(None, None, None, log, log), dialect)
-    result._fields = fields
-    return result
+    reading = Reading(log, dialect, rewrites=False, _all=fields)
+    return Event(LogLine("f", log, 0, 0), Header(None, None, None, log, log), reading)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 import msgspec
 import pytest
 
-from hids.core.decode.event import Event
+from hids.core.decode.event import NOWHERE, Event, Origin
 from hids.core.decode.header import Header
+from hids.core.decode.reading import Reading
 from hids.core.pattern.pattern import Pattern
 from hids.core.rules.conditions import (
     AddressIn,
@@ -32,10 +33,8 @@ from hids.messages import LogLine
 
 def event(program: bytes | None = None, **fields: bytes) -> Event:
     header = Header(None, None, program, b"the log", b"the log")
-    result = Event(LogLine("f", b"", 0, 0), header, "hids", b"web1")
-    result._fields = fields
-    result._dynamic = fields
-    return result
+    reading = Reading(b"the log", "hids", rewrites=False, _all=fields, _dynamic=fields)
+    return Event(LogLine("f", b"", 0, 0), header, reading, Origin(b"web1"))
 
 
 A = Pattern("pcre2", b"^a")
@@ -103,7 +102,7 @@ def test_a_negated_condition_is_the_opposite(condition: Condition) -> None:
 def test_what_is_missing_does_not_hold(condition: Condition, *, negated: bool) -> None:
     condition = msgspec.structs.replace(condition, negated=negated)
     empty = event()
-    empty.host = None
+    empty.origin = NOWHERE
     assert condition.holds(empty) is False
 
 

@@ -2,15 +2,15 @@ import pytest
 
 from hids.core.decode.event import Event
 from hids.core.decode.header import Header
+from hids.core.decode.reading import Reading
 from hids.core.rules.describe import MAX_BYTES, template
 from hids.messages import LogLine
 
 
 def event(**fields: bytes) -> Event:
-    result = Event(LogLine("f", b"", 0, 0), Header(None, b"web1", b"sshd", b"", b""), "wazuh")
-    result._fields = fields
-    result._dynamic = {name.lower(): value for name, value in fields.items()}
-    return result
+    dynamic = {name.lower(): value for name, value in fields.items()}
+    reading = Reading(b"", "wazuh", rewrites=False, _all=fields, _dynamic=dynamic)
+    return Event(LogLine("f", b"", 0, 0), Header(None, b"web1", b"sshd", b"", b""), reading)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hids.core.decode.event import Event
 from hids.core.decode.header import Header
-from hids.core.rules.render import tail
+from hids.core.decode.reading import Reading
+from hids.core.rules.render import sender_members, tail
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.walk import decoded
 from hids.messages import Agent, AgentId, LogLine
@@ -22,7 +24,7 @@ TEXT = """<decoder name='app'><program_name>^app</program_name></decoder>
 
 
 def alert(event: Event, line: LogLine) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads(b"{" + tail(event, line, AGENT, "boss") + b"}")
+    result: dict[str, Any] = json.loads(b"{" + tail(event, line, sender_members(AGENT, "boss")) + b"}")
     return result
 
 
@@ -67,8 +69,7 @@ def test_facts_of_the_manager_follow(make_ruleset: Make, make_line: Line) -> Non
 )
 def test_any_fields_and_bytes_give_valid_json(fields: dict[str, bytes], text: bytes, location: str) -> None:
     line = LogLine(location.encode("utf-8", "replace").decode() + "\udcff", text, 0, 0)
-    event = Event(line, Header(text, text, text, text, text), "hids")
-    event._fields = fields
+    event = Event(line, Header(text, text, text, text, text), Reading(text, "hids", rewrites=False, _all=fields))
     result = alert(event, line)
     assert result["full_log"] == text.decode("utf-8", "replace")
     assert bool(result.get("data")) == bool(fields)
@@ -76,6 +77,17 @@ def test_any_fields_and_bytes_give_valid_json(fields: dict[str, bytes], text: by
 
 def test_a_name_that_is_taken_stays_whole() -> None:
     line = LogLine("f", b"", 0, 0)
-    event = Event(line, Header(None, None, None, b"", b""), "hids")
-    event._fields = {"a": b"1", "a.b": b"2", "c.d": b"3", "c": b"4"}
+    fields = {"a": b"1", "a.b": b"2", "c.d": b"3", "c": b"4"}
+    event = Event(line, Header(None, None, None, b"", b""), Reading(b"", "hids", rewrites=False, _all=fields))
     assert alert(event, line)["data"] == {"a": "1", "a.b": "2", "c": "4", "c.d": "3"}
+
+
+@pytest.mark.parametrize("program", [b"app", b"", None])
+@pytest.mark.parametrize("timestamp", [b"Nov 24", None])
+@pytest.mark.parametrize("hostname", [b"web1", None])
+def test_parts_of_a_header(program: bytes | None, timestamp: bytes | None, hostname: bytes | None) -> None:
+    header = Header(timestamp, hostname, program, b"x", b"x")
+    event = Event(LogLine("f", b"x", 0, 0), header, Reading(b"x", "hids", rewrites=False))
+    parts = {"program_name": program, "timestamp": timestamp, "hostname": hostname}
+    shown = {name: value.decode() for name, value in parts.items() if value}
+    assert alert(event, event.line).get("predecoder", {}) == shown

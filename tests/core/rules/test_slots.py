@@ -2,8 +2,9 @@ from collections.abc import Callable
 
 import pytest
 
+from hids.core.decode.event import Origin
 from hids.core.rules.rule import Ruleset
-from hids.core.rules.walk import Verdict, judge, slots_of
+from hids.core.rules.walk import Verdict, decoded, judge, slots_of
 from hids.messages import LogLine
 
 Make = Callable[..., Ruleset]
@@ -21,7 +22,7 @@ def slots(make: Make, line: Line, body: str, dialect: str, log: str = "a 192.0.2
         "<description>d</description></rule></group>",
         dialect,
     )
-    verdict = judge(ruleset, line(log), b"web1")
+    verdict = judge(ruleset, decoded(ruleset, line(log), Origin(b"web1")))
     assert isinstance(verdict, Verdict)
     return dict(zip(slots_of(ruleset).names, verdict.slots, strict=True))
 
@@ -37,9 +38,18 @@ def slots(make: Make, line: Line, body: str, dialect: str, log: str = "a 192.0.2
             {"srcip": b"192.0.2.7", "url": None},
         ),
         ("<if_matched_sid>{}</if_matched_sid><same_location/>", "ossec", {"hostname": b"web1"}),
-        ("<if_matched_sid>{}</if_matched_sid><same_id/><not_same_id/>", "ossec", {}),
+        ("<if_matched_sid>{}</if_matched_sid><same_id/><not_same_id/>", "ossec", {"id": None}),
         ("<if_matched_regex>a</if_matched_regex>", "ossec", {"regex:0": b"1", "type": b"syslog"}),
-        ("<if_matched_regex>b</if_matched_regex><same_location/>", "ossec", {"regex:0": None, "type": b"syslog"}),
+        (
+            "<if_matched_regex>b</if_matched_regex><same_location/>",
+            "ossec",
+            {"regex:0": None, "type": b"syslog", "hostname": b"web1"},
+        ),
+        (
+            "<if_matched_sid>{}</if_matched_sid><same_agent/><distinct_srcip/>",
+            "hids",
+            {"agent": b"web1", "srcip": b"192.0.2.7"},
+        ),
         (
             "<if_matched_sid>{}</if_matched_sid><check_diff/><ignore>name,user</ignore>",
             "ossec",

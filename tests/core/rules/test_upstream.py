@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
+from hids.core.decode.event import Origin
 from hids.core.dialect import Dialect
 from hids.core.rules.load import load
 from hids.core.rules.plan import Plan, compile_plan
 from hids.core.rules.rule import Ruleset, SourceFile
-from hids.core.rules.walk import judge
+from hids.core.rules.walk import decoded, judge
 from hids.messages import LogLine
 
+HOST = Origin(b"vm")
 SUITES: list[Dialect] = ["ossec", "wazuh"]
 
 
@@ -60,11 +62,8 @@ def test_the_plan_says_what_the_naive_walk_says(folder: Path, dialect: Dialect) 
     texts = logs(folder)
     for text in (*texts, *reversed(texts)):  # the second time much is remembered
         line = LogLine("stdin", text, 0, 0)
-        expected, verdict = judge(ruleset, line, b"vm"), plan.judge(plan.recognise(line, b"vm"))
-        assert (None if verdict is None else verdict.residual) == (None if expected is None else expected.residual), (
-            text
-        )
-        if verdict is not None and expected is not None:
-            assert verdict.event.fields == expected.event.fields
-            assert verdict.slots == expected.slots
+        naive, event = decoded(ruleset, line, HOST), plan.recognise(line, HOST)
+        expected, verdict = judge(ruleset, naive), plan.judge(event)
+        assert verdict == expected, text
+        assert event.fields == naive.fields, text
     assert len(texts) > 1000

@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
+from hids.core.decode.event import Origin
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.walk import NO_RULE, Verdict, base, decoded, judge, matters, slots_of, walk
 from hids.messages import LogLine, Residual
@@ -61,7 +62,7 @@ def test_the_languages_worked_example(make_ruleset: Make, make_line: Line, text:
 def test_no_rule(make_ruleset: Make, make_line: Line) -> None:
     ruleset = make_ruleset(WORKED)
     assert residual(ruleset, make_line("other")) == NO_RULE
-    assert judge(ruleset, make_line("other")) is None
+    assert judge(ruleset, decoded(ruleset, make_line("other"))) is None
 
 
 def test_noalert_lets_the_search_go_on(make_ruleset: Make, make_line: Line) -> None:
@@ -158,7 +159,7 @@ def test_a_verdict_carries_the_slots_of_all_composites(make_ruleset: Make, make_
     )
     ruleset = make_ruleset(keyed)
     assert slots_of(ruleset).names == ("hostname", "id", "location", "srcip", "user")
-    verdict = judge(ruleset, make_line("app 192.0.2.7 joe"), b"web1")
+    verdict = judge(ruleset, decoded(ruleset, make_line("app 192.0.2.7 joe"), Origin(b"web1")))
     assert isinstance(verdict, Verdict)
     assert verdict.slots == (b"web1", None, b"web1->/var/log/x", b"192.0.2.7", b"joe")
 
@@ -169,7 +170,7 @@ def test_ossecs_same_location_is_the_host(make_ruleset: Make, make_line: Line) -
         "<if_matched_sid>100100</if_matched_sid><same_location/></rule></group>",
         "ossec",
     )
-    verdict = judge(ruleset, make_line("Dec 29 10:00:01 web9 app: x"))
+    verdict = judge(ruleset, decoded(ruleset, make_line("Dec 29 10:00:01 web9 app: x")))
     assert verdict is not None
     assert verdict.slots == (b"web9",)
 
