@@ -405,6 +405,8 @@ class OutcomeBody(msgspec.Struct, frozen=True, array_like=True):
     lending: tuple[Lending, ...] = ()
     digests: tuple[bytes, ...] = ()
     """For each ruleset that drops repeated logs, 16 bytes a line (hids.core.correlate.repeats); else empty."""
+    suspended: tuple[str, ...] = ()
+    """Rules and decoders whose pattern ran out of steps too often, in words (hids.core.rules.suspended)."""
 
 
 class ReadThrough(msgspec.Struct, frozen=True, tag="read_through"):

@@ -207,12 +207,15 @@ class CorrelationWindow(LoopActor):
         work = _Work(outcome, body, [self._table_of(name) for name in body.rulesets], self._clock.now_ms())
         self._note_rulesets(body.rulesets)
         self._leave_out(work)
+        for text in body.suspended:
+            work.lines.append(("agent", _agent_line(f"rule suspended: {text}", work.now_ms)))
         for event in body.events:
             if (event.offset, event.ruleset) not in work.left_out:
                 self._judge(work, event)
         work.counts.update(f"dropped:{dropped.reason}" for dropped in body.dropped)
         work.counts["alerts"] = len(work.alerts)
         self._tell_late(work)
+        work.counts["suspended"] = len(body.suspended)
         return Applied(
             source=outcome.source,
             agent=outcome.agent,

@@ -18,6 +18,7 @@ from hids.core.correlate.repeats import NO_LOG, log_digest
 from hids.core.rules.plan import Plan
 from hids.core.rules.profile import Profile
 from hids.core.rules.render import sender_members, tail
+from hids.core.rules.suspended import Suspensions
 from hids.messages import EventOut, Lending, Outcome, OutcomeBody, Residual
 from hids.ports import Emit
 
@@ -48,6 +49,7 @@ class RuleShard(LoopActor):
         self._worker = worker
         self._manager = manager
         self._profile = profile
+        self._suspensions = Suspensions(tuple(plan.ruleset for plan in plans))
         self._accumulating = frozenset(n for n, plan in enumerate(self._plans) if plan.ruleset.decoders.accumulates)
 
     def on_receive(self, message: Recognition) -> None:
@@ -75,6 +77,7 @@ class RuleShard(LoopActor):
                 lending for ruleset in range(len(self._plans)) for lending in self._lending(message, ruleset)
             ),
             digests=tuple(self._digests(message, ruleset) for ruleset in range(len(self._plans))),
+            suspended=self._suspensions.news(),
         )
         self._emit(
             Outcome(

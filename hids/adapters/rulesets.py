@@ -6,13 +6,15 @@ A folder is either flat (`*.xml`) or laid out as OSSEC's and Wazuh's are, itself
     rules/*.xml       then
     lists/            named by rules as `etc/lists/NAME`, `lists/NAME` or `rules/NAME`
 
-Files count in the order of their names. Where that is not the order that the rules need (OSSEC's configuration lists
-its files), a file `order` in the folder names them, one a line, relative to it.
+What comes with the product (`ruleset/`) counts before what is local (`etc/`), files in the order of their names. Where that
+is not the order that the rules need, a file `order` in the folder names them, one a line, relative to it. A folder with an
+`etc/ossec.conf` that names its files (OSSEC's /var/ossec) needs none: that order counts.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from hids.adapters import ossec_conf
 from hids.core.rules.rule import SourceFile
 from hids.errors import ConfigError
 
@@ -21,7 +23,9 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 
 ORDER = "order"
 
-_ROOTS = ("", "etc", "ruleset")
+_ROOTS = ("", "ruleset", "etc")
+_LIST_ROOTS = ("", "etc", "ruleset")
+"""A local list stands in for one of the same name that comes with the product."""
 
 
 def read_ruleset(folder: Path) -> list[SourceFile]:
@@ -45,7 +49,7 @@ def read_lists(folder: Path) -> dict[str, bytes]:
         ConfigError: one cannot be read.
     """
     lists: dict[str, bytes] = {}
-    for root in _ROOTS:
+    for root in _LIST_ROOTS:
         for name in ("lists", "rules"):
             base = folder / root / name
             for path in sorted(base.rglob("*")) if base.is_dir() else ():
@@ -63,6 +67,10 @@ def _ordered(folder: Path) -> list[Path]:
     if order.is_file():
         names = _read(order).decode(errors="replace").splitlines()
         return [folder / name.strip() for name in names if name.strip() and not name.startswith("#")]
+    for conf in ossec_conf.NAMES:
+        path = folder / conf
+        if path.is_file() and (named := ossec_conf.ruleset_files(folder, str(path), _read(path))):
+            return named
     flat = sorted(folder.glob("*.xml"))
     return flat or [path for kind in ("decoders", "rules") for path in _of_kind(folder, kind)]
 

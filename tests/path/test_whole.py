@@ -192,3 +192,33 @@ def test_stack_traces_on_sigusr1(stand: Stand):
     manager = stand.manager
     wait_for(lambda: "most recent call first" in manager.output(), "stacks in the log")
     assert stand.whole()
+
+
+def test_a_runaway_pattern_is_suspended_and_named_and_the_other_rules_go_on(stand: Stand):
+    rules = stand.folder / "rules"
+    rules.mkdir()
+    (rules / "mine.xml").write_text(
+        "<group name='mine,'>"
+        r"<rule id='299001' level='5'><regex>(a+)+\1$</regex><description>d</description></rule>"
+        "<rule id='299002' level='5'><match>needle</match><description>d</description></rule></group>"
+    )
+    shipped = Path(__file__).parents[2] / "rules"
+    stand.settings = "".join(
+        f'[[ruleset]]\nname = "{name}"\npath = "{path}"\ndialect = "hids"\n'
+        for name, path in (("hids", shipped), ("mine", rules))
+    )
+    log = stand.folder / "app.log"
+    log.touch()
+    stand.start_manager()
+    stand.join("web1")
+    stand.start_agent("web1", f'[[source]]\npath = "{log}"\n')
+    wait_for(lambda: connected(stand, "web1"), "the agent is connected")
+
+    append(log, ("a" * 64_000 + "!\n") * 40 + "a needle\n")
+    wait_for(lambda: stand.rules()["299002"] == 1, "the line behind them is judged")
+    wait_for(lambda: stand.rules()["206118"] >= 1, "the suspension is told")
+    told = next(alert for alert in stand.alerts() if alert["rule"]["id"] == "206118")
+    assert "ruleset mine, rule 299001: pattern (a+)+" in told["full_log"]
+    assert told["agent"]["name"] == "web1"
+    workers = [node for name, node in stand.nodes().items() if name.startswith("worker-")]
+    assert [node["restarts"] for node in workers] == [0] * len(workers), "no worker had to die"

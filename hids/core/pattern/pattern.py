@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import msgspec
 
 from hids.core.pattern import wazuh
+from hids.core.pattern.guard import Guard
 from hids.core.pattern.match import Match, PatternError
 from hids.core.pattern.ossec import Rewritten, os_match, os_regex
 from hids.core.pattern.pcre import UNKNOWN, Forms, translate
@@ -57,6 +58,7 @@ class Pattern:
     __slots__ = (
         "captures",
         "engine",
+        "guard",
         "key",
         "loose",
         "matches",
@@ -70,7 +72,9 @@ class Pattern:
     def __init__(self, language: Language, text: bytes) -> None:
         """Compile. Raises PatternError."""
         self.key: tuple[Language, bytes] = (language, text)
-        ready = _read(language, text)
+        self.guard = Guard()
+        """Counts where its steps did not suffice, and suspends it."""
+        ready = _read(language, text, self.guard)
         self.utf: bool = ready.utf
         """It takes letters, not bytes: a scanner has to be given `one_byte_each` of a text."""
         self.captures: bool = ready.captures
@@ -111,7 +115,7 @@ class _Ready(NamedTuple):
     captures: bool = True
 
 
-def _read(language: Language, text: bytes) -> _Ready:
+def _read(language: Language, text: bytes, guard: Guard) -> _Ready:
     if language == "osmatch":
         return _osmatch(text)
     if language == "osregex":
@@ -119,7 +123,7 @@ def _read(language: Language, text: bytes) -> _Ready:
     pattern, utf, captures = _rewrite(language, text)
     caseless = language != "pcre2"
     forms = translate(pattern, caseless=caseless)
-    find, engine = _compile(pattern, forms, caseless=caseless)
+    find, engine = _compile(pattern, forms, guard, caseless=caseless)
     if utf:
         find = _utf_search(pattern, forms, find)
     readable = pattern.isascii() or not utf
@@ -190,14 +194,14 @@ def _rewrite(language: Language, text: bytes) -> Rewritten:
     return Rewritten(text, utf=False)
 
 
-def _compile(pattern: bytes, forms: Forms, *, caseless: bool) -> tuple[_Find, str]:
+def _compile(pattern: bytes, forms: Forms, guard: Guard, *, caseless: bool) -> tuple[_Find, str]:
     """The engine for `pattern`, on bytes, and its name."""
     by_python = _compile_re(forms, caseless=caseless)
     if by_python is not None and not forms.risky:
-        return _bounded_when_long(by_python, pattern, forms, caseless=caseless), "re"
+        return _bounded_when_long(by_python, pattern, forms, guard, caseless=caseless), "re"
     try:
-        limited = _compile_pcre2(pattern, caseless=caseless)
-        return _bounded_when_long(limited, pattern, forms, caseless=caseless), "pcre2"
+        limited = _compile_pcre2(pattern, guard, caseless=caseless)
+        return _bounded_when_long(limited, pattern, forms, guard, caseless=caseless), "pcre2"
     except ImportError:
         if by_python is not None:
             return by_python, "re"
@@ -213,7 +217,7 @@ def _compile_re(forms: Forms, *, caseless: bool) -> _Find | None:
         return None
 
 
-def _bounded_when_long(find: _Find, pattern: bytes, forms: Forms, *, caseless: bool) -> _Find:
+def _bounded_when_long(find: _Find, pattern: bytes, forms: Forms, guard: Guard, *, caseless: bool) -> _Find:
     """`find` for usual texts; for long ones RE2, or `pcre2` with a narrow limit where RE2 reads the pattern otherwise."""
     if not forms.repeats and forms is not UNKNOWN:
         return find
@@ -221,7 +225,7 @@ def _bounded_when_long(find: _Find, pattern: bytes, forms: Forms, *, caseless: b
     def bounded() -> _Find:
         linear = None if forms.scan is None else _compile_re2(forms.python, caseless=caseless)
         with suppress(ImportError):
-            return linear or _compile_pcre2(pattern, caseless=caseless, limit=LONG_MATCH_LIMIT)
+            return linear or _compile_pcre2(pattern, guard, caseless=caseless, limit=LONG_MATCH_LIMIT)
         return linear or find
 
     return _other_when_long(find, bounded)
@@ -265,7 +269,7 @@ def _compile_re2(python: bytes | None, *, caseless: bool, utf: bool = False) -> 
     return search
 
 
-def _compile_pcre2(pattern: bytes, *, caseless: bool, limit: int = MATCH_LIMIT) -> _Find:
+def _compile_pcre2(pattern: bytes, guard: Guard, *, caseless: bool, limit: int = MATCH_LIMIT) -> _Find:
     # Optional: most rulesets get along without it.
     import pcre2  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
 
@@ -277,9 +281,12 @@ def _compile_pcre2(pattern: bytes, *, caseless: bool, limit: int = MATCH_LIMIT) 
         raise PatternError(f"pattern {_shown(pattern)}: {error.msg}") from None
 
     def within_limit(text: bytes) -> _Found | None:
+        if guard.skips():
+            return None
         try:
             return search(text)
         except library.LibraryError:
+            guard.strike()
             return None  # as in the C engines: a text on which the limit is hit does not match
 
     return within_limit

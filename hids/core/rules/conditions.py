@@ -18,6 +18,13 @@ from hids.core.rules.lists import ListTable, Lookup
 from hids.core.rules.schedule import Days, Hours
 
 
+def _holds(pattern: Pattern, text: bytes, *, negated: bool) -> bool:
+    """A suspended pattern does not hold, negated or not: its rule is suspended with it."""
+    if negated:
+        return not pattern.matches(text) and not pattern.guard.resting
+    return bool(pattern.matches(text))
+
+
 class DecodedAs(msgspec.Struct, frozen=True):
     """`<decoded_as>`: the name of the event's decoder."""
 
@@ -48,7 +55,7 @@ class ProgramName(msgspec.Struct, frozen=True):
 
     def holds(self, event: Event) -> bool:
         """Ask the header."""
-        return event.program is not None and bool(self.pattern.matches(event.program)) is not self.negated
+        return event.program is not None and _holds(self.pattern, event.program, negated=self.negated)
 
 
 class Hostname(msgspec.Struct, frozen=True):
@@ -59,7 +66,7 @@ class Hostname(msgspec.Struct, frozen=True):
 
     def holds(self, event: Event) -> bool:
         """Ask the header, or what stands in for its host."""
-        return event.hostname is not None and bool(self.pattern.matches(event.hostname)) is not self.negated
+        return event.hostname is not None and _holds(self.pattern, event.hostname, negated=self.negated)
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -70,7 +77,7 @@ class Location(msgspec.Struct, frozen=True):
 
     def holds(self, event: Event) -> bool:
         """Ask the line."""
-        return bool(self.pattern.matches(event.whole_location)) is not self.negated
+        return _holds(self.pattern, event.whole_location, negated=self.negated)
 
 
 class LogMatches(msgspec.Struct, frozen=True):
@@ -81,7 +88,7 @@ class LogMatches(msgspec.Struct, frozen=True):
 
     def holds(self, event: Event) -> bool:
         """Ask the log."""
-        return bool(self.pattern.matches(event.log)) is not self.negated
+        return _holds(self.pattern, event.log, negated=self.negated)
 
 
 class FieldMatches(msgspec.Struct, frozen=True):
@@ -94,7 +101,7 @@ class FieldMatches(msgspec.Struct, frozen=True):
     def holds(self, event: Event) -> bool:
         """Ask the decoded fields."""
         value = field(event, self.names)
-        return value is not None and bool(self.pattern.matches(value)) is not self.negated
+        return value is not None and _holds(self.pattern, value, negated=self.negated)
 
 
 class FieldEquals(msgspec.Struct, frozen=True):
@@ -120,7 +127,7 @@ class DynamicMatches(msgspec.Struct, frozen=True):
     def holds(self, event: Event) -> bool:
         """Ask the decoded fields by the names that `<field>` may use."""
         value = event.dynamic.get(self.name)
-        return value is not None and bool(self.pattern.matches(value)) is not self.negated
+        return value is not None and _holds(self.pattern, value, negated=self.negated)
 
 
 Network = IPv4Network | IPv6Network

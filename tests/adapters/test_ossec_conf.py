@@ -1,0 +1,82 @@
+"""The order in which an ossec.conf names its files."""
+
+from pathlib import Path
+
+import pytest
+
+from hids.adapters.ossec_conf import ruleset_files
+from hids.adapters.rulesets import read_lists, read_ruleset
+from hids.errors import ConfigError
+
+
+def home(tmp_path: Path, *names: str) -> Path:
+    for name in names:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    return tmp_path
+
+
+def named(folder: Path, conf: str) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in ruleset_files(folder, "ossec.conf", conf.encode())]
+
+
+def test_ossec_includes_in_order_and_its_default_decoders(tmp_path: Path):
+    folder = home(tmp_path, "etc/decoder.xml", "etc/local_decoder.xml", "rules/a.xml", "rules/b.xml", "rules/c.xml")
+    conf = (
+        "<ossec_config><rules><include>b.xml</include><!-- <include>c.xml</include> --><include>a.xml</include></rules>"
+    )
+    assert named(folder, conf + "</ossec_config>") == [
+        "etc/decoder.xml",
+        "etc/local_decoder.xml",
+        "rules/b.xml",
+        "rules/a.xml",
+    ]
+
+
+def test_wazuh_folders_in_order_and_what_they_exclude(tmp_path: Path):
+    folder = home(
+        tmp_path,
+        "ruleset/decoders/d.xml",
+        "ruleset/rules/a.xml",
+        "ruleset/rules/policy.xml",
+        "etc/decoders/local.xml",
+        "etc/rules/0.xml",
+    )
+    conf = """<ossec_config><ruleset>
+      <decoder_dir>ruleset/decoders</decoder_dir>  <rule_dir>ruleset/rules</rule_dir>
+      <rule_exclude>policy.xml</rule_exclude>  <list>etc/lists/x</list>
+      <decoder_dir>etc/decoders</decoder_dir>  <rule_dir>etc/rules</rule_dir>
+    </ruleset></ossec_config>
+    <ossec_config><global></global></ossec_config>"""
+    assert named(folder, conf) == [
+        "ruleset/decoders/d.xml",
+        "etc/decoders/local.xml",
+        "ruleset/rules/a.xml",
+        "etc/rules/0.xml",
+    ]
+
+
+def test_a_configuration_without_rules_names_nothing(tmp_path: Path):
+    assert named(home(tmp_path, "etc/decoder.xml"), "<ossec_config><syscheck></syscheck></ossec_config>") == []
+
+
+def test_a_broken_configuration_says_where(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"ossec\.conf:2"):
+        ruleset_files(tmp_path, "ossec.conf", b"<ossec_config>\n<rules></oops></ossec_config>")
+
+
+def test_the_folder_of_an_installation_is_read_in_that_order(tmp_path: Path):
+    folder = home(tmp_path, "etc/decoder.xml", "rules/a.xml", "rules/z.xml")
+    (folder / "etc/ossec.conf").write_text(
+        "<ossec_config><rules><include>z.xml</include><include>a.xml</include></rules></ossec_config>"
+    )
+    files = [Path(file.path).relative_to(folder).as_posix() for file in read_ruleset(folder)]
+    assert files == ["etc/decoder.xml", "rules/z.xml", "rules/a.xml"]
+
+
+def test_local_files_come_after_those_of_the_product_but_local_lists_first(tmp_path: Path):
+    folder = home(tmp_path, "etc/rules/0.xml", "ruleset/rules/9.xml", "etc/lists/x", "ruleset/lists/x")
+    files = [Path(file.path).relative_to(folder).as_posix() for file in read_ruleset(folder)]
+    assert files == ["ruleset/rules/9.xml", "etc/rules/0.xml"]
+    assert read_lists(folder)["etc/lists/x"] == b"etc/lists/x"
