@@ -127,7 +127,7 @@ def test_configuration_is_planned_tried_and_taken_back(stand: Stand):
     plan = stand.ctl("config", "plan")
     assert {row["name"] for row in plan["agents"]} == {"web1", "db1"}
     assert "+path" in "".join(plan["difference"]).replace(" ", "")
-    applied = stand.ctl("config", "apply", "--canary", "db", "--watch", "2")
+    applied = stand.ctl("config", "apply", "--canary", "db", "--watch", "5")
     assert applied["trial"]["canaries"] == [stand.ask("agent", agent="db1")["id"]]
     wait_for(lambda: stand.ctl("config", "status")["current"] == applied["version"], "the trial goes well")
     wait_for(lambda: "" not in versions(stand) and len(versions(stand)) == 2, "each has its own")
