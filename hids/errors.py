@@ -9,6 +9,7 @@ HidsError
 ├── JoinRefused            the manager will not give this agent a certificate
 ├── ManagerUnreachable     nobody answers at that address
 └── StoreError             a state file cannot be used as it is
+    └── StoreDamaged       ... because what is in it is broken
 """
 
 from collections.abc import Sequence
@@ -67,3 +68,7 @@ class ManagerUnreachable(HidsError):  # noqa: N818 - a state of the world
 
 class StoreError(HidsError):
     """A state file is unreadable, of a newer version or damaged."""
+
+
+class StoreDamaged(StoreError):  # noqa: N818 - a state of the file
+    """A state file is broken: a copy may help, another try will not."""

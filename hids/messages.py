@@ -141,6 +141,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """What its configuration says that this host is."""
     config: ShortText = ""
     """Version of the manager's configuration that it has taken."""
+    canary_s: Number = 0
+    """A signed marker line (hids.core.wire.canary) comes each so many seconds; 0: none."""
 
 
 class Batch(msgspec.Struct, frozen=True, tag="batch"):
@@ -390,6 +392,9 @@ class Dropped(msgspec.Struct, frozen=True, array_like=True):
     reason: str
     """"poison", "malformed"."""
     line: bytes = b""
+    """The text of the line; words about it when it has none that can be read."""
+    packed: bytes = b""
+    """msgpack of the whole `LogLine`, with its event time by the manager's clock: all that it takes to send it again."""
 
 
 class OutcomeBody(msgspec.Struct, frozen=True, array_like=True):
@@ -407,6 +412,11 @@ class OutcomeBody(msgspec.Struct, frozen=True, array_like=True):
     """For each ruleset that drops repeated logs, 16 bytes a line (hids.core.correlate.repeats); else empty."""
     suspended: tuple[str, ...] = ()
     """Rules and decoders whose pattern ran out of steps too often, in words (hids.core.rules.suspended)."""
+    judged: int = 0
+    """Lines that the rules have seen, as counted where they were seen. With the facts and what was dropped they must
+    make up the batch: the ledger compares."""
+    canary: bytes = b""
+    """The last line of the batch that looks like an agent's canary, now that the rules have seen it."""
 
 
 class ReadThrough(msgspec.Struct, frozen=True, tag="read_through"):
@@ -568,7 +578,11 @@ class Applied(msgspec.Struct, frozen=True):
     source: SourceId
     agent: Agent
     progress: Progress | None = None
+    first: int = 0
+    """First sequence that `progress` moves over."""
     digest: bytes = b""
+    canary: bytes = b""
+    """See `OutcomeBody`."""
     alerts: tuple[bytes, ...] = ()
     state: dict[tuple[str, bytes], tuple[bytes, int]] = {}
     """Windows touched: (rule identity, key) -> (bytes, time until which it matters)."""
@@ -591,6 +605,16 @@ class LaneReady(msgspec.Struct, frozen=True, tag="lane_ready"):
     progress: dict[str, Progress]
     derived: tuple["DerivedBatch", ...]
     outbox_next: int
+    poison: tuple["Place", ...] = ()
+    """Lines that ended the lane twice: they shall come as dead letters."""
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """One line."""
+
+    source: str
+    epoch: int
+    seq: int
 
 
 class DerivedBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -633,6 +657,16 @@ class Committed(msgspec.Struct, frozen=True, tag="committed"):
     notices: int
     """Highest notice number of this boot that is committed."""
     outbox_next: int
+    canaries: dict[str, bytes] = {}
+    """Source -> its last canary among what is committed."""
+
+
+class Settle(msgspec.Struct, frozen=True, tag="settle"):
+    """control -> main -> lane: what shall become of these dead letters."""
+
+    letters: tuple[int, ...]
+    """Their numbers in the quarantine."""
+    verdict: Literal["replayed", "dropped"]
 
 
 class Cursors(msgspec.Struct, frozen=True, tag="cursors"):
@@ -709,7 +743,7 @@ class WorkerExited(msgspec.Struct, frozen=True, tag="worker_exited"):
 
 FromNursery = NurseryReady | NurseryRefused | WorkerForked | WorkerExited | Pulse
 FromWorker = Outcome | Pulse
-ToLane = Outcome | Hole | Notice | Cursors | ReadThrough
+ToLane = Outcome | Hole | Notice | Cursors | ReadThrough | Settle
 FromLane = LaneReady | Committed | Pulse
 ToOutput = Outboxed
 FromOutput = Cursors | Pulse

@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from hids.messages import Batch, DerivedBatch, Dropped, FileFact, Hole, LogLine, Progress, SourceId
+from hids.messages import Agent, Batch, DerivedBatch, Dropped, FileFact, Hole, LogLine, Progress, SourceId
 
 M_contra = TypeVar("M_contra", contravariant=True)
 
@@ -30,6 +30,64 @@ class Emit(Protocol[M_contra]):
         ...
 
 
+class Mark(Protocol):
+    """Notes what the lane works on where its successor can read it."""
+
+    def begin(self, source: str, epoch: int) -> None:
+        """Lines of this source follow."""
+        ...
+
+    def at(self, seq: int) -> None:
+        """This line is in work."""
+        ...
+
+    def done(self) -> None:
+        """None is."""
+        ...
+
+
+class NoMark:
+    """For whoever has no successor, such as a trial of rules."""
+
+    def begin(self, source: str, epoch: int) -> None:
+        """Nothing."""
+
+    def at(self, seq: int) -> None:
+        """Nothing."""
+
+    def done(self) -> None:
+        """Nothing."""
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A line that was set aside without being judged."""
+
+    number: int
+    """In the quarantine, from 1."""
+    source: SourceId
+    epoch: int
+    seq: int
+    reason: str
+    text: bytes
+    at_ms: int
+    """When it was set aside."""
+    state: str
+    """"kept", "replayed" or "dropped"."""
+    settled_ms: int = 0
+    agent: Agent | None = None
+    line: LogLine | None = None
+    """What a replay sends; None when it could not be read."""
+
+
+class Stretch(msgspec.Struct):
+    """What became of consecutive lines of one source and epoch."""
+
+    first: int
+    last: int
+    counts: dict[str, int] = {}
+    """How many by what: "evaluated", "known", "lost" and "dropped:<reason>" add up to the lines."""
+
+
 class Group(msgspec.Struct):
     """All that one commit writes."""
 
@@ -45,13 +103,17 @@ class Group(msgspec.Struct):
     """(agent, path) -> what is there now; None: gone."""
     derived: list[DerivedBatch] = []
     holes: list[Hole] = []
-    dead: list[tuple[SourceId, int, int, Dropped]] = []
-    """(source, epoch, sequence, what was dropped)."""
+    dead: list[tuple[SourceId, int, int, Dropped, Agent]] = []
+    """(source, epoch, sequence, what was dropped, whose it was)."""
+    settled: dict[int, str] = {}
+    """Number of a dead letter -> what became of it."""
     progress: dict[str, Progress] = {}
     digests: list[tuple[str, int, bytes]] = []
     """(source, epoch, digest) of each batch applied."""
     counts: dict[tuple[str, str], int] = {}
     """(source, what) -> how many more."""
+    stretches: dict[tuple[str, int], Stretch] = {}
+    """(source, epoch) -> the lines that this commit moves over."""
     notices: tuple[str, int] | None = None
     """(boot, highest notice number)."""
     cursors: dict[str, int] = {}
@@ -64,12 +126,20 @@ class LedgerStore(Protocol):
         """Write one group durably, or raise and write nothing of it."""
         ...
 
+    def dead_letters(self, numbers: Sequence[int]) -> list[DeadLetter]:
+        """Those of these dead letters that are there."""
+        ...
+
     def expire(self, before_ms: int) -> int:
         """Forget windows that mattered until a time before; returns how many went."""
         ...
 
     def trim_state(self, limit: int) -> tuple[int, int] | None:
         """Drop the oldest windows beyond a number; returns (how many, until when the newest of them mattered)."""
+        ...
+
+    def wal_bytes(self) -> int:
+        """Size of the write-ahead log."""
         ...
 
     def trim_outbox(self, limit_bytes: int, before_ms: int) -> tuple[int, int] | None:

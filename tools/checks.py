@@ -19,6 +19,7 @@ CHECKS = {
     "basedpyright": ("basedpyright",),
     "lint-imports": ("lint-imports",),
     "pytest": ("pytest",),
+    "campaign": ("python", "tools/campaign.py", "--faults", "30", "--agents", "4", "--rate", "300"),
 }
 """Name -> command line, the quick ones first."""
 
@@ -33,7 +34,9 @@ DATA = {
 def main() -> int:
     """Run; returns the exit status."""
     parser = argparse.ArgumentParser(prog="tools/check", description="Set up .venv and run all checks and tests.")
-    parser.add_argument("--fast", action="store_true", help="leave out tests that are marked slow")
+    parser.add_argument(
+        "--fast", action="store_true", help="leave out tests that are marked slow, and the campaign of faults"
+    )
     parser.add_argument("--only", action="append", choices=CHECKS, metavar="CHECK", help=f"one of: {', '.join(CHECKS)}")
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would tests
@@ -47,6 +50,8 @@ def main() -> int:
             print(f"{name} is not set: tests that need {what} are skipped")
     results: dict[str, tuple[int, float]] = {}
     for name in options.only or CHECKS:
+        if name == "campaign" and options.fast and not options.only:
+            continue
         arguments = ("-m", "not slow") if name == "pytest" and options.fast else ()
         results[name] = _run(environment, name, (*CHECKS[name], *arguments))
     print("\n== summary")

@@ -51,7 +51,8 @@ def failed_login(user: str, address: str = "192.0.2.7") -> str:
 class Daemon:
     """One of our programs as a process, with its log in a file."""
 
-    def __init__(self, log: Path, module: str, *arguments: str) -> None:
+    def __init__(self, log: Path, module: str, *arguments: str, before: Path | None = None) -> None:
+        """`before`: a folder on Python's path before ours, with a `sitecustomize.py` that sabotages, say."""
         self.log_path = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -60,7 +61,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, filter(None, (before, ROOT))))},
             )
 
     @property
@@ -93,6 +94,8 @@ class Stand:
         self.manager: Daemon | None = None
         self.agents: dict[str, Daemon] = {}
         self.settings = ""
+        self.before: Path | None = None
+        """On the manager's path, see `Daemon`."""
 
     def start_manager(self) -> None:
         """Start it (again), on the ports it had."""
@@ -107,6 +110,7 @@ class Stand:
             self.folder / "manager.log",
             "hids.cli.manager",
             *("run", "--config", str(config), "--state", str(self.paths.lib)),
+            before=self.before,
         )
         wait_for(self._listens, f"the manager listens; its log:\n{self.manager.output()}")
 
@@ -171,14 +175,15 @@ class Stand:
         assert done.exit_code == status, f"hids-agent {arguments}: status {done.exit_code}\n{done.output}"
         return done.output
 
-    def start_agent(self, name: str, config: str) -> Daemon:
-        """Start an agent (again) with this agent.toml."""
+    def start_agent(self, name: str, config: str, before: Path | None = None) -> Daemon:
+        """Start an agent (again) with this agent.toml; `before` as for `Daemon`."""
         folder = self.agent_folder(name)
         (folder / "agent.toml").write_text(config)
         daemon = Daemon(
             folder / "agent.log",
             "hids.cli.agent",
             *("run", "--config", str(folder / "agent.toml"), "--state", str(folder / "state")),
+            before=before,
         )
         self.agents[name] = daemon
         return daemon

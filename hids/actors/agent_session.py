@@ -301,6 +301,8 @@ class AgentSession(LoopActor):
         presence.lines = 0
         presence.held_back = False
         presence.epoch = hello.epoch
+        presence.canary_s = hello.canary_s
+        presence.certificate = self._wire.certificate
         presence.clock_offset_ms = _offset(now_ms, hello.clock_ms)
         if abs(presence.clock_offset_ms) > OFFSET_ALERT_MS:
             self._emit(Tell(agent, f"agent clock: {presence.clock_offset_ms / 1000:+.0f} s off the manager's"))

@@ -8,8 +8,8 @@ A bug    ends the lane's process: the next lane loads the committed state and ma
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -29,6 +29,7 @@ from hids.messages import (
     Agent,
     Applied,
     DerivedKind,
+    Dropped,
     EventOut,
     Hole,
     Lending,
@@ -42,7 +43,7 @@ from hids.messages import (
     RuleTable,
     SourceId,
 )
-from hids.ports import Clock, Emit
+from hids.ports import Clock, Emit, Mark, NoMark
 
 _body_decoder = msgspec.msgpack.Decoder(OutcomeBody)
 _encode = msgspec.msgpack.Encoder().encode
@@ -98,7 +99,7 @@ class _Work(Told):
         self.lines: list[tuple[DerivedKind, LogLine]] = []
         self.latest_late_ms = 0
         """Newest event time among those too late to be counted."""
-        self.counts["evaluated"] = outcome.count - len(body.dropped)
+        self.counts["evaluated"] = body.judged + len(body.facts)
 
 
 class CorrelationWindow(LoopActor):
@@ -119,6 +120,7 @@ class CorrelationWindow(LoopActor):
         first_seen_days: int = FIRST_SEEN_DAYS,
         ignored_days: int = IGNORED_DAYS,
         tells_all: bool = False,
+        mark: Mark | None = None,
     ) -> None:
         super().__init__(mailbox)
         self._sequencer = Sequencer(recalled.progress)
@@ -145,6 +147,7 @@ class CorrelationWindow(LoopActor):
         """(source, digest) -> epoch."""
         self._clock = clock
         self._emit = emit
+        self._mark = mark or NoMark()
 
     def on_receive(self, message: Outcome | Hole | Notice | ReadThrough | Settled) -> None:
         """Apply one message, and what was parked behind it."""
@@ -201,32 +204,43 @@ class CorrelationWindow(LoopActor):
         progress = Progress(epoch=outcome.epoch, seq=outcome.first_seq + outcome.count - 1, chain=outcome.chain)
         if self._is_known(outcome):
             return Applied(
-                source=outcome.source, agent=outcome.agent, progress=progress, counts={"known": outcome.count}
+                source=outcome.source,
+                agent=outcome.agent,
+                progress=progress,
+                first=outcome.first_seq,
+                counts={"known": outcome.count},
             )
         body = _body_decoder.decode(outcome.body)
         work = _Work(outcome, body, [self._table_of(name) for name in body.rulesets], self._clock.now_ms())
         self._note_rulesets(body.rulesets)
+        self._mark.begin(outcome.source, outcome.epoch)
         self._leave_out(work)
         for text in body.suspended:
             work.lines.append(("agent", _agent_line(f"rule suspended: {text}", work.now_ms)))
         for event in body.events:
             if (event.offset, event.ruleset) not in work.left_out:
+                self._mark.at(outcome.first_seq + event.offset)
                 self._judge(work, event)
+        self._mark.done()
         work.counts.update(f"dropped:{dropped.reason}" for dropped in body.dropped)
         work.counts["alerts"] = len(work.alerts)
         self._tell_late(work)
         work.counts["suspended"] = len(body.suspended)
+        # A batch that is no batch is one letter, at its first line.
+        letters = [dropped for dropped in body.dropped if dropped.line or dropped.packed]
         return Applied(
             source=outcome.source,
             agent=outcome.agent,
             progress=progress,
+            first=outcome.first_seq,
             digest=outcome.digest,
+            canary=body.canary,
             alerts=tuple(work.alerts),
             state=self._take_state(),
             fired=work.fired,
             facts=body.facts,
-            lines=tuple(work.lines),
-            dead=tuple((outcome.epoch, outcome.first_seq + dropped.offset, dropped) for dropped in body.dropped),
+            lines=(*work.lines, *_words_about(outcome, letters, work.now_ms)),
+            dead=tuple((outcome.epoch, outcome.first_seq + letter.offset, letter) for letter in letters),
             counts={what: n for what, n in work.counts.items() if n},
         )
 
@@ -310,6 +324,7 @@ class CorrelationWindow(LoopActor):
             name = work.tables[lending.ruleset].name
             if (lending.offset, lending.ruleset) in work.left_out:
                 continue
+            self._mark.at(work.outcome.first_seq + lending.offset)
             fields = self._accumulator.lend(name, lending.key, lending.fields, lending.at_ms)
             if fields:
                 work.left_out.add((lending.offset, lending.ruleset))
@@ -358,6 +373,7 @@ def _hole(hole: Hole, now_ms: int) -> Applied:
         source=hole.source,
         agent=hole.agent,
         progress=Progress(epoch=hole.epoch, seq=hole.last, chain=hole.chain),
+        first=hole.first,
         hole=hole,
         lines=(("agent", _agent_line(text, now_ms)),),
         counts={"lost": hole.last - hole.first + 1},
@@ -368,6 +384,18 @@ def _agent_line(text: str, at_ms: int) -> LogLine:
     return LogLine(
         location="hids-manager", text=text.encode(errors="replace"), at_ms=at_ms, read_ms=at_ms, kind="agent"
     )
+
+
+def _words_about(
+    outcome: Outcome, letters: Iterable[Dropped], now_ms: int
+) -> Iterator[tuple[Literal["agent"], LogLine]]:
+    """A line for the rules about each dead letter; none about those that are such a line themselves."""
+    if outcome.source.startswith("derived/agent/"):
+        return
+    for letter in letters:
+        seq = outcome.first_seq + letter.offset
+        reason = "it ended a process of the manager twice" if letter.reason == "poison" else "its batch is malformed"
+        yield "agent", _agent_line(f"line set aside: {seq} of epoch {outcome.epoch}: {reason}", now_ms)
 
 
 def _lent_line(lending: Lending, lent: Lent) -> LogLine:

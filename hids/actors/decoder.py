@@ -10,6 +10,7 @@ A bug    ends the worker's process; main sends the job to another.
 
 import time
 from collections.abc import Callable, Sequence
+from enum import Enum
 from functools import lru_cache
 
 import msgspec
@@ -29,9 +30,19 @@ AHEAD_MAX_MS = 5_000
 """Event times further than this after the arrival are cut: no agent's clock reaches into the future."""
 
 _lent_decoder = msgspec.msgpack.Decoder(Lent)
+_encode = msgspec.msgpack.Encoder().encode
 
 MARK_EVERY = 31
 """Offsets that have none of these bits are marked, unless every line is to be."""
+
+
+class Quiet(Enum):
+    """Stands for an event of a log that came before, and is known to matter to nobody."""
+
+    QUIET = "quiet"
+
+
+Judged = Event | Quiet | None
 
 
 class Recognition(msgspec.Struct, frozen=True):
@@ -41,8 +52,8 @@ class Recognition(msgspec.Struct, frozen=True):
     number: int
     """Counts this worker's jobs, from 1."""
     lines: tuple[LogLine, ...]
-    events: tuple[tuple[Event | None, ...], ...]
-    """For each ruleset, each line; None for what is no text, is set aside, or is known to matter to nobody."""
+    events: tuple[tuple[Judged, ...], ...]
+    """For each ruleset, each line; None for what is no text or is set aside."""
     dropped: tuple[Dropped, ...]
 
 
@@ -80,31 +91,29 @@ class Decoder(LoopActor):
                 number=self._number,
                 lines=lines,
                 events=tuple(self._recognise(plan, message, lines, lents, skip) for plan in self._plans),
-                dropped=tuple(Dropped(offset, "poison", lines[offset].text) for offset in sorted(skip)),
+                dropped=tuple(_poison(message, offset, lines[offset]) for offset in sorted(skip)),
             )
         )
 
     def _recognise(
         self, plan: Plan, job: Job, lines: Sequence[LogLine], lents: Sequence[Lent], skip: set[int]
-    ) -> tuple[Event | None, ...]:
+    ) -> tuple[Judged, ...]:
         notice, mark, careful = plan.notice, self._mark, job.careful
 
         def wall(line: LogLine) -> int:
             return local_ms(event_time(job, line))
 
         origin = Origin(job.agent.name.encode(), agent_prefix(job.agent), wall)
-        result: list[Event | None] = []
+        result: list[Judged] = []
         for offset, line in enumerate(lines):
             if careful or not offset & MARK_EVERY:
                 mark(self._number, offset)
-            if (
-                line.kind == "syscheck" and is_fact(job, line)
-            ) or offset in skip:  # for the lane's syscheck store, not for the rules
-                result.append(None)
+            if offset in skip or (line.kind == "syscheck" and is_fact(job, line)):
+                result.append(None)  # facts are for the lane's syscheck store, not for the rules
             elif lents:
                 result.append(_with_fields(plan, line, origin, lents[offset]))
             else:
-                result.append(notice(line, origin))
+                result.append(notice(line, origin) or Quiet.QUIET)
         return tuple(result)
 
 
@@ -150,10 +159,16 @@ def is_lent(job: Job) -> bool:
 
 
 def is_derived(job: Job) -> bool:
-    """Whether the manager made these lines itself."""
-    return job.source.startswith("derived/")
+    """Whether the manager made these lines itself. What comes again from the quarantine is still an agent's."""
+    return job.source.startswith("derived/") and not job.source.startswith("derived/replay/")
 
 
 def is_fact(job: Job, line: LogLine) -> bool:
     """Whether the line is a packed `FileFact` from an agent."""
     return line.kind == "syscheck" and not is_derived(job)
+
+
+def _poison(job: Job, offset: int, line: LogLine) -> Dropped:
+    """A line that ended a process twice, with all that it takes to try it again."""
+    again = msgspec.structs.replace(line, at_ms=event_time(job, line))
+    return Dropped(offset, "poison", line.text, _encode(again))

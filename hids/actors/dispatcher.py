@@ -1,6 +1,7 @@
 """Dispatcher: keeps every batch until it is committed, and gives it to a worker, and again when need be.
 
     session --Job|Hole|ReadThrough--> dispatcher --Job--> worker link --Outcome--> dispatcher --Outcome--> lane
+    control --Settle--> dispatcher --Settle--> lane
     monitor --Tell--> dispatcher --Notice--> lane;  lane --LaneReady|Committed--> dispatcher --> registers, outputs
 
 State    the jobs, holes and notices that are not committed. It is a significant child: its failure restarts workers,
@@ -8,7 +9,8 @@ State    the jobs, holes and notices that are not committed. It is a significant
 Full     sessions respect the credit, so the bytes here are bounded by the credit pool.
 Order    first come, first served (credit shares the room); any worker may take any batch; the lane restores the order.
 Poison   a worker that dies on a job gets it again with every line marked; when it dies twice on the same line, that
-         line is set aside and the rest goes on.
+         line is set aside and the rest goes on. The lane names the lines that ended it twice; a worker is told to leave
+         them out.
 """
 
 from collections import deque
@@ -31,8 +33,10 @@ from hids.messages import (
     Notice,
     Outboxed,
     Outcome,
+    Place,
     Progress,
     ReadThrough,
+    Settle,
 )
 from hids.ports import Clock
 
@@ -78,6 +82,8 @@ class _Task:
         self.state = _State.WAITING
         self.suspect: int | None = None
         """The marked line on which a worker died while all lines were marked."""
+        self.outdated = False
+        """The job has changed while a worker has it: what comes of that is void."""
 
     @property
     def place(self) -> tuple[int, int]:
@@ -112,9 +118,12 @@ class Dispatcher(LoopActor):
         self._noticed = mailbox.life << 32
         """Number of the last notice. Each life counts from a higher one, so that the lane takes none for repeated."""
         self._poison = 0
+        self._lane_poison: tuple[Place, ...] = ()
+        """Lines, not yet committed, that ended the lane twice."""
 
     def on_receive(
-        self, message: Job | Hole | Tell | ReadThrough | Outcome | LaneReady | Committed | WorkerUp | WorkerLost
+        self,
+        message: Job | Hole | Tell | ReadThrough | Outcome | LaneReady | Committed | Settle | WorkerUp | WorkerLost,
     ) -> None:
         """Keep, assign, forward or forget."""
         match message:
@@ -142,6 +151,8 @@ class Dispatcher(LoopActor):
                 notice = Notice(self._boot, self._noticed, message.agent, message.text, self._clock.now_ms())
                 self._notices.append(notice)
                 self._lane.tell(notice)
+            case Settle():
+                self._lane.tell(message)  # lost with the lane: whoever ordered it looks whether it was done
         self._assign()
 
     def facts(self) -> dict[str, int]:
@@ -149,14 +160,14 @@ class Dispatcher(LoopActor):
         return {
             "uncommitted": sum(map(len, self._tasks.values())),
             "waiting": len(self._ready),
-            "poison": self._poison,
+            "poison": self._poison + len(self._lane_poison),
         }
 
     # -- jobs
 
     def _keep(self, job: Job) -> None:
         tasks = self._tasks.setdefault(job.source, {})
-        task = _Task(job)
+        task = _Task(self._without_poison(job))
         if task.place not in tasks:
             tasks[task.place] = task
             self._ready.append(task)
@@ -180,6 +191,11 @@ class Dispatcher(LoopActor):
         for task in running:
             if task.job.source == outcome.source and task.place == (outcome.epoch, outcome.first_seq):
                 running.remove(task)
+                if task.outdated:
+                    task.outdated = False
+                    task.state = _State.WAITING
+                    self._ready.appendleft(task)
+                    return
                 task.state = _State.EVALUATED
                 break
         self._lane.tell(outcome)
@@ -191,6 +207,7 @@ class Dispatcher(LoopActor):
         for task in reversed(tasks):
             if lost.in_work is not None and lost.in_work[0] is task.job:
                 self._suspect(task, lost.in_work[1])
+            task.outdated = False
             task.state = _State.WAITING
             self._ready.appendleft(task)
 
@@ -205,12 +222,17 @@ class Dispatcher(LoopActor):
             log.error("line set aside: it ends workers", source=job.source, seq=job.batch.first_seq + line)
             task.suspect = None
             task.job = msgspec.structs.replace(job, skip=(*job.skip, line))
-            self.mailbox.tell(
-                Tell(
-                    job.agent,
-                    f"worker died: line {job.batch.first_seq + line} of epoch {job.batch.epoch} is set aside",
-                )
-            )
+
+    def _without_poison(self, job: Job) -> Job:
+        """The job, leaving out what ended the lane."""
+        batch = job.batch
+        skip = {
+            place.seq - batch.first_seq
+            for place in self._lane_poison
+            if (place.source, place.epoch) == (job.source, batch.epoch)
+            and 0 <= place.seq - batch.first_seq < batch.count
+        } - set(job.skip)
+        return msgspec.structs.replace(job, skip=(*job.skip, *sorted(skip))) if skip else job
 
     # -- the lane
 
@@ -219,14 +241,18 @@ class Dispatcher(LoopActor):
         self._derive(message.derived)
         while self._notices and self._notices[0].number <= message.notices:
             self._notices.popleft()
+        self._register.canaries.update(message.canaries)
         self._register.update(message.progress)
         self._wake_outputs(message.outbox_next)
 
     def _resume(self, ready: LaneReady) -> None:
         """A new lane: it knows what is committed, all else goes to it again."""
         self._forget(ready.progress)
+        self._lane_poison = ready.poison
         for tasks in self._tasks.values():
             for task in tasks.values():
+                job, task.job = task.job, self._without_poison(task.job)
+                task.outdated = task.outdated or (task.job is not job and task.state is _State.RUNNING)
                 if task.state is _State.EVALUATED:
                     task.state = _State.WAITING
                     self._ready.append(task)

@@ -28,6 +28,10 @@ class Presence:
         self.clock_offset_ms = 0
         self.read_through_ms = 0
         self.machine_id = ""
+        self.canary_s = 0
+        """A canary comes each so many seconds; 0: none was promised."""
+        self.certificate = b""
+        """DER, as the live session showed it."""
         self.hangup: Callable[[str, int], None] | None = None
         """Ends the live session: reason for the agent, seconds until it may retry (0: it needs a person)."""
         self.held_back = False

@@ -14,8 +14,10 @@ import asyncio
 import datetime
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from hids.actors.stage import LoopActor, Mailbox, OneLife
+from hids.core.proof import counts_lines
 from hids.core.wire.lines import GENESIS, cut, link, pack
 from hids.messages import (
     Agent,
@@ -25,9 +27,11 @@ from hids.messages import (
     Cursors,
     DerivedBatch,
     LogLine,
+    Progress,
+    Settle,
     SourceId,
 )
-from hids.ports import Clock, Emit, Group, LedgerStore
+from hids.ports import Clock, Emit, Group, LedgerStore, Stretch
 
 GROUP_WAIT_S = 0.005
 """How long a group gathers after its first message."""
@@ -47,9 +51,18 @@ MORE_S = 0.1
 DROPPED_SOURCE = "derived/agent/000"
 """Whose count windows that are gone before their time are: the manager's own word."""
 
+WAL_ALERT_BYTES = 512 * 1024 * 1024
+"""A write-ahead log of this size says that some reader never lets go, or that the disk is far too slow."""
+
 
 class Due(OneLife):
     """timer -> ledger: the group has gathered long enough."""
+
+
+class Say(NamedTuple):
+    """lane -> ledger: the rules shall see this about the manager."""
+
+    text: str
 
 
 class Housekeeping(OneLife):
@@ -95,15 +108,21 @@ class Ledger(LoopActor):
         self._groups = 0
         self._dropped = 0
         self._told_dropped_ms = 0
+        self._wal_told = False
+        self._canaries: dict[str, bytes] = {}
         self._housekeeping = self.later(HOUSEKEEPING_S, Housekeeping())
 
-    def on_receive(self, message: Applied | Cursors | Due | Housekeeping) -> None:
+    def on_receive(self, message: Applied | Cursors | Settle | Say | Due | Housekeeping) -> None:
         """Add to the open group; close it when it is time."""
         match message:
             case Applied():
                 self._add(message)
             case Cursors():
                 self._move_cursors(message)
+            case Settle():
+                self._settle(message)
+            case Say():
+                self._tell(message.text)
             case Due():
                 self._timer = None
                 self._close()
@@ -144,13 +163,50 @@ class Ledger(LoopActor):
                 group.digests.append((applied.source, applied.progress.epoch, applied.digest))
         if applied.hole is not None:
             group.holes.append(applied.hole)
-        group.dead.extend((applied.source, epoch, seq, dropped) for epoch, seq, dropped in applied.dead)
+        group.dead.extend((applied.source, epoch, seq, dropped, applied.agent) for epoch, seq, dropped in applied.dead)
         for what, n in applied.counts.items():
             group.counts[applied.source, what] = group.counts.get((applied.source, what), 0) + n
+        if applied.progress is not None:
+            self._prove(applied, applied.progress)
         for kind, line in applied.lines:
             self._lines[kind, applied.agent].append(line)
             self._size += len(line.text) + len(line.facts)
         self._notices = max(self._notices, applied.notice)
+        if applied.canary:
+            self._canaries[applied.source] = applied.canary
+
+    def _prove(self, applied: Applied, progress: Progress) -> None:
+        """Add these lines to the stretch that the group moves over; say so when they do not add up."""
+        where = (applied.source, progress.epoch)
+        stretch = self._group.stretches.setdefault(where, Stretch(applied.first, applied.first - 1))
+        stretch.last = progress.seq
+        for what, n in applied.counts.items():
+            if counts_lines(what):
+                stretch.counts[what] = stretch.counts.get(what, 0) + n
+        lines = progress.seq - applied.first + 1
+        known = sum(n for what, n in applied.counts.items() if counts_lines(what))
+        if known != lines:
+            self._tell(
+                f"ledger does not balance: {applied.source} {applied.first} to {progress.seq} of epoch "
+                f"{progress.epoch}: {lines} lines, {known} accounted for"
+            )
+
+    def _settle(self, order: Settle) -> None:
+        """Send dead letters on their way again, or let them be."""
+        for letter in self._store.dead_letters(order.letters):
+            if letter.state != "kept" or letter.number in self._group.settled:
+                continue
+            if order.verdict == "replayed":
+                if letter.line is None or letter.agent is None:
+                    continue
+                kind = letter.source.split("/")[1] if letter.source.startswith("derived/") else "replay"
+                self._lines[kind, letter.agent].append(letter.line)
+            self._group.settled[letter.number] = order.verdict
+
+    def _tell(self, text: str) -> None:
+        """A line of the manager about itself."""
+        now_ms = self._clock.now_ms()
+        self._lines["agent", self._manager].append(LogLine("hids-manager", text.encode(), now_ms, now_ms, "agent"))
 
     def _move_cursors(self, cursors: Cursors) -> None:
         for name, number in cursors.positions.items():
@@ -177,8 +233,10 @@ class Ledger(LoopActor):
                 derived=tuple(group.derived),
                 notices=self._notices,
                 outbox_next=self._next_alert,
+                canaries=self._canaries,
             )
         )
+        self._canaries = {}
 
     def _derive(self) -> list[DerivedBatch]:
         """Turn gathered lines into numbered batches of their derived sources."""
@@ -205,9 +263,8 @@ class Ledger(LoopActor):
             self._tell_dropped(*dropped, now_ms)
         gone = self._store.trim_outbox(self._outbox_bytes, now_ms - OUTBOX_LIFE_MS)
         if gone is not None:
-            text = f"alerts dropped: {gone[0]} to {gone[1]}: an output is too far behind"
-            line = LogLine("hids-manager", text.encode(), now_ms, now_ms, "agent")
-            self._lines["agent", self._manager].append(line)
+            self._tell(f"alerts dropped: {gone[0]} to {gone[1]}: an output is too far behind")
+        self._watch_wal()
         self._housekeeping = self.later(MORE_S if more else HOUSEKEEPING_S, Housekeeping())
 
     def _tell_dropped(self, count: int, until_ms: int, now_ms: int) -> None:
@@ -218,6 +275,15 @@ class Ledger(LoopActor):
         if now_ms - self._told_dropped_ms < 1000 * HOUSEKEEPING_S:
             return
         until = datetime.datetime.fromtimestamp(until_ms / 1000, tz=datetime.UTC)
-        text = f"windows dropped: {self._dropped}, which mattered up to {until:%Y-%m-%dT%H:%M:%SZ}: more than {self._stored_keys} keys"
-        self._lines["agent", self._manager].append(LogLine("hids-manager", text.encode(), now_ms, now_ms, "agent"))
+        self._tell(
+            f"windows dropped: {self._dropped}, which mattered up to {until:%Y-%m-%dT%H:%M:%SZ}: "
+            f"more than {self._stored_keys} keys"
+        )
         self._dropped, self._told_dropped_ms = 0, now_ms
+
+    def _watch_wal(self) -> None:
+        """Say once that the write-ahead log has grown out of bounds, and again when it does after it was cut."""
+        size = self._store.wal_bytes()
+        if size > WAL_ALERT_BYTES and not self._wal_told:
+            self._tell(f"ledger log: {size // 1024**2} MiB are not folded back: a reader holds it, or the disk is slow")
+        self._wal_told = size > WAL_ALERT_BYTES

@@ -18,6 +18,8 @@ class ProgressRegister:
         """False until the lane has said what is committed."""
         self.under_way: dict[str, int] = {}
         """Batches by source that are received and not committed; sources without any are not there."""
+        self.canaries: dict[str, bytes] = {}
+        """The last canary that was evaluated, by source. `silence` takes them out."""
         self.outbox_next = 1
         """The number that the next alert gets."""
 

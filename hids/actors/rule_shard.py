@@ -11,15 +11,17 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from hids.actors.decoder import MARK_EVERY, Mark, Recognition, event_time, is_derived, is_fact, is_lent
+from hids.actors.decoder import MARK_EVERY, Judged, Mark, Recognition, event_time, is_derived, is_fact, is_lent
 from hids.actors.stage import LoopActor, Mailbox
 from hids.core.correlate.accumulate import own_fields, transaction
 from hids.core.correlate.repeats import NO_LOG, log_digest
+from hids.core.decode.event import Event
 from hids.core.rules.plan import Plan
 from hids.core.rules.profile import Profile
 from hids.core.rules.render import sender_members, tail
 from hids.core.rules.suspended import Suspensions
-from hids.messages import EventOut, Lending, Outcome, OutcomeBody, Residual
+from hids.core.wire.canary import MAX_BYTES, PREFIX
+from hids.messages import EventOut, Lending, LogLine, Outcome, OutcomeBody, Residual
 from hids.ports import Emit
 
 TEXT_BYTES = 1_256
@@ -78,6 +80,8 @@ class RuleShard(LoopActor):
             ),
             digests=tuple(self._digests(message, ruleset) for ruleset in range(len(self._plans))),
             suspended=self._suspensions.news(),
+            judged=_judged(message.events),
+            canary=_canary(message.lines),
         )
         self._emit(
             Outcome(
@@ -115,7 +119,7 @@ class RuleShard(LoopActor):
         for offset, event in enumerate(message.events[ruleset]):
             if careful or not offset & MARK_EVERY:
                 mark(message.number, offset)
-            if event is None:
+            if not isinstance(event, Event):
                 continue
             verdict = judge(event)
             if verdict is None:
@@ -141,7 +145,7 @@ class RuleShard(LoopActor):
         if ruleset not in self._accumulating or not message.events or is_lent(job):
             return
         for offset, event in enumerate(message.events[ruleset]):
-            if event is None or (key := transaction(event)) is None:
+            if not isinstance(event, Event) or (key := transaction(event)) is None:
                 continue
             line = message.lines[offset]
             fields = own_fields(event.fields, plan.ruleset.dialect)
@@ -153,7 +157,7 @@ class RuleShard(LoopActor):
         if table.correlation != "compat" or table.dialect != "ossec" or is_derived(message.job) or not message.events:
             return b""
         return b"".join(
-            NO_LOG if event is None or event.decoder_type != "syslog" else log_digest(event.full_log)
+            log_digest(event.full_log) if isinstance(event, Event) and event.decoder_type == "syslog" else NO_LOG
             for event in message.events[ruleset]
         )
 
@@ -172,3 +176,18 @@ class _Numbered:
             number = self._numbers[id(residual)] = len(self.each)
             self.each.append(residual)
         return number
+
+
+def _canary(lines: Sequence[LogLine]) -> bytes:
+    """The last line that says it is a canary; main looks at its signature."""
+    for line in reversed(lines):
+        if line.text.startswith(PREFIX):
+            return line.text[:MAX_BYTES]
+    return b""
+
+
+def _judged(events: tuple[tuple[Judged, ...], ...]) -> int:
+    """Lines that at least one ruleset has judged."""
+    if len(events) == 1:
+        return len(events[0]) - events[0].count(None)
+    return sum(any(one is not None for one in line) for line in zip(*events, strict=True))

@@ -59,6 +59,13 @@ class Abort(OneLife):
     """supervisor -> child: you did not finish in time; give back what you hold and stop now."""
 
 
+class Ping(Control):
+    """watchdog -> thread actor: are you still there?"""
+
+    def __init__(self) -> None:
+        self.answered = threading.Event()
+
+
 class Wake(Control):
     """Something that you watch has changed. At most one waits in a mailbox."""
 
@@ -316,6 +323,8 @@ class Stage(pykka.Actor):
             return self.on_shutdown()
         if isinstance(message, Abort):
             return self.stop()
+        if isinstance(message, Ping):
+            return message.answered.set()
         return super()._handle_receive(message)
 
     def _handle_failure(

@@ -4,8 +4,9 @@
 
 State    the list of children; a new life of the supervisor starts all of them anew.
 Order    children start first to last and stop last to first: put the output end first.
-Limit    more than `restarts` failures of its children within `within_s`: it stops them and fails itself, which its
-         own supervisor counts. The root's failure ends the process with a status that the service manager restarts.
+Limit    more than `restarts` failures of its children within `within_s`, or one child that never lives long: it stops
+         them and fails itself, which its own supervisor counts. The root's failure ends the process with a status that
+         the service manager restarts.
 A bug    of its own ends it the same way, children first: no life of a child is left behind for the next to meet.
 """
 
@@ -68,6 +69,13 @@ class Intensity(msgspec.Struct, frozen=True, kw_only=True):
     first_backoff_s: float = 0.0
     next_backoff_s: float = 0.1
     max_backoff_s: float = 5.0
+    healthy_s: float = 5.0
+    """A life that is shorter counts as another failure in a row; pauses grow with those."""
+    in_a_row: int = 12
+    """More of them are a child that cannot live: with the pauses above that is known after some 36 s."""
+    branch_healthy_s: float = 600.0
+    branches_in_a_row: int = 2
+    """The same for a supervisor that gave up."""
 
 
 ABORT_S = 0.5
@@ -109,7 +117,9 @@ class _Child:
         self.timer: asyncio.TimerHandle | None = None
         self.leaving = False
         self.aborted = False
-        self.failures: deque[float] = deque()
+        self.started_s = 0.0
+        self.in_a_row = 0
+        """Failures of lives that were short."""
 
 
 class Supervisor(LoopActor):
@@ -122,11 +132,14 @@ class Supervisor(LoopActor):
         specs: Sequence[ChildSpec],
         clock: Clock,
         intensity: Intensity | None = None,
+        gives_up: Callable[[str], None] | None = None,
     ) -> None:
+        """`gives_up` is told why, before it does."""
         super().__init__(mailbox)
         self._node = node
         self._clock = clock
         self._intensity = intensity or Intensity()
+        self._gives_up = gives_up
         self._children: dict[str, _Child] = {}
         self._failures: deque[float] = deque()
         self._stopping = False
@@ -191,6 +204,7 @@ class Supervisor(LoopActor):
     def _start(self, child: _Child) -> None:
         node = child.spec.node
         child.timer = None
+        child.started_s = self._clock.monotonic_s()
         first = node.mailbox.life == 0
         try:
             child.spec.start(node.mailbox)
@@ -237,20 +251,27 @@ class Supervisor(LoopActor):
             self._forget(child)
             return
         node.restarts += 1
-        self._count(self._failures)
-        self._count(child.failures)
-        if child.spec.significant or len(self._failures) > self._intensity.restarts:
+        self._count()
+        if child.spec.significant or len(self._failures) > self._intensity.restarts or self._cannot_live(child):
             node.state = "failed"
-            self._give_up(node, failure)
+            self._give_up(node, child.in_a_row, failure)
             return
-        delay = self._backoff(len(child.failures))
+        delay = self._backoff(child.in_a_row)
         node.state = f"restarting in {delay:g} s" if delay else "restarting"
         log.warning("child failed, restarting", child=node.name, reason=failure, restarts=node.restarts, in_s=delay)
         child.timer = self.later(delay, _Retry(node.name))
 
-    def _count(self, failures: deque[float]) -> None:
+    def _cannot_live(self, child: _Child) -> bool:
+        """Count one more failure of this child; whether it fails again and again, however long the pauses are."""
+        intensity, is_branch = self._intensity, child.spec.node.kind == "supervisor"
+        lived_s = self._clock.monotonic_s() - child.started_s
+        healthy = lived_s >= (intensity.branch_healthy_s if is_branch else intensity.healthy_s)
+        child.in_a_row = 1 if healthy else child.in_a_row + 1
+        return child.in_a_row > (intensity.branches_in_a_row if is_branch else intensity.in_a_row)
+
+    def _count(self) -> None:
         """Note a failure now, and forget those that are older than the intensity looks back."""
-        now = self._clock.monotonic_s()
+        now, failures = self._clock.monotonic_s(), self._failures
         failures.append(now)
         while failures[0] < now - self._intensity.within_s:
             failures.popleft()
@@ -260,10 +281,14 @@ class Supervisor(LoopActor):
             return self._intensity.first_backoff_s
         return min(self._intensity.next_backoff_s * 2.0 ** (failures - 2), self._intensity.max_backoff_s)
 
-    def _give_up(self, node: Node, failure: str) -> None:
+    def _give_up(self, node: Node, in_a_row: int, failure: str) -> None:
         log.error("supervisor gives up", supervisor=self.mailbox.name, child=node.name, reason=failure)
         times, within_s = len(self._failures), self._intensity.within_s
-        self._end_with(GaveUp(f"{node.name} failed {times} times in {within_s:g} s, last: {failure}"))
+        often = f"{times} times in {within_s:g} s" if times >= in_a_row else f"{in_a_row} times in a row"
+        why = f"{node.name} failed {often}, last: {failure}"
+        if self._gives_up is not None:
+            self._gives_up(why)
+        self._end_with(GaveUp(why))
 
     def _end_with(self, error: Exception) -> None:
         """Stop all children, then fail with `error`."""

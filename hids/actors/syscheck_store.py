@@ -13,7 +13,7 @@ import msgspec
 from hids.actors.stage import Control, LoopActor, Mailbox
 from hids.core.syscheck.change import compare
 from hids.messages import Applied, FileFact, Kind, LogLine
-from hids.ports import Emit
+from hids.ports import Emit, Mark, NoMark
 
 _fact_decoder = msgspec.msgpack.Decoder(FileFact)
 
@@ -33,8 +33,10 @@ class SyscheckStore(LoopActor):
         mailbox: Mailbox,
         baseline: Callable[[str, str], FileFact | None],
         emit: Emit[Applied],
+        mark: Mark | None = None,
     ) -> None:
         super().__init__(mailbox)
+        self._mark = mark or NoMark()
         self._baseline = baseline
         self._emit = emit
         self._pending: dict[tuple[str, str], FileFact | None] = {}
@@ -58,7 +60,10 @@ class SyscheckStore(LoopActor):
         lines: list[tuple[Kind, LogLine]] = []
         baselines: dict[tuple[str, str], FileFact | None] = {}
         malformed = 0
-        for _offset, at_ms, packed in applied.facts:
+        if applied.progress is not None:
+            self._mark.begin(applied.source, applied.progress.epoch)
+        for offset, at_ms, packed in applied.facts:
+            self._mark.at(applied.first + offset)
             try:
                 fact = _fact_decoder.decode(packed)
             except msgspec.MsgspecError:
@@ -73,11 +78,13 @@ class SyscheckStore(LoopActor):
                 text = change.text.encode(errors="replace")
                 line = LogLine("syscheck", text, at_ms, at_ms, "syscheck", change.facts)
                 lines.append(("syscheck", line))
+        self._mark.done()
         self._seen += len(applied.facts)
         counts = dict(applied.counts)
         counts["facts"] = len(applied.facts)
         if malformed:
             counts["dropped:malformed fact"] = malformed
+            counts["evaluated"] = counts.get("evaluated", 0) - malformed
         return msgspec.structs.replace(
             applied, facts=(), lines=applied.lines + tuple(lines), baselines=baselines, counts=counts
         )

@@ -35,7 +35,7 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
         try:
             _write_durably(draft, data, mode)
             draft.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
@@ -72,7 +72,7 @@ def _write_durably(path: Path, data: bytes, mode: int) -> None:
         os.fsync(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the rename itself survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

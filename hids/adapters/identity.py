@@ -239,6 +239,30 @@ class Identity(msgspec.Struct, frozen=True):
         )
 
 
+def sign(key: bytes, text: bytes) -> bytes:
+    """Sign with a private key (PEM): ECDSA with SHA-256.
+
+    Raises:
+        StoreError: it is no key of ours.
+    """
+    try:
+        return load_key(key).sign(text, ec.ECDSA(hashes.SHA256()))
+    except MALFORMED as error:
+        raise StoreError(f"expected an EC key: {error}") from error
+
+
+def is_signed(certificate: bytes, text: bytes, signature: bytes) -> bool:
+    """Whether `signature` over `text` was made with the key of this certificate (DER)."""
+    try:
+        key = x509.load_der_x509_certificate(certificate).public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            return False
+        key.verify(signature, text, ec.ECDSA(hashes.SHA256()))
+    except MALFORMED:
+        return False
+    return True
+
+
 def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     """Read a private key of our kind.
 

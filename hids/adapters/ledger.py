@@ -7,18 +7,19 @@ plain `execute` in an explicit BEGIN IMMEDIATE.
 
 import contextlib
 import sqlite3
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import zstandard
 from sqlite_utils import Database
 
-from hids.errors import StoreError
-from hids.messages import Agent, Batch, DerivedBatch, FileFact, Progress, SourceId
-from hids.ports import Group
+from hids.errors import StoreDamaged, StoreError
+from hids.messages import Agent, Batch, DerivedBatch, FileFact, LogLine, Place, Progress, SourceId
+from hids.ports import DeadLetter, Group
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 WAL_TRUNCATE_BYTES = 64 * 1024 * 1024
 """Above this the write-ahead log is folded back after a commit."""
@@ -26,7 +27,22 @@ WAL_TRUNCATE_BYTES = 64 * 1024 * 1024
 KNOWN_BATCHES = 10_000
 """Digests remembered per source, to recognise a batch that comes again in a new epoch."""
 
+HOUR_MS = 3_600_000
+"""The ledger of proof adds up by hours of commit time."""
+PROOF_HOURS = 30 * 24
+"""And keeps these; older lines are in the totals only."""
+
+QUARANTINE_MAX = 10_000
+"""Dead letters that are kept, settled ones going first. A line has 64 KiB at most; most have some hundred bytes."""
+
+LETTERS = (
+    "SELECT number, source, epoch, seq, reason, text, coalesce(at_ms, 0), state, coalesce(settled_ms, 0), agent, line "
+    "FROM quarantine"
+)
+"""Rows for `letter_of`."""
+
 _pack = msgspec.msgpack.Encoder().encode
+_line_decoder = msgspec.msgpack.Decoder(LogLine)
 _agent_decoder = msgspec.msgpack.Decoder(Agent)
 _fact_decoder = msgspec.msgpack.Decoder(FileFact)
 
@@ -41,11 +57,13 @@ class Ledger:
             StoreError: damaged, or written by a newer version.
         """
         self._path = path
+        self._wal = path.with_name(path.name + "-wal")
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._prepare()
         except sqlite3.DatabaseError as error:
-            raise StoreError(
+            failure = StoreError if isinstance(error, sqlite3.OperationalError) else StoreDamaged
+            raise failure(
                 f"{path}: {error}; stop the manager, move the file away and start again: agents will send what "
                 "they still have, and the gap will be reported"
             ) from error
@@ -63,15 +81,15 @@ class Ledger:
                 f"{self._path}: schema {version} is newer than {SCHEMA_VERSION}, which this version knows; "
                 "install the version that wrote it"
             )
-        if version == 0:
-            self._create()
+        for number, step in enumerate((self._create, self._add_proof), 1):
+            if version < number:
+                step(Database(db), number)
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(f"damaged: {verdict}")
         self._path.chmod(0o600)
 
-    def _create(self) -> None:
-        tables = Database(self._db)
+    def _create(self, tables: Database, number: int) -> None:
         with tables.atomic():
             tables.table("progress").create({"source": str, "epoch": int, "seq": int, "chain": bytes}, pk="source")
             tables.table("outbox").create({"first": int, "count": int, "data": bytes, "at_ms": int}, pk="first")
@@ -105,7 +123,41 @@ class Ledger:
             ).create_index(["source", "n"])
             tables.table("counts").create({"source": str, "what": str, "n": int}, pk=("source", "what"))
             tables.table("meta").create({"name": str, "text": str, "number": int}, pk="name")
-            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            self._db.execute(f"PRAGMA user_version={number}")
+
+    def _add_proof(self, tables: Database, number: int) -> None:
+        """The quarantine with all that a replay takes, what each stretch of lines became, and suspects of the lane."""
+        where = {"source": str, "epoch": int}
+        with tables.atomic():
+            tables.table("quarantine").create(
+                {
+                    "number": int,
+                    **where,
+                    "seq": int,
+                    "reason": str,
+                    "text": bytes,
+                    "agent": bytes,
+                    "line": bytes,
+                    "at_ms": int,
+                    "state": str,
+                    "settled_ms": int,
+                },
+                pk="number",
+                not_null=("state",),
+                defaults={"state": "kept"},
+            ).create_index(["source", "epoch", "seq"], unique=True)
+            self._db.execute(
+                "INSERT INTO quarantine (source, epoch, seq, reason, text) SELECT source, epoch, seq, reason, line FROM dead"
+            )
+            tables.table("dead").drop()
+            tables.table("stretch").create(
+                {**where, "hour": int, "first": int, "last": int}, pk=("source", "epoch", "hour", "first")
+            ).create_index(["hour"])
+            tables.table("tally").create(
+                {**where, "hour": int, "what": str, "n": int}, pk=("source", "epoch", "hour", "what")
+            ).create_index(["hour"])
+            tables.table("suspect").create({**where, "seq": int, "deaths": int}, pk=("source", "epoch", "seq"))
+            self._db.execute(f"PRAGMA user_version={number}")
 
     # -- reading
 
@@ -174,7 +226,47 @@ class Ledger:
         """Totals by (source, what)."""
         return {(source, what): n for source, what, n in self._db.execute("SELECT source, what, n FROM counts")}
 
+    def dead_letters(self, numbers: Sequence[int]) -> list[DeadLetter]:
+        """Those of these dead letters that are there."""
+        marks = ",".join("?" * len(numbers))
+        return [letter_of(row) for row in self._db.execute(f"{LETTERS} WHERE number IN ({marks})", tuple(numbers))]
+
+    def wal_bytes(self) -> int:
+        """Size of the write-ahead log."""
+        try:
+            return self._wal.stat().st_size
+        except FileNotFoundError:
+            return 0
+
     # -- writing
+
+    def suspect(self, place: Place | None) -> tuple[Place, ...]:
+        """Note that the lane died at this line, if it did.
+
+        Returns:
+            The lines, not yet committed, at which it died twice.
+
+        Raises:
+            StoreError: it cannot be noted (locked, disk full).
+        """
+        try:
+            return self._suspect(place)
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"{self._path}: cannot be written: {error}; it is tried again") from error
+
+    def _suspect(self, place: Place | None) -> tuple[Place, ...]:
+        with self._transaction() as db:
+            db.execute(
+                "DELETE FROM suspect WHERE EXISTS (SELECT 1 FROM progress p WHERE p.source = suspect.source "
+                "AND (p.epoch, p.seq) >= (suspect.epoch, suspect.seq))"
+            )
+            if place is not None:
+                db.execute(
+                    "INSERT INTO suspect VALUES (?,?,?,1) ON CONFLICT DO UPDATE SET deaths = deaths + 1",
+                    (place.source, place.epoch, place.seq),
+                )
+            rows = db.execute("SELECT source, epoch, seq FROM suspect WHERE deaths >= 2").fetchall()
+        return tuple(Place(*row) for row in rows)
 
     def commit(self, group: Group, first_alert: int) -> None:
         """Write one group. When this returns, it is on disk.
@@ -228,11 +320,7 @@ class Ledger:
                 "INSERT OR IGNORE INTO hole VALUES (?,?,?,?,?)",
                 (hole.source, hole.epoch, hole.first, hole.last, hole.reason),
             )
-        for where, epoch, seq, dropped in group.dead:
-            db.execute(
-                "INSERT OR IGNORE INTO dead VALUES (?,?,?,?,?)",
-                (where, epoch, seq, dropped.reason, dropped.line),
-            )
+        self._write_quarantine(db, group)
         for source, now in group.progress.items():
             db.execute("INSERT OR REPLACE INTO progress VALUES (?,?,?,?)", (source, now.epoch, now.seq, now.chain))
             if source.startswith("derived/"):
@@ -243,8 +331,44 @@ class Ledger:
                 "INSERT INTO counts VALUES (?,?,?) ON CONFLICT(source, what) DO UPDATE SET n = n + excluded.n",
                 (source, what, n),
             )
+        self._write_stretches(db, group)
         if group.notices is not None:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('notices', ?, ?)", group.notices)
+
+    def _write_quarantine(self, db: sqlite3.Connection, group: Group) -> None:
+        for source, epoch, seq, dropped, agent in group.dead:
+            db.execute(
+                "INSERT OR IGNORE INTO quarantine (source, epoch, seq, reason, text, agent, line, at_ms) "
+                "VALUES (?,?,?,?,?,?,?,?)",
+                (source, epoch, seq, dropped.reason, dropped.line, _pack(agent), dropped.packed, group.at_ms),
+            )
+        for number, state in group.settled.items():
+            db.execute(
+                "UPDATE quarantine SET state=?, settled_ms=? WHERE number=? AND state='kept'",
+                (state, group.at_ms, number),
+            )
+        if group.dead:
+            db.execute(
+                "DELETE FROM quarantine WHERE number IN "
+                "(SELECT number FROM quarantine ORDER BY state='kept' DESC, number DESC LIMIT -1 OFFSET ?)",
+                (QUARANTINE_MAX,),
+            )
+
+    def _write_stretches(self, db: sqlite3.Connection, group: Group) -> None:
+        """Within an hour the lines of a source are one stretch, unless something between them is missing."""
+        hour = group.at_ms // HOUR_MS
+        for (source, epoch), stretch in group.stretches.items():
+            moved = db.execute(
+                "UPDATE stretch SET last=? WHERE source=? AND epoch=? AND hour=? AND last=?",
+                (stretch.last, source, epoch, hour, stretch.first - 1),
+            )
+            if not moved.rowcount:
+                db.execute("INSERT INTO stretch VALUES (?,?,?,?,?)", (source, epoch, hour, stretch.first, stretch.last))
+            for what, n in stretch.counts.items():
+                db.execute(
+                    "INSERT INTO tally VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
+                    (source, epoch, hour, what, n),
+                )
 
     def _write_digests(self, db: sqlite3.Connection, digests: Iterable[tuple[str, int, bytes]]) -> None:
         for source, epoch, digest in digests:
@@ -258,6 +382,9 @@ class Ledger:
         with self._transaction() as db:
             rows = db.execute("SELECT rule, key FROM state WHERE newest_ms < ? LIMIT ?", (before_ms, limit)).fetchall()
             db.executemany("DELETE FROM state WHERE rule=? AND key=?", rows)
+            kept_from = before_ms // HOUR_MS - PROOF_HOURS
+            for table in ("stretch", "tally"):
+                db.execute(f"DELETE FROM {table} WHERE hour < ?", (kept_from,))  # noqa: S608 - one of two names
         return len(rows)
 
     def trim_state(self, limit: int, at_once: int = 50_000) -> tuple[int, int] | None:
@@ -317,11 +444,27 @@ class Ledger:
         self._db.execute("COMMIT")
 
     def _shrink_wal(self) -> None:
-        wal = self._path.with_name(self._path.name + "-wal")
-        with contextlib.suppress(FileNotFoundError):
-            if wal.stat().st_size > WAL_TRUNCATE_BYTES:
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if self.wal_bytes() > WAL_TRUNCATE_BYTES:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Fold the write-ahead log back and close."""
         self._db.close()
+
+
+def letter_of(row: tuple[Any, ...]) -> DeadLetter:
+    """A row of `LETTERS`."""
+    number, source, epoch, seq, reason, text, at_ms, state, settled_ms, agent, line = row
+    return DeadLetter(
+        number=number,
+        source=source,
+        epoch=epoch,
+        seq=seq,
+        reason=reason,
+        text=text,
+        at_ms=at_ms,
+        state=state,
+        settled_ms=settled_ms,
+        agent=_agent_decoder.decode(agent) if agent else None,
+        line=_line_decoder.decode(line) if line else None,
+    )

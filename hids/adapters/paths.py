@@ -104,6 +104,11 @@ class ManagerPaths(msgspec.Struct, frozen=True):
         return self.run / "hids-manager.pid"
 
     @property
+    def last_words(self) -> Path:
+        """How the manager ended."""
+        return self.lib / "last_words"
+
+    @property
     def ports(self) -> Path:
         """Which ports the running manager listens on."""
         return self.run / "ports.json"

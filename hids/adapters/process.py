@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+import psutil
+
 
 class Launched:
     """A child process and our end of its socket. Seen from one thread."""
@@ -63,6 +65,14 @@ def launch(module: str, arguments: Sequence[str], *, datagrams: bool = False) ->
     finally:
         theirs.close()
     return Launched(popen, ours)
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process in MiB; 0 when it has ended."""
+    try:
+        return float(psutil.Process(pid).memory_info().rss) / 1048576
+    except psutil.Error:
+        return 0.0
 
 
 def kill(pid: int) -> None:

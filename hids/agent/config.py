@@ -6,6 +6,7 @@ from hids.core.collect.config import (
     MAX_CONFIG_BYTES,
     MAX_SOURCES,
     AgentConfig,
+    SilenceConfig,
     SyscheckConfig,
     address_of,
     has_glob,
@@ -14,7 +15,16 @@ from hids.core.collect.config import (
 from hids.core.collect.source import SourceConfig
 from hids.errors import ConfigError
 
-__all__ = ["MAX_SOURCES", "AgentConfig", "SourceConfig", "SyscheckConfig", "address_of", "has_glob", "load"]
+__all__ = [
+    "MAX_SOURCES",
+    "AgentConfig",
+    "SilenceConfig",
+    "SourceConfig",
+    "SyscheckConfig",
+    "address_of",
+    "has_glob",
+    "load",
+]
 
 
 def load(path: Path) -> AgentConfig:

@@ -154,6 +154,7 @@ class Link(TaskActor):
         timing: Timing | None = None,
         others: Sequence[str] = (),
         upkeep: Upkeep | None = None,
+        canary_s: int = 0,
     ) -> None:
         """A link.
 
@@ -170,6 +171,7 @@ class Link(TaskActor):
             timing: waits.
             others: managers for when the first does not answer.
             upkeep: what the manager may ask for; nothing where it is None.
+            canary_s: seconds from one canary to the next; 0: none.
         """
         super().__init__(mailbox)
         self._others = tuple(others)
@@ -187,6 +189,7 @@ class Link(TaskActor):
         self._clock = clock
         self._address = address
         self._timing = timing or Timing()
+        self._canary_s = canary_s
         self._stir = asyncio.Event()
         self._stopping = False
         self._trim_timer: asyncio.TimerHandle | None = None
@@ -336,6 +339,7 @@ class Link(TaskActor):
             abilities=ABILITIES if self._upkeep is not None else ABILITIES[:1],
             labels=self._upkeep.labels if self._upkeep is not None else {},
             config=self._upkeep.shared_version if self._upkeep is not None else "",
+            canary_s=self._canary_s,
         )
 
     # -- upkeep

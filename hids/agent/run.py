@@ -29,13 +29,16 @@ from hids.actors.stage import Exited, Mailbox, MailboxFull
 from hids.actors.supervisor import ChildSpec, Node, StartChild, StopChild, Supervisor
 from hids.adapters.files import write_atomically
 from hids.adapters.identity import Identity
+from hids.agent.canary import FILE as CANARY_FILE
+from hids.agent.canary import CanaryWriter
 from hids.agent.collector import IN_FLIGHT, SourceState
-from hids.agent.config import MAX_SOURCES, AgentConfig, SourceConfig, SyscheckConfig, load
+from hids.agent.config import MAX_SOURCES, AgentConfig, SilenceConfig, SourceConfig, SyscheckConfig, load
 from hids.agent.link import Link, LinkState, os_name
 from hids.agent.lock import lock
 from hids.agent.machine import machine_id
 from hids.agent.paths import Excluded
 from hids.agent.shared import SharedFile
+from hids.agent.silence import SourceSilence
 from hids.agent.spooler import AGENT_LOCATION, Desk, Spooler, agent_line
 from hids.agent.syscheck import Syscheck
 from hids.agent.tail import FileTail
@@ -47,7 +50,7 @@ log = structlog.get_logger()
 
 STATUS_S = 2.0
 STATUS_FILE = "status.json"
-_SPOOL_BOUND = IN_FLIGHT * (MAX_SOURCES + 1) + 64
+_SPOOL_BOUND = IN_FLIGHT * (MAX_SOURCES + 2) + 64
 """Room for all that collectors may have under way, and for the agent's own lines: nobody on the loop may wait."""
 _STOP_S = 3.0
 RESTART = 75
@@ -142,7 +145,7 @@ class Agent:
         )
         link = ChildSpec(node=Node(Mailbox("link"), "link"), start=self._start_link, shutdown_s=_STOP_S)
         self._desk.link = link.node.mailbox
-        return [spool, link, *self._readers(self._config)]
+        return [spool, link, *self._readers(self._config), *self._watchers(self._config.silence)]
 
     def _start_link(self, mailbox: Mailbox) -> None:
         Link.start(
@@ -157,6 +160,7 @@ class Agent:
             address=self._config.manager.address,
             others=self._config.manager.others,
             upkeep=self,
+            canary_s=self._config.silence.canary_s,
         )
 
     def _readers(self, config: AgentConfig) -> list[ChildSpec]:
@@ -164,6 +168,38 @@ class Agent:
         if config.syscheck.directories:
             readers.insert(0, self._syscheck_spec(config.syscheck))
         return readers
+
+    def _watchers(self, config: SilenceConfig) -> list[ChildSpec]:
+        """The canary with the tail that reads it, and who notices silent sources. A change is taken at the next start."""
+        specs: list[ChildSpec] = []
+        if config.canary_s:
+            specs += [self._canary_tail(), self._canary(config.canary_s)]
+        if config.sources:
+            specs.append(self._source_silence())
+        return specs
+
+    def _canary_tail(self) -> ChildSpec:
+        node = Node(Mailbox("canary tail"), "source")
+        self._desk.routes[node.name] = node.mailbox
+        source = SourceConfig(path=str(self._folder / CANARY_FILE), from_="end")
+
+        def start(mailbox: Mailbox) -> None:
+            state = SourceState(name=node.name)
+            FileTail.start(mailbox, self._spool, state, source, Excluded(()), self._clock, self._say)
+
+        return ChildSpec(node=node, start=start)
+
+    def _canary(self, every_s: float) -> ChildSpec:
+        return ChildSpec(
+            node=Node(Mailbox("canary"), "canary"),
+            start=lambda mailbox: CanaryWriter.start(mailbox, self._folder, self._clock, every_s=every_s),
+        )
+
+    def _source_silence(self) -> ChildSpec:
+        return ChildSpec(
+            node=Node(Mailbox("silence"), "silence"),
+            start=lambda mailbox: SourceSilence.start(mailbox, self._spool, self._sources, self._clock, self._say),
+        )
 
     def _source_spec(self, source: SourceConfig) -> ChildSpec:
         def start(mailbox: Mailbox) -> None:

@@ -7,9 +7,11 @@ import typer
 
 import hids
 from hids.adapters.paths import ManagerPaths
-from hids.cli import agents, config, incidents, rules
+from hids.cli import agents, config, incidents, ledger, quarantine, rules
 from hids.cli.alerts import alerts
+from hids.cli.chaos import chaos
 from hids.cli.logtest import logtest
+from hids.cli.metrics import metrics
 from hids.cli.settings import Settings
 from hids.cli.status import status
 
@@ -22,10 +24,14 @@ app = typer.Typer(
 app.command()(status)
 app.command()(alerts)
 app.command()(logtest)
+app.command()(metrics)
+app.command()(chaos)
 app.add_typer(agents.app, name="agent")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(rules.app, name="rules")
 app.add_typer(config.app, name="config")
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(quarantine.app, name="quarantine")
 
 
 @app.callback()

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import psutil
+import structlog
 
 import hids
 from hids.actors.dispatcher import Tell
@@ -18,7 +19,9 @@ from hids.errors import ConfigError, HidsError
 from hids.manager.config import Config
 from hids.manager.fleet_answers import FleetAnswers
 from hids.manager.topology import Topology
-from hids.messages import Agent, NodeFacts
+from hids.messages import Agent, NodeFacts, Settle
+
+log = structlog.get_logger()
 
 
 class Answers:
@@ -49,6 +52,8 @@ class Answers:
                 return await self._token(arguments)
             case "remove":
                 return await self._remove(str(arguments.get("agent", "")), who)
+            case "settle":
+                return self._settle(arguments, who)
             case "reload":
                 return await self.reload()
             case _ if command in self._fleet.commands:
@@ -218,6 +223,18 @@ class Answers:
                 presence.hangup(f"agent {row.id} was removed by {who}; join again with a new token", 0)
         topology.dispatcher.tell(Tell(Agent(row.id, row.name, address), f"agent removed: by {who}"))
         return self._row(row)
+
+    # -- quarantine
+
+    def _settle(self, arguments: dict[str, Any], who: str) -> dict[str, Any]:
+        """Order what shall become of dead letters; hidsctl looks into the ledger whether it was done."""
+        try:
+            order = msgspec.convert(arguments, Settle)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"not an order for the quarantine: {error}") from error
+        log.info("quarantine", verdict=order.verdict, letters=order.letters, by=who)
+        self._topology.dispatcher.tell(order)
+        return {"ordered": len(order.letters)}
 
     async def _ask(self, question: Callable[[Registry], Any]) -> Any:
         return await self._topology.registrar.request(Ask(question))

@@ -65,6 +65,7 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     windows_mib: Annotated[int, msgspec.Meta(ge=1)] = 256
     stored_keys: Annotated[int, msgspec.Meta(ge=1_000)] = 4_000_000
+    process_mib: Annotated[int, msgspec.Meta(ge=128)] = 4096
     outbox_mib: Annotated[int, msgspec.Meta(ge=1)] = 2048
     syslog_mib: Annotated[int, msgspec.Meta(ge=1)] = 1024
     first_seen_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 365
@@ -103,6 +104,18 @@ class AgentlessHost(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         return f"(ssh_{self.type}) {self.host}->agentless"
 
 
+class Webhook(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field="type", tag="webhook"):
+    """One `[[output]]` of `type = "webhook"`."""
+
+    url: str
+    name: str = "webhook"
+    secret_file: str = ""
+    level: Annotated[int, msgspec.Meta(ge=0, le=16)] = 0
+    batch: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    timeout_s: Positive = 10.0
+    ca_file: str = ""
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The whole file."""
 
@@ -116,6 +129,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     alerts: Alerts = Alerts()
     agents: Agents = Agents()
     limits: Limits = Limits()
+    output: tuple[Webhook, ...] = ()
 
 
 def read_config(path: Path | None) -> Config:
@@ -144,6 +158,7 @@ def read_config(path: Path | None) -> Config:
         _check_syslog(port, f"{path}: [[syslog]] number {number}")
     for number, host in enumerate(config.agentless, 1):
         _check_agentless(host, f"{path}: [[agentless]] number {number}")
+    _check_outputs(config, path)
     return config
 
 
@@ -181,6 +196,20 @@ def _check_syslog(port: Syslog, where: str) -> None:
         )
     if port.protocol != "tls" and (port.certificate or port.key or port.client_ca):
         raise ConfigError(f'{where}: certificate, key and client_ca are for protocol "tls"')
+
+
+def _check_outputs(config: Config, path: Path) -> None:
+    names: set[str] = set()
+    for output in config.output:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", output.name) or output.name in names:
+            raise ConfigError(
+                f'{path}: [[output]] name: expected 1 to 32 of "a-z 0-9 _ -", each name once, got {output.name!r}'
+            )
+        if not re.fullmatch(r"https?://[^/\s@]+(/\S*)?", output.url):
+            raise ConfigError(
+                f'{path}: [[output]] {output.name}: url: expected "https://host/path" without a password, got {output.url!r}'
+            )
+        names.add(output.name)
 
 
 def address_of(text: str, where: str) -> tuple[str, int]:

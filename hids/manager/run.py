@@ -7,15 +7,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import structlog
 
 import hids
-from hids.actors.stage import Exited
+from hids.actors.stage import Exited, Mailbox, Ping
 from hids.adapters.files import write_atomically
+from hids.adapters.lastwords import LastWords
 from hids.adapters.paths import ManagerPaths
 from hids.errors import ConfigError, HidsError
 from hids.manager.answers import Answers
@@ -67,8 +69,18 @@ async def _main(config_path: Path | None, config: Config, paths: ManagerPaths) -
 
     topology = Topology(config, paths, refused)
     answers = Answers(topology, lambda: read_config(config_path))
-    topology.root.mailbox.on_exit = lambda exited: _root_ended(exited, finish)
-    watchdog = _Watchdog(loop)
+    words = LastWords(paths.last_words)
+
+    def root_ended(exited: Exited) -> None:
+        log.error("the tree cannot be kept alive", reason=exited.failure)
+        words.failed(exited.failure or "its tree stopped by itself")
+        finish(EX_SOFTWARE)
+
+    topology.root.mailbox.on_exit = root_ended
+    watchdog = _Watchdog(loop, (topology.registrar,))
+    if before := words.before():
+        topology.tell(before)
+    words.running()
     topology.start(answers.answer)
     write_atomically(
         paths.ports,
@@ -91,6 +103,8 @@ async def _main(config_path: Path | None, config: Config, paths: ManagerPaths) -
     )
     status = await ended
     log.info("manager stops", status=status)
+    if status != EX_SOFTWARE:
+        words.stopped()
     stopped = asyncio.Event()
     topology.root.mailbox.on_exit = lambda _exited: stopped.set()
     topology.root.mailbox.shut_down()
@@ -106,11 +120,6 @@ async def _main(config_path: Path | None, config: Config, paths: ManagerPaths) -
     return status
 
 
-def _root_ended(exited: Exited, finish: Callable[[int], None]) -> None:
-    log.error("the tree cannot be kept alive", reason=exited.failure)
-    finish(EX_SOFTWARE)
-
-
 async def _reload(answers: Answers) -> None:
     try:
         await answers.reload()
@@ -120,10 +129,14 @@ async def _reload(answers: Answers) -> None:
 
 
 class _Watchdog:
-    """Ends the process when its event loop hangs: a thread cannot be killed, a process can."""
+    """Ends the process when its event loop or a thread of it hangs: a thread cannot be killed, a process can."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, threads: Sequence[Mailbox]) -> None:
+        """`threads` are the mailboxes of actors with a thread of their own."""
         self._loop = loop
+        self._threads = threads
+        self._pings: dict[str, Ping] = {}
+        self._silent: Counter[str] = Counter()
         self._answered = threading.Event()
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
@@ -137,8 +150,25 @@ class _Watchdog:
                 if self._answered.wait(1.0) or self._stopped.is_set():
                     break
             else:
-                faulthandler.dump_traceback(all_threads=True)
-                os._exit(EX_SOFTWARE)
+                self._end()
+            for mailbox in self._threads:
+                self._look_at(mailbox)
+
+    def _look_at(self, mailbox: Mailbox) -> None:
+        """Once a second: a thread that does not come back for its next message."""
+        ping = self._pings.get(mailbox.name)
+        if ping is None or ping.answered.is_set():
+            ping = self._pings[mailbox.name] = Ping()
+            mailbox.tell(ping)
+            self._silent[mailbox.name] = 0
+            return
+        self._silent[mailbox.name] += 1
+        if self._silent[mailbox.name] >= HUNG_S:
+            self._end()
+
+    def _end(self) -> None:
+        faulthandler.dump_traceback(all_threads=True)
+        os._exit(EX_SOFTWARE)
 
     def stop(self) -> None:
         """The loop is about to end on purpose."""

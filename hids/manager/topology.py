@@ -8,6 +8,7 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
 
     root
     ├─ outputs, index          processes: the alert files; search.db
+    ├─ webhooks                process: one sender a webhook; only when there are some
     ├─ engine
     │   ├─ lane                process: correlation windows, syscheck store, ledger
     │   ├─ nursery             process: has the rulesets, forks workers
@@ -20,8 +21,10 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     │   ├─ syslog_listener     their ports
     │   └─ agentless-N         one a host that is looked at over SSH
     ├─ join_port               makes machines agents
-    ├─ monitor                 looks for what is silent
+    ├─ monitor                 looks for agents that are gone
     ├─ configurator            brings agents the configuration that is set for them
+    ├─ silence                 looks for agents that are here and not heard
+    ├─ budget                  replaces processes that hold too much memory
     └─ control                 answers hidsctl
 """
 
@@ -40,6 +43,7 @@ import msgspec
 
 from hids.actors.agent_session import AgentSession, Wire
 from hids.actors.agentless import Agentless, Check
+from hids.actors.budget import Budget
 from hids.actors.child_process import ChildProcess
 from hids.actors.configurator import Configurator
 from hids.actors.control import Control
@@ -52,6 +56,7 @@ from hids.actors.nursery import Nursery
 from hids.actors.registers import ProgressRegister
 from hids.actors.registrar import Admit, Ask, Registrar, RenewFor
 from hids.actors.session_listener import SessionListener
+from hids.actors.silence import Silence, Store
 from hids.actors.stage import Mailbox
 from hids.actors.supervisor import ChildSpec, Intensity, Node, StartChild, Supervisor
 from hids.actors.syslog_intake import Backlog, SyslogIntake
@@ -62,19 +67,20 @@ from hids.adapters.channel import Channel, open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.control import ControlSocket
 from hids.adapters.files import private_folder, write_atomically
-from hids.adapters.identity import agent_id_of, fingerprint
+from hids.adapters.identity import agent_id_of, fingerprint, is_signed
 from hids.adapters.joining import JoinDesk, JoinListener
 from hids.adapters.listening import listen, listen_udp
 from hids.adapters.markpage import MarkPage
 from hids.adapters.paths import ManagerPaths, host_name, shipped
 from hids.adapters.pki import Authority
-from hids.adapters.process import Launched, ended, kill, launch
+from hids.adapters.process import Launched, ended, kill, launch, rss_mib
 from hids.adapters.registry import Registry
 from hids.adapters.session_port import SessionPort
 from hids.adapters.shared_configs import SharedConfigs
 from hids.adapters.ssh import Remote, words_of
 from hids.adapters.ssh import run as run_ssh
 from hids.adapters.syslog_ports import Door, SyslogPorts, Take, tls_context
+from hids.core.delivery import Receiver
 from hids.errors import ConfigError
 from hids.manager.config import AgentlessHost, Config, Syslog, address_of, networks_of
 from hids.messages import (
@@ -136,6 +142,11 @@ class Topology:
 
         self.outputs = Mailbox("outputs")
         self.index = Mailbox("index")
+        self.webhooks = Mailbox("webhooks")
+        self._receivers = tuple(
+            Receiver(**{field: getattr(output, field) for field in Receiver.__struct_fields__})
+            for output in config.output
+        )
         self.lane = Mailbox("lane", LANE_BOUND)
         self.nursery = Mailbox("nursery")
         self.dispatcher = Mailbox("dispatcher", DISPATCHER_BOUND)
@@ -176,10 +187,17 @@ class Topology:
             (
                 self._process(self.outputs, "alert files", "hids.workers.outputs", self._output(ALERT_OUTPUTS)),
                 self._process(self.index, "search index", "hids.workers.outputs", self._output(INDEX_OUTPUTS)),
+                *(
+                    (self._process(self.webhooks, "webhooks", "hids.workers.webhooks", self._webhook_options()),)
+                    if self._receivers
+                    else ()
+                ),
                 self._supervisor(self.engine, self._engine()),
                 self._child(Mailbox("join_port"), "joining", self._join_port),
                 self._child(Mailbox("monitor"), "monitor", self._monitor),
                 self._child(self.configurator, "configuration", self._configurator),
+                self._child(Mailbox("silence"), "silence", self._silence),
+                self._child(Mailbox("budget"), "budget", self._budget),
                 self._child(
                     Mailbox("control"),
                     "control socket",
@@ -251,9 +269,19 @@ class Topology:
         intensity = Intensity(restarts=20, within_s=10)
         return ChildSpec(
             node=node,
-            start=lambda mailbox: Supervisor.start(mailbox, node, specs, self.clock, intensity),
+            start=lambda mailbox: Supervisor.start(
+                mailbox, node, specs, self.clock, intensity, partial(self._gave_up, node.name)
+            ),
             shutdown_s=4.0,
         )
+
+    def _gave_up(self, name: str, why: str) -> None:
+        """A branch starts anew; the rules shall know. The message waits for the branch's next life."""
+        self.tell(f"supervisor gave up: {name}: {why}")
+
+    def tell(self, text: str) -> None:
+        """Have the rules see a line of the manager about itself."""
+        self.dispatcher.tell(Tell(Agent(MANAGER, self.name, ""), text))
 
     def _process(self, mailbox: Mailbox, kind: str, module: str, options: tuple[str, ...]) -> ChildSpec:
         receives = FromLane if mailbox is self.lane else FromOutput
@@ -279,7 +307,8 @@ class Topology:
     # -- lives
 
     def _dispatcher(self, mailbox: Mailbox) -> object:
-        return Dispatcher.start(mailbox, self.progress, self.lane, (self.outputs, self.index), self.clock, self.boot)
+        outputs = (self.outputs, self.index, *((self.webhooks,) if self._receivers else ()))
+        return Dispatcher.start(mailbox, self.progress, self.lane, outputs, self.clock, self.boot)
 
     def _nursery(self, mailbox: Mailbox) -> object:
         def ready(said: NurseryReady) -> None:
@@ -445,6 +474,33 @@ class Topology:
             mailbox, self.shared_configs, self.fleet, self._manager, self.clock, self.dispatcher.tell
         )
 
+    def _silence(self, mailbox: Mailbox) -> object:
+        path = self.paths.lib / "paces.json"
+
+        def save(data: bytes) -> None:
+            write_atomically(path, data)
+
+        return Silence.start(
+            mailbox,
+            self.fleet,
+            self.progress,
+            Store(lambda: path.read_bytes() if path.exists() else None, save),
+            is_signed,
+            self.clock,
+            self.dispatcher.tell,
+        )
+
+    def _budget(self, mailbox: Mailbox) -> object:
+        return Budget.start(
+            mailbox,
+            lambda: (self.outputs, self.index, self.webhooks, self.lane, self.nursery, *self.workers),
+            rss_mib,
+            kill,
+            Agent(MANAGER, self.name, ""),
+            self.dispatcher.tell,
+            limit_mib=self.config.limits.process_mib,
+        )
+
     # -- options of processes
 
     def _lane_options(self) -> tuple[str, ...]:
@@ -454,7 +510,10 @@ class Topology:
             *("--tables", str(self.paths.tables)),
             *("--boot", self.boot),
             *("--manager", self.name),
-            *("--outputs", ",".join((*ALERT_OUTPUTS, *INDEX_OUTPUTS))),
+            *(
+                "--outputs",
+                ",".join((*ALERT_OUTPUTS, *INDEX_OUTPUTS, *(receiver.output for receiver in self._receivers))),
+            ),
             *("--log-level", str(self.config.alerts.level)),
             *("--alert-on", self.config.alerts.alert_on),
             *("--stored-keys", str(self.config.limits.stored_keys)),
@@ -462,6 +521,13 @@ class Topology:
             *("--first-seen-days", str(self.config.limits.first_seen_days)),
             *("--ignored-days", str(self.config.limits.ignored_days)),
             *("--outbox-bytes", str(self.config.limits.outbox_mib * mib)),
+        )
+
+    def _webhook_options(self) -> tuple[str, ...]:
+        return (
+            *("--ledger", str(self.paths.ledger)),
+            *("--cursors", str(self.paths.lib)),
+            *("--receivers", msgspec.json.encode(self._receivers).decode()),
         )
 
     def _output(self, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,21 +10,25 @@ import asyncio
 import socket
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import structlog
 
 from hids.actors.correlation_window import CorrelationWindow, Recalled, Settled
-from hids.actors.ledger import Ledger
+from hids.actors.ledger import Ledger, Say
 from hids.actors.stage import Mailbox
 from hids.actors.syscheck_store import Baselined, SyscheckStore
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
+from hids.adapters.lanemark import LaneMark
 from hids.adapters.ledger import Ledger as LedgerFile
+from hids.adapters.ledgercopy import make_copy, restore
 from hids.core.correlate.correlator import FIRST_SEEN_DAYS, IGNORED_DAYS
-from hids.errors import StoreError
-from hids.messages import Agent, AgentId, Committed, Cursors, LaneReady, RuleTable, ToLane
+from hids.errors import StoreDamaged, StoreError
+from hids.messages import Agent, AgentId, Committed, Cursors, LaneReady, RuleTable, Settle, ToLane
 from hids.ports import Group
 from hids.workers.inside import (
     Stopping,
@@ -45,6 +49,9 @@ LANE_BOUND = 100_000
 EX_DATA = 65
 """Exit status when ledger.db cannot be used (sysexits.h)."""
 
+FIRST_COPY_S = 60.0
+COPY_EVERY_S = 3600.0
+
 log = structlog.get_logger()
 
 DERIVED_AT_ONCE = 64
@@ -56,12 +63,25 @@ _table_decoder = msgspec.msgpack.Decoder(RuleTable)
 async def _main(options: argparse.Namespace) -> int:
     stopping, committed_all = Stopping(), asyncio.Event()
     clock = SystemClock()
-    store = LedgerFile(Path(options.ledger))
+    path = Path(options.ledger)
+    restored_ms = None
+    try:
+        store = LedgerFile(path)
+    except StoreDamaged:
+        restored_ms = restore(path, clock.now_ms())
+        if restored_ms is None:
+            raise
+        store = LedgerFile(path)
+    mark = LaneMark(path.with_name(path.name + ".mark"))
+    poison = store.suspect(mark.last())
+    mark.done()
+    for place in poison:
+        log.error("line set aside: it ended the lane twice", source=place.source, epoch=place.epoch, seq=place.seq)
     windows, files, commits = (Mailbox(name, LANE_BOUND) for name in ("correlation_window", "syscheck_store", "ledger"))
     end_on_exit((windows, files, commits), stopped=lambda _name: committed_all.set())
 
     def receive(message: ToLane) -> None:
-        (commits if isinstance(message, Cursors) else windows).tell(message)
+        (commits if isinstance(message, (Cursors, Settle)) else windows).tell(message)
 
     def settled(group: Group) -> None:
         files.tell(Baselined(group.baselines))
@@ -70,7 +90,7 @@ async def _main(options: argparse.Namespace) -> int:
     channel = open_channel(socket.socket(fileno=options.channel_fd), ToLane, on_message=receive, on_close=stopping.stop)
     tables = _Tables(Path(options.tables))
     next_alert, progress = store.next_alert(), store.progress()
-    channel.send(LaneReady(progress=progress, derived=(), outbox_next=next_alert))
+    channel.send(LaneReady(progress=progress, derived=(), outbox_next=next_alert, poison=poison))
     waiting = store.derived()
     for start in range(0, len(waiting), DERIVED_AT_ONCE):
         part = waiting[start : start + DERIVED_AT_ONCE]
@@ -89,7 +109,7 @@ async def _main(options: argparse.Namespace) -> int:
         outbox_bytes=options.outbox_bytes,
         stored_keys=options.stored_keys,
     )
-    SyscheckStore.start(files, store.baseline, commits.tell)
+    SyscheckStore.start(files, store.baseline, commits.tell, mark)
     CorrelationWindow.start(
         windows,
         Recalled(progress, store.fired(), next_alert, {options.boot: store.notices(options.boot)}),
@@ -103,7 +123,14 @@ async def _main(options: argparse.Namespace) -> int:
         first_seen_days=options.first_seen_days,
         ignored_days=options.ignored_days,
         tells_all=options.alert_on == "all",
+        mark=mark,
     )
+    if restored_ms is not None:
+        made = datetime.fromtimestamp(restored_ms / 1000, UTC)
+        commits.tell(
+            Say(f"ledger restored: it was damaged; what was committed after {made:%Y-%m-%dT%H:%M:%SZ} is missing")
+        )
+    copying = asyncio.ensure_future(_keep_copy(path))
     pulse = asyncio.ensure_future(
         tell_pulse(
             channel,
@@ -116,10 +143,24 @@ async def _main(options: argparse.Namespace) -> int:
     )
     status = await stopping.wait()
     pulse.cancel()
+    copying.cancel()
     commits.shut_down()
     await committed_all.wait()
     store.close()
+    mark.close()
     return status
+
+
+async def _keep_copy(ledger: Path) -> NoReturn:
+    """Have a good copy that is never much older than an hour. SQLite works without Python's lock, so in a thread."""
+    await asyncio.sleep(FIRST_COPY_S)
+    while True:
+        try:
+            if not await asyncio.to_thread(make_copy, ledger):
+                log.warning("no copy of the ledger: too little room", ledger=str(ledger))
+        except StoreError as error:
+            log.warning("no copy of the ledger", reason=str(error))
+        await asyncio.sleep(COPY_EVERY_S)
 
 
 class _Tables:

@@ -21,6 +21,7 @@ from hids.messages import (
     Notice,
     Outboxed,
     Outcome,
+    Place,
     Progress,
     ReadThrough,
     SourceId,
@@ -175,8 +176,6 @@ def test_a_line_that_ends_workers_is_set_aside_and_the_rest_goes_on():
         assert bench.facts["poison"] == 1
         other = next(given for given in bench.given[1] if given.batch.first_seq == 1)
         assert (other.careful, other.skip) == (False, ())
-        notices = [told for told in bench.to_lane() if isinstance(told, Notice)]
-        assert [notice.text for notice in notices] == ["worker died: line 18 of epoch 1 is set aside"]
 
     run(test)
 
@@ -304,5 +303,26 @@ def test_reports_go_to_the_lane_but_never_fill_its_mailbox():
         assert bench.to_lane() == reports[:500]
         await bench.tell(reports[-1])
         assert bench.to_lane() == [reports[-1]]
+
+    run(test)
+
+
+def test_a_line_that_ended_the_lane_twice_is_left_out_by_a_worker():
+    async def test(bench: Bench) -> None:
+        given = bench.worker(1)
+        await bench.tell(job(1), job(11), job(21))
+        await bench.tell(outcome(given[0]))  # evaluated: the lane died on it
+        bench.to_lane()
+        ready = LaneReady({}, (), 1, (Place(SOURCE, 1, 3), Place(SOURCE, 1, 12), Place(SOURCE, 1, 35)))
+        await bench.tell(ready)
+        assert given[1].batch.first_seq == 11
+        await bench.tell(outcome(given[1]))  # was given before the lane had said so: void
+        assert bench.to_lane() == []
+        await bench.tell(outcome(given[2]))
+        await bench.tell(job(31))
+        await bench.tell(*map(outcome, given[3:5]))
+        await bench.tell(*map(outcome, given[5:6]))
+        assert {given.batch.first_seq: given.skip for given in given[2:]} == {21: (), 1: (2,), 11: (1,), 31: (4,)}
+        assert [told.first_seq for told in bench.to_lane()] == [21, 11, 1, 31]
 
     run(test)

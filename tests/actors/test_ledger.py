@@ -1,7 +1,7 @@
 """Groups: what is gathered is committed as one, told after it, and numbered without gaps."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from waiting import SetClock, settle, until
@@ -10,8 +10,8 @@ from hids.actors.ledger import GROUP_BYTES, Housekeeping, Ledger
 from hids.actors.stage import Exited, Mailbox
 from hids.core.wire.lines import GENESIS, link, unpack
 from hids.errors import StoreError
-from hids.messages import Agent, AgentId, Applied, Committed, Cursors, LogLine, Progress, SourceId
-from hids.ports import Group
+from hids.messages import Agent, AgentId, Applied, Committed, Cursors, LogLine, Progress, Settle, SourceId
+from hids.ports import DeadLetter, Group, Stretch
 
 AGENT = Agent(AgentId("007"), "web1", "")
 MANAGER = Agent(AgentId("000"), "boss", "")
@@ -26,6 +26,8 @@ class Store:
         self.failing = False
         self.dropped: list[tuple[int, int]] = []
         self.gone: tuple[int, int] | None = None
+        self.letters: list[DeadLetter] = []
+        self.wal = 0
 
     def commit(self, group: Group, first_alert: int) -> None:
         if self.failing:
@@ -38,6 +40,12 @@ class Store:
     def trim_state(self, limit: int) -> tuple[int, int] | None:
         assert limit == 5
         return self.dropped.pop(0) if self.dropped else None
+
+    def dead_letters(self, numbers: Sequence[int]) -> list[DeadLetter]:
+        return [letter for letter in self.letters if letter.number in numbers]
+
+    def wal_bytes(self) -> int:
+        return self.wal
 
     def trim_outbox(self, limit_bytes: int, before_ms: int) -> tuple[int, int] | None:
         return self.gone
@@ -70,8 +78,12 @@ class Bench:
         await until(lambda: len(self.said) == groups, f"{groups} groups are committed")
 
 
-def applied(seq: int, *alerts: bytes, **more: Any) -> Applied:
-    return Applied(source=SOURCE, agent=AGENT, progress=Progress(1, seq, b"%d" % seq), alerts=alerts, **more)
+def applied(seq: int, *alerts: bytes, first: int = 0, **more: Any) -> Applied:
+    """Lines that add up, unless a test says otherwise."""
+    first = first or seq
+    more = {"counts": {"evaluated": seq - first + 1}} | more
+    progress = Progress(1, seq, b"%d" % seq)
+    return Applied(source=SOURCE, agent=AGENT, progress=progress, first=first, alerts=alerts, **more)
 
 
 def line(text: bytes) -> tuple[Any, LogLine]:
@@ -208,5 +220,66 @@ def test_windows_that_had_to_be_dropped_are_counted_and_told_once_a_minute():
         await until(lambda: sum(sum(group.counts.values()) for _, group in bench.store.groups) == 11, "all are counted")
         told = [line.text for said in bench.said for new in said.derived for line in unpack(new.batch.data, 1)]
         assert told == [b"windows dropped: 7, which mattered up to 1970-01-01T00:00:01Z: more than 5 keys"]
+
+    run(test)
+
+
+def told(bench: Bench) -> list[bytes]:
+    """What the manager said about itself."""
+    batches = [derived.batch for said in bench.said for derived in said.derived if derived.agent == MANAGER]
+    return [text.text for batch in batches for text in unpack(batch.data, batch.count)]
+
+
+def test_a_group_says_what_became_of_each_line():
+    async def test(bench: Bench) -> None:
+        bench.mailbox.tell(applied(10, first=1, counts={"evaluated": 7, "dropped:poison": 1, "known": 2, "alerts": 5}))
+        bench.mailbox.tell(applied(12, first=11, counts={"lost": 2}))
+        await bench.committed(1)
+        ((_, group),) = bench.store.groups
+        counts = {"evaluated": 7, "dropped:poison": 1, "known": 2, "lost": 2}
+        assert group.stretches == {(SOURCE, 1): Stretch(1, 12, counts)}
+        assert told(bench) == []
+
+    run(test)
+
+
+def test_lines_that_do_not_add_up_are_told():
+    async def test(bench: Bench) -> None:
+        bench.mailbox.tell(applied(10, first=1, counts={"evaluated": 9, "alerts": 1}))
+        await bench.committed(1)
+        text = b"ledger does not balance: agent/007 1 to 10 of epoch 1: 10 lines, 9 accounted for"
+        assert told(bench) == [text]
+
+    run(test)
+
+
+def letter(number: int, source: str = "agent/007", state: str = "kept") -> DeadLetter:
+    text = b"line %d" % number
+    log_line = LogLine("/var/log/x", text, 1, 2)
+    return DeadLetter(number, SourceId(source), 1, number, "poison", text, 5, state, agent=AGENT, line=log_line)
+
+
+def test_a_dead_letter_goes_on_its_way_again_once():
+    async def test(bench: Bench) -> None:
+        bench.store.letters = [letter(1), letter(2, "derived/syscheck/007"), letter(3), letter(4, state="dropped")]
+        for _ in range(2):
+            bench.mailbox.tell(Settle((1, 2, 4, 99), "replayed"))
+        bench.mailbox.tell(Settle((3,), "dropped"))
+        await bench.committed(1)
+        ((_, group),) = bench.store.groups
+        assert group.settled == {1: "replayed", 2: "replayed", 3: "dropped"}
+        sent = {derived.source: unpack(derived.batch.data, 1)[0].text for derived in group.derived}
+        assert sent == {"derived/replay/007": b"line 1", "derived/syscheck/007": b"line 2"}
+
+    run(test)
+
+
+def test_a_log_that_is_never_folded_back_is_told_once():
+    async def test(bench: Bench) -> None:
+        for number, size in enumerate((600, 700, 0, 600), 1):
+            bench.store.wal = size * 1024**2
+            bench.mailbox.tell_life(1, Housekeeping())
+            await bench.committed(number)
+        assert [text.split(b":")[0] for text in told(bench)] == [b"ledger log"] * 2
 
     run(test)

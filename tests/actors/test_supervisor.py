@@ -228,6 +228,28 @@ def test_failures_that_are_long_past_do_not_count():
     run(test, Intensity(restarts=2, next_backoff_s=0.0, max_backoff_s=0.0))
 
 
+def test_a_child_that_never_lives_long_ends_the_supervisor_however_long_the_pauses_are():
+    async def test(tree: Tree) -> None:
+        tree.start(tree.spec("a"))
+        for _ in range(3):
+            await tree.fail("a")
+            await until(lambda: tree.nodes["a"].state == "running", "it is back")
+            tree.clock.advance(20)  # lives well for a while: the count begins anew
+            await tree.fail("a")
+            await until(lambda: tree.nodes["a"].state == "running", "it is back")
+            tree.clock.advance(4)
+        assert tree.exits == []
+        for _ in range(2):
+            await tree.fail("a")
+            await until(lambda: tree.nodes["a"].state == "running", "it is back")
+            tree.clock.advance(4)
+        tree.tell("a", "dud")
+        await until(lambda: tree.exits, "it gives up")
+        assert tree.exits[0].failure == "GaveUp: a failed 4 times in a row, last: Dud: broken"
+
+    run(test, Intensity(restarts=99, within_s=1.0, next_backoff_s=0.0, max_backoff_s=0.0, in_a_row=3))
+
+
 def test_a_significant_childs_failure_is_the_supervisors_own():
     async def test(tree: Tree) -> None:
         tree.start(tree.spec("a"), tree.spec("heart", significant=True), tree.spec("b"))

@@ -9,17 +9,31 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from hids.adapters.ledger import KNOWN_BATCHES, Ledger
+from hids.adapters.ledger import KNOWN_BATCHES, PROOF_HOURS, Ledger
 from hids.adapters.outbox import Outbox
 from hids.errors import StoreError
-from hids.messages import Agent, AgentId, Batch, DerivedBatch, Dropped, FileFact, Hole, Progress, SourceId
-from hids.ports import Group
+from hids.messages import (
+    Agent,
+    AgentId,
+    Batch,
+    DerivedBatch,
+    Dropped,
+    FileFact,
+    Hole,
+    LogLine,
+    Place,
+    Progress,
+    SourceId,
+)
+from hids.ports import DeadLetter, Group, Stretch
 
 AGENT = Agent(AgentId("007"), "web1", "10.0.0.1")
 SOURCE = SourceId("agent/007")
 CHAIN = b"c" * 32
+LINE = LogLine("/var/log/x", b"line", 1, 2)
 FACT = FileFact(path="/etc/passwd", seen="scan", size=5, sha256="ab")
 
 
@@ -53,7 +67,8 @@ def everything() -> Group:
         baselines={("007", "/etc/passwd"): FACT},
         derived=[DerivedBatch(derived, AGENT, Batch(1, 1, 2, CHAIN, b"lines"))],
         holes=[Hole(SOURCE, AGENT, 1, 5, 9, CHAIN, "gone")],
-        dead=[(SOURCE, 1, 3, Dropped(2, "poison", b"line"))],
+        dead=[(SOURCE, 1, 3, Dropped(2, "poison", b"line", msgspec.msgpack.encode(LINE)), AGENT)],
+        stretches={(SOURCE, 1): Stretch(1, 10, {"evaluated": 9, "dropped:poison": 1})},
         progress={"agent/007": Progress(1, 10, CHAIN)},
         digests=[("agent/007", 1, b"d" * 16)],
         counts={("agent/007", "evaluated"): 10},
@@ -92,9 +107,74 @@ def test_all_of_a_group_is_there_after_opening_again(ledger: Ledger, path: Path)
     assert (again.notices("boot"), again.notices("another")) == (4, 0)
     with sqlite3.connect(path) as db:
         assert db.execute("SELECT epoch, first, last, reason FROM hole").fetchall() == [(1, 5, 9, "gone")]
-        assert db.execute("SELECT epoch, seq, reason, line FROM dead").fetchall() == [(1, 3, "poison", b"line")]
+        assert db.execute("SELECT * FROM stretch").fetchall() == [("agent/007", 1, 0, 1, 10)]
+        assert set(db.execute("SELECT what, n FROM tally")) == {("evaluated", 9), ("dropped:poison", 1)}
     db.close()
     assert [(row.first, row.count, row.lines) for row in Outbox(path).read(0)] == [(1, 2, b"".join(group.alerts))]
+    assert again.dead_letters((1, 2)) == [
+        DeadLetter(1, SOURCE, 1, 3, "poison", b"line", 0, "kept", agent=AGENT, line=LINE)
+    ]
+    again.close()
+
+
+def test_lines_of_an_hour_are_one_stretch_unless_some_between_are_missing(ledger: Ledger, path: Path):
+    for at_ms, first, last in ((5, 1, 10), (6, 11, 20), (7, 31, 40), (3_600_000, 41, 50)):
+        counts = {"evaluated": last - first + 1}
+        ledger.commit(Group(at_ms=at_ms, stretches={(SOURCE, 1): Stretch(first, last, counts)}), 1)
+    with sqlite3.connect(path) as db:
+        stretches = db.execute("SELECT hour, first, last FROM stretch ORDER BY hour, first").fetchall()
+        assert stretches == [(0, 1, 20), (0, 31, 40), (1, 41, 50)]
+        assert db.execute("SELECT hour, what, n FROM tally ORDER BY hour").fetchall() == [
+            (0, "evaluated", 30),
+            (1, "evaluated", 10),
+        ]
+    db.close()
+    ledger.expire((PROOF_HOURS + 1) * 3_600_000)
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT hour, first, last FROM stretch").fetchall() == [(1, 41, 50)]
+    db.close()
+
+
+def test_a_dead_letter_is_settled_once(ledger: Ledger):
+    ledger.commit(everything(), 1)
+    ledger.commit(Group(at_ms=7, settled={1: "replayed"}), 3)
+    ledger.commit(Group(at_ms=9, settled={1: "dropped"}), 3)
+    (letter,) = ledger.dead_letters((1,))
+    assert (letter.state, letter.settled_ms) == ("replayed", 7)
+
+
+def test_the_quarantine_is_bounded_and_settled_letters_go_first(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("hids.adapters.ledger.QUARANTINE_MAX", 3)
+    for seq in range(1, 6):
+        ledger.commit(Group(dead=[(SOURCE, 1, seq, Dropped(0, "poison", b"line"), AGENT)], settled={2: "dropped"}), 1)
+    assert [letter.number for letter in ledger.dead_letters(range(1, 10))] == [3, 4, 5]
+
+
+def test_a_line_at_which_the_lane_died_twice_is_named_until_it_is_committed(ledger: Ledger):
+    place = Place("agent/007", 1, 5)
+    assert ledger.suspect(None) == ()
+    assert ledger.suspect(place) == ()
+    assert ledger.suspect(Place("agent/007", 1, 6)) == ()
+    assert ledger.suspect(place) == (place,)
+    assert ledger.suspect(None) == (place,)
+    ledger.commit(Group(progress={"agent/007": Progress(1, 5, CHAIN)}), 1)
+    assert ledger.suspect(None) == ()
+
+
+def test_a_ledger_of_the_first_schema_is_taken_over(ledger: Ledger, path: Path):
+    ledger.commit(everything(), 1)
+    ledger.close()
+    with sqlite3.connect(path) as db:
+        for table in ("quarantine", "stretch", "tally", "suspect"):
+            db.execute(f"DROP TABLE {table}")
+        db.execute("CREATE TABLE dead (source TEXT, epoch INTEGER, seq INTEGER, reason TEXT, line BLOB)")
+        db.execute("INSERT INTO dead VALUES ('agent/007', 1, 3, 'poison', 'line')")
+        db.execute("PRAGMA user_version=1")
+    db.close()
+    again = Ledger(path)
+    assert again.progress() == {"agent/007": Progress(1, 10, CHAIN)}
+    (letter,) = again.dead_letters((1,))
+    assert (letter.seq, letter.state, letter.line) == (3, "kept", None)
     again.close()
 
 
@@ -225,7 +305,7 @@ def test_a_newer_schema_is_refused(ledger: Ledger, path: Path):
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version=99")
     db.close()
-    with pytest.raises(StoreError, match="schema 99 is newer than 1"):
+    with pytest.raises(StoreError, match="schema 99 is newer than 2"):
         Ledger(path)
 
 

@@ -8,7 +8,7 @@ import pytest
 import tomli
 
 from hids.errors import ConfigError
-from hids.manager.config import Config, Ruleset, address_of, read_config
+from hids.manager.config import Config, Ruleset, Webhook, address_of, read_config
 
 SHIPPED = Path(__file__).parents[2] / "conf" / "manager.toml"
 
@@ -20,7 +20,7 @@ def test_the_shipped_file_is_the_defaults():
 def test_the_shipped_file_shows_every_key():
     shown = tomli.loads(SHIPPED.read_text())
     expected: dict[str, Any] = msgspec.to_builtins(Config())
-    for tables in ("ruleset", "syslog", "agentless"):
+    for tables in ("ruleset", "syslog", "agentless", "output"):
         expected.pop(tables)  # by default there are none; the file shows some in comments
     assert {section: set(keys) for section, keys in shown.items()} == {
         section: set(keys) for section, keys in expected.items()
@@ -28,6 +28,8 @@ def test_the_shipped_file_shows_every_key():
     text = SHIPPED.read_text()
     assert "# [[ruleset]]" in text
     assert all(f"# {field.name} = " in text for field in msgspec.structs.fields(Ruleset))
+    assert '# [[output]]\n# type = "webhook"' in text
+    assert all(f"# {field.name} = " in text for field in msgspec.structs.fields(Webhook))
 
 
 def test_every_key_is_explained_in_the_line_above_it():
@@ -51,6 +53,13 @@ def test_every_key_is_explained_in_the_line_above_it():
         ("[listen]\nagents = '1514'", 'expected "address:port"'),
         ("[listen]\njoin = ':65536'", 'expected "address:port"'),
         ("[limits]\nwindows_mib = 0", "`$.limits.windows_mib`"),
+        ("[limits]\nprocess_mib = 1", "`$.limits.process_mib`"),
+        ("[[output]]\ntype = 'pigeon'\nurl = 'https://x/'", "'pigeon'"),
+        ("[[output]]\ntype = 'webhook'\nurl = 'ftp://x/'", 'expected "https://host/path"'),
+        ("[[output]]\ntype = 'webhook'\nurl = 'https://u:p@x/'", 'expected "https://host/path"'),
+        ("[[output]]\ntype = 'webhook'\nurl = 'https://x/'\nname = 'a,b'", "[[output]] name: expected"),
+        (2 * "[[output]]\ntype = 'webhook'\nurl = 'https://x/'\n", "each name once"),
+        ("[[output]]\ntype = 'webhook'\nurl = 'https://x/'\nbatch = 0", "`$.output[0].batch`"),
         ("= 5", "not valid TOML"),
         ("# \udcff", "not valid TOML"),
     ],

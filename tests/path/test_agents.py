@@ -52,7 +52,7 @@ def test_the_same_machine_is_the_same_agent_and_a_copy_is_another(stand: Stand, 
     stand.join_with(*stand.joining("web1", state=state))
     assert stand.ctl("agent", "show", "web1")["id"] == first
     # web-one joined on this very machine with a key of its own: the same machine id, so it is taken for a copy.
-    wait_for(lambda: any("web-one" in text for text in told(stand, "206122")), "the copy is an alert")
+    wait_for(lambda: any("web-one" in text for text in told(stand, "206132")), "the copy is an alert")
     assert stand.ctl("agent", "show", "web-one")["id"] != first
     stand.join_with(*stand.joining("fork", "--as-new", state=state))
     assert stand.ctl("agent", "show", "fork")["id"] not in (first, stand.ctl("agent", "show", "web-one")["id"])
@@ -67,7 +67,7 @@ def test_who_needs_approval_waits_for_it(stand: Stand, tmp_path: Path):
     (row,) = wait_for(lambda: stand.ctl("agent", "pending"), "it waits")
     assert (row["name"], row["state"], row["groups"]) == ("db1", "waiting", "db")
     machine.kill()  # somebody got impatient; the request stays
-    wait_for(lambda: told(stand, "206121"), "an alert says so")
+    wait_for(lambda: told(stand, "206131"), "an alert says so")
     assert stand.ctl("agent", "approve", row["key"][:8])["state"] == "approved"
     stand.join_with(*arguments)  # with the token that is spent: its key tells who it is
     assert stand.ctl("agent", "show", "db1")["groups"] == ["db"]
@@ -143,7 +143,7 @@ def test_configuration_is_planned_tried_and_taken_back(stand: Stand):
     status = wait_for(lambda: (s := stand.ctl("config", "status"))["outcome"] == "reverted" and s, "it is taken back")
     assert status["current"] == applied["version"]
     assert "accept_commands" in status["last"]
-    wait_for(lambda: told(stand, "206124") and told(stand, "206123"), "alerts say so")
+    wait_for(lambda: told(stand, "206134") and told(stand, "206133"), "alerts say so")
 
     # A canary that dies of it takes it back, too.
     agents_d(stand, all=everywhere + "[[source]]\npath = '/var/log/other.log'\n")

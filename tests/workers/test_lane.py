@@ -86,6 +86,7 @@ def outcome(number: int, chain: bytes, *, epoch: int = 1, data: bytes = b"", bod
         events=(EventOut(1, at_ms, 0, 0, (b"192.0.2.1",), b'"full_log":"%d"' % number, b"log %d" % number),),
         facts=((2, at_ms, msgspec.msgpack.encode(FileFact(path=f"/etc/{number}", seen="live"))),),
         dropped=(Dropped(3, "poison", b"line"),),
+        judged=LINES - 2,
     )
     data = data or b"data %d" % number
     return Outcome(
@@ -108,6 +109,11 @@ def outcomes(count: int) -> list[Outcome]:
         chain = link(chain, b"data %d" % number)
         made.append(outcome(number, chain))
     return made
+
+
+def set_aside(number: int) -> bytes:
+    """What is told about the last line of batch `number`."""
+    return b"line set aside: %d of epoch 1: it ended a process of the manager twice" % ((number + 1) * LINES)
 
 
 class Lane:
@@ -262,8 +268,12 @@ def test_killed_between_any_two_messages_every_alert_comes_exactly_once(tmp_path
         source: [line.text for batch in batches for line in unpack(batch.batch.data, batch.batch.count)]
         for source, batches in itertools.groupby(store.derived(), key=lambda batch: batch.source)
     }
+    derived["derived/agent/007"].sort(key=lambda text: text.startswith(b"line"))
     assert derived == {
-        "derived/agent/007": [b"notice %d" % number for number in range(COUNT)],
+        "derived/agent/007": [
+            *(b"notice %d" % number for number in range(COUNT)),
+            *(set_aside(number) for number in range(COUNT)),
+        ],
         "derived/syscheck/007": [b"File '/etc/%d' added" % number for number in range(COUNT)],
     }
     assert store.progress() == {SOURCE: Progress(1, COUNT * LINES, made[-1].chain)}
@@ -278,7 +288,7 @@ def test_what_is_told_is_what_is_on_disk(tmp_path: Path):
         await until(lambda: lane.committed() == 3 * LINES, "all is committed")
         assert lane.said[-1].outbox_next == 4
         told = dict(lane.derived)
-        assert sum(batch.batch.count for batch in told.values()) == 3
+        assert sum(batch.batch.count for batch in told.values()) == 6
         await until(lambda: lane.pulses > 0, "it tells its pulse")
         await lane.kill()
         lane.derived.clear()
@@ -327,7 +337,8 @@ def test_a_hole_is_committed_and_told_once(tmp_path: Path):
         if batch.source == "derived/agent/007"
         for line in unpack(batch.batch.data, batch.batch.count)
     ]
-    assert lines == [b"lines lost: 5 to 8 of epoch 1: the agent no longer has them", b"last"]
+    lost = b"lines lost: 5 to 8 of epoch 1: the agent no longer has them"
+    assert lines == [set_aside(0), lost, set_aside(2), set_aside(3), b"last"]
     assert store.counts()[SOURCE, "lost"] == LINES
     store.close()
 

@@ -4,7 +4,7 @@ The manager reads what it sends to agents with the same functions, so that what 
 """
 
 import re
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import tomli
@@ -50,6 +50,14 @@ class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_bytes: int = 512 * 1024**2
 
 
+class SilenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section `[silence]`."""
+
+    canary_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 60
+    """0: no canary."""
+    sources: bool = True
+
+
 class CentralConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The section `[central]`: what the manager may set. Only the agent's own file has it."""
 
@@ -71,6 +79,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     source: tuple[SourceConfig, ...] = ()
     syscheck: SyscheckConfig = SyscheckConfig()
     spool: SpoolConfig = SpoolConfig()
+    silence: SilenceConfig = SilenceConfig()
 
 
 class SharedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
