@@ -15,7 +15,7 @@ def test_the_shipped_file_is_the_defaults_and_names_every_key():
     assert load(SHIPPED) == AgentConfig()
     tree = tomli.loads(SHIPPED.read_text())
     defaults = AgentConfig()
-    for section in ("manager", "central", "syscheck", "spool"):
+    for section in ("manager", "central", "syscheck", "spool", "silence"):
         fields = getattr(defaults, section).__struct_fields__
         assert set(tree[section]) == set(fields)
     assert set(tree) | {"source"} == set(AgentConfig.__struct_fields__)

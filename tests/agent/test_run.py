@@ -20,6 +20,10 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
+QUIET = "[silence]\ncanary_s = 0\nsources = false\n"
+"""Only what a test writes shall arrive."""
+
+
 class Host:
     """A machine with an agent on it."""
 
@@ -35,7 +39,7 @@ class Host:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def configure(self, from_: str = "start", more: str = "") -> None:
-        self.config.write_text(f'[[source]]\npath = "{self.logs}/*.log"\nfrom = "{from_}"\n{more}')
+        self.config.write_text(f'[[source]]\npath = "{self.logs}/*.log"\nfrom = "{from_}"\n{more}{QUIET}')
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

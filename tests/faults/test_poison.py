@@ -9,7 +9,7 @@ from stand import Stand, failed_login, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(120)]
 
-LINES = 3_000
+LINES = 3_010
 SET_ASIDE = "206110"
 
 SABOTAGE = """

@@ -12,6 +12,7 @@ that its "no" also holds for any slice of the text.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 import msgspec
 
@@ -417,6 +418,11 @@ _HIGH = _bytes(range(0x80, 0x100))
 
 def byte_class(members: Iterable[int], *, negated: bool = False) -> bytes:
     """Byte values, at least one, as a class that every engine reads alike."""
+    return _written(frozenset(members), negated)
+
+
+@lru_cache(maxsize=4096)
+def _written(members: frozenset[int], negated: bool) -> bytes:  # noqa: FBT001 - a key of the cache
     parts: list[bytes] = []
     first, *others = sorted(members)
     start = previous = first

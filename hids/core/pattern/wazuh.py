@@ -8,7 +8,7 @@ find the same; measured over the stock rules two of three are.
 import itertools
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from hids.core.pattern.machine import Alternative, Class, Literal, Machine, Paren, Token
 from hids.core.pattern.match import Match
@@ -116,7 +116,35 @@ class OsRegex(NamedTuple):
 def os_regex(pattern: bytes) -> OsRegex:
     """Read an osregex. Raises ValueError with what is wrong."""
     alternatives = [a for a in parse(pattern) if _can_match(a)]
+    exact = bool(alternatives) and all(map(is_regular, alternatives))
+    whole = _when_asked(lambda: _first_listed(alternatives))
+    matches: Callable[[bytes], object] = whole
+    if exact and not any(map(_tries_again, alternatives)):
+        matches = _when_asked(lambda: re.compile(b"|".join(map(_regular, alternatives)), re.IGNORECASE).search)
+    pieces = [_regular(a, python=False) if _is_written_as_re(a) else _weakened(a) for a in alternatives]
+    pcre = b"|".join(pieces) if pieces and all(pieces) else None
+    return OsRegex(matches, whole, pcre, exact)
+
+
+Answer = TypeVar("Answer")
+
+
+def _when_asked(make: Callable[[], Callable[[bytes], Answer]]) -> Callable[[bytes], Answer]:
+    """What `make` makes, made when the first text comes: of a large ruleset a day's lines ask for a tenth."""
+    made: list[Callable[[bytes], Answer]] = []
+
+    def ask(text: bytes) -> Answer:
+        if not made:
+            made.append(make())
+        return made[0](text)
+
+    return ask
+
+
+def _first_listed(alternatives: list[Alternative]) -> Search:
     searches = tuple(map(_search, alternatives))
+    if len(searches) == 1:
+        return searches[0]
 
     def first_listed(text: bytes) -> Match | None:
         for one in searches:
@@ -125,14 +153,7 @@ def os_regex(pattern: bytes) -> OsRegex:
                 return found
         return None
 
-    whole = searches[0] if len(searches) == 1 else first_listed
-    exact = bool(alternatives) and all(map(is_regular, alternatives))
-    matches: Callable[[bytes], object] = whole
-    if exact and not any(map(_tries_again, alternatives)):
-        matches = re.compile(b"|".join(map(_regular, alternatives)), re.IGNORECASE).search
-    pieces = [_regular(a, python=False) if _is_written_as_re(a) else _weakened(a) for a in alternatives]
-    pcre = b"|".join(pieces) if pieces and all(pieces) else None
-    return OsRegex(matches, whole, pcre, exact)
+    return first_listed
 
 
 def parse(pattern: bytes) -> list[Alternative]:

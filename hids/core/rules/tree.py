@@ -7,7 +7,7 @@ from hids.core.dialect import Dialect, Refused
 from hids.core.markup import Element
 from hids.core.pattern.pattern import Pattern
 from hids.core.rules.composite import Sequence as RuleSequence
-from hids.core.rules.composite import Source
+from hids.core.rules.composite import Source, Window
 from hids.core.rules.definition import TEMPLATES, Definition
 from hids.core.rules.lists import ListTable
 from hids.core.rules.rule import Rule
@@ -289,7 +289,13 @@ def in_group(rule: Rule, name: str, speaks: Dialect) -> bool:
     """OSSEC looks for the text, or `^text`, in all group text at once; ours compares whole names."""
     if speaks == "hids":
         return name in rule.groups
-    return bool(_group_pattern(name).matches(rule.group_text))
+    return _text_names(rule.group_text, name)
+
+
+@lru_cache(maxsize=65_536)
+def _text_names(group_text: bytes, name: str) -> bool:
+    """Many rules share their groups, and each composite asks all rules before it."""
+    return bool(_group_pattern(name).matches(group_text))
 
 
 @lru_cache(maxsize=256)
@@ -300,10 +306,22 @@ def _group_pattern(name: str) -> Pattern:
 def feeds(rules: Sequence[Rule], speaks: Dialect) -> tuple[tuple[int, ...], ...]:
     """Composites whose windows each rule's events enter. Level 0 feeds nothing, no composite feeds itself."""
     composites = [rule for rule in rules if rule.window is not None and rule.level > 0]
-    return tuple(
-        tuple(c.index for c in composites if c is not rule and _counts(c, rule, speaks)) if rule.level else ()
-        for rule in rules
-    )
+    by_sid: dict[int, list[Rule]] = {}
+    others: list[Rule] = []
+    for composite in composites:
+        sid = None if composite.window is None else _sid(composite.window)
+        (others if sid is None else by_sid.setdefault(sid, [])).append(composite)
+    found: list[tuple[int, ...]] = []
+    for rule in rules:
+        candidates = (*by_sid.get(rule.id, ()), *others) if rule.level else ()
+        found.append(tuple(sorted(c.index for c in candidates if c is not rule and _counts(c, rule, speaks))))
+    return tuple(found)
+
+
+def _sid(window: Window) -> int | None:
+    """The one rule that a composite counts; None where it may count several."""
+    source = window.source
+    return source.sid if source.regex is None and source.sequence is None else None
 
 
 def _counts(composite: Rule, rule: Rule, speaks: Dialect) -> bool:

@@ -1,0 +1,73 @@
+"""A copy is whole or not there; a ledger that is restored is the copy, and the damaged one is kept."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from hids.adapters.ledger import Ledger
+from hids.adapters.ledgercopy import copy_of, make_copy, restore
+from hids.errors import StoreDamaged, StoreError
+from hids.messages import Progress
+from hids.ports import Group
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+def commit(ledger: Ledger, seq: int) -> None:
+    ledger.commit(Group(progress={"agent/007": Progress(1, seq, bytes(32))}), 1)
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[100:] = b"\xff" * (len(data) - 100)
+    path.write_bytes(data)
+
+
+def test_a_copy_is_one_moment_and_takes_the_place_of_a_damaged_ledger(path: Path):
+    ledger = Ledger(path)
+    commit(ledger, 5)
+    assert make_copy(path)
+    commit(ledger, 9)
+    ledger.close()
+    damage(path)
+    with pytest.raises(StoreDamaged):
+        Ledger(path)
+    made_ms = restore(path, 1_700_000_000_000)
+    assert made_ms == copy_of(path).stat().st_mtime_ns // 1_000_000
+    again = Ledger(path)
+    assert again.progress()["agent/007"].seq == 5
+    again.close()
+    assert path.with_name("ledger.db.damaged-1700000000").exists()
+    assert copy_of(path).stat().st_mode & 0o777 == 0o600
+
+
+def test_without_a_copy_nothing_is_touched(path: Path):
+    Ledger(path).close()
+    damage(path)
+    before = path.read_bytes()
+    assert restore(path, 5) is None
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_ledger_is_not_copied_over_a_good_copy(path: Path):
+    ledger = Ledger(path)
+    commit(ledger, 5)
+    make_copy(path)
+    ledger.close()
+    good = copy_of(path).read_bytes()
+    damage(path)
+    with pytest.raises(StoreError, match="cannot be copied"):
+        make_copy(path)
+    assert copy_of(path).read_bytes() == good
+    assert sorted(file.name for file in path.parent.iterdir() if "draft" in file.name) == []
+
+
+def test_a_disk_without_room_for_it_gets_no_copy(path: Path, monkeypatch: pytest.MonkeyPatch):
+    Ledger(path).close()
+    monkeypatch.setattr("hids.adapters.ledgercopy.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    assert not make_copy(path)
+    assert not copy_of(path).exists()
