@@ -28,6 +28,9 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 ShortText = Annotated[str, msgspec.Meta(max_length=256)]
 """Words from outside that are stored and shown."""
 
+Labels = Annotated[dict[ShortText, ShortText], msgspec.Meta(max_length=32)]
+"""What a host is, in its administrator's words."""
+
 Digest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 """SHA-256."""
 
@@ -114,6 +117,10 @@ class Stored(msgspec.Struct, frozen=True):
 # ---- carry: agent <-> manager, native protocol (docs/protocol.md) -----------------------------------------------
 
 
+Ability = Literal["renew", "configure", "restart"]
+"""What a peer understands beyond version 1's first messages: nobody is sent what he does not know."""
+
+
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """agent -> manager, first message of a session."""
 
@@ -133,6 +140,12 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     software: ShortText = ""
     os: ShortText = ""
     hostname: ShortText = ""
+    abilities: Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=32)] = ()
+    """`Ability`, and what later agents know."""
+    labels: Labels = {}
+    """What its configuration says that this host is."""
+    config: ShortText = ""
+    """Version of the manager's configuration that it has taken."""
     canary_s: Number = 0
     """A signed marker line (hids.core.wire.canary) comes each so many seconds; 0: none."""
 
@@ -161,6 +174,23 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
     """Why reading stopped ("spool full"), or empty."""
 
 
+class Renew(msgspec.Struct, frozen=True, tag="renew"):
+    """agent -> manager: my certificate ends soon."""
+
+    csr: Annotated[bytes, msgspec.Meta(max_length=16_384)]
+    """PEM, for a new key."""
+
+
+class Configured(msgspec.Struct, frozen=True, tag="configured"):
+    """agent -> manager: what became of a `Configuration`."""
+
+    version: ShortText
+    problem: ShortText = ""
+    """Why it was not taken; empty when it was."""
+    labels: Labels = {}
+    """What this host is, now that it is taken."""
+
+
 class Bye(msgspec.Struct, frozen=True, tag="bye"):
     """agent -> manager: closing on purpose."""
 
@@ -176,6 +206,8 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
     clock_ms: int
     agent_id: str
     agent_name: str
+    abilities: tuple[str, ...] = ()
+    """As in `Hello`."""
 
 
 class Ack(msgspec.Struct, frozen=True, tag="ack"):
@@ -201,8 +233,31 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     """0: retrying is pointless until a person has acted."""
 
 
-ToManager = Hello | Batch | Heartbeat | Bye
-ToAgent = Welcome | Ack | NewEpoch | Refused
+class Renewed(msgspec.Struct, frozen=True, tag="renewed"):
+    """manager -> agent: the new certificate. The old one is valid until the new one is shown."""
+
+    certificate: bytes
+    """PEM."""
+
+
+class Configuration(msgspec.Struct, frozen=True, tag="configuration"):
+    """manager -> agent: what the manager sets for you; take it whole or not at all, and say which."""
+
+    version: str
+    """Hash of `body`; empty with an empty body: nothing is set."""
+    body: bytes
+    """msgpack of `SharedConfig` (hids.core.collect.config)."""
+
+
+class Restart(msgspec.Struct, frozen=True, tag="restart"):
+    """manager -> agent: start anew, in order."""
+
+    by: str
+    """Who asks for it."""
+
+
+ToManager = Hello | Batch | Heartbeat | Renew | Configured | Bye
+ToAgent = Welcome | Ack | Renewed | Configuration | Restart | NewEpoch | Refused
 
 
 # ---- carry: joining ---------------------------------------------------------------------------------------------
@@ -250,8 +305,15 @@ class JoinRefusal(msgspec.Struct, frozen=True, tag="join_refused"):
     reason: str
 
 
+class JoinPending(msgspec.Struct, frozen=True, tag="join_pending"):
+    """manager -> agent: a person has to approve this; ask again with the same key."""
+
+    reason: str
+    retry_s: int = 5
+
+
 ToJoin = CaRequest | JoinRequest
-FromJoin = CaAnswer | JoinAnswer | JoinRefusal
+FromJoin = CaAnswer | JoinAnswer | JoinRefusal | JoinPending
 
 
 # ---- manager: main -> worker -> main -> lane ---------------------------------------------------------------------
@@ -263,6 +325,8 @@ class Agent(msgspec.Struct, frozen=True, array_like=True):
     id: AgentId
     name: str
     ip: str
+    labels: tuple[tuple[str, str], ...] = ()
+    """What its configuration says that the host is."""
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):

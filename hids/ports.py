@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from hids.messages import Agent, DerivedBatch, Dropped, FileFact, Hole, LogLine, Progress, SourceId
+from hids.messages import Agent, Batch, DerivedBatch, Dropped, FileFact, Hole, LogLine, Progress, SourceId
 
 M_contra = TypeVar("M_contra", contravariant=True)
 
@@ -144,4 +144,47 @@ class LedgerStore(Protocol):
 
     def trim_outbox(self, limit_bytes: int, before_ms: int) -> tuple[int, int] | None:
         """Drop the oldest alerts over the budget or from before a time; returns (first, last) number dropped."""
+        ...
+
+
+class Journal(Protocol):
+    """Keeps lines of sources that cannot send again, from their arrival until they are committed. For one thread."""
+
+    epoch: int
+    next: int
+    """Sequence that the next line gets."""
+
+    @property
+    def oldest(self) -> int:
+        """First sequence that is still here, or the next one."""
+        ...
+
+    @property
+    def chain_before_oldest(self) -> bytes:
+        """Chain value of the line before `oldest`."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of what waits."""
+        ...
+
+    def append(self, lines: Sequence[LogLine]) -> None:
+        """Store lines durably, or raise OSError and store none."""
+        ...
+
+    def batches(self, from_seq: int, limit_bytes: int) -> Sequence[Batch]:
+        """Batches from the one that starts there on: at least one if it is here, then up to the limit."""
+        ...
+
+    def trim(self, through_seq: int) -> None:
+        """Forget what is committed."""
+        ...
+
+    def new_epoch(self, after: int, now_ms: int) -> None:
+        """Number anew what is here, in an epoch larger than `after`."""
+        ...
+
+    def close(self) -> None:
+        """Close the files."""
         ...

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+from typer.testing import CliRunner
 
 import hids
 from hids.adapters.control import ask
@@ -148,6 +149,32 @@ class Stand:
             *("--state", str(folder / "state"), "--name", name),
         )
 
+    def joining(self, name: str, /, *options: str, state: Path | None = None, **terms: Any) -> tuple[str, ...]:
+        """The arguments of `hids.cli.agent` that join an agent, with a token of these terms."""
+        answer = self.ask("token", **terms)
+        folder = state or self.agent_folder(name) / "state"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return (
+            *("join", f"127.0.0.1:{self.ports['join']}", "--token", answer["token"], "--ca-pin", answer["pin"]),
+            *("--state", str(folder), "--name", name, *options),
+        )
+
+    def ctl(self, *arguments: str, status: int = 0) -> Any:
+        """Run hidsctl with --json in this process; its exit status must be the one that is expected."""
+        from hids.cli import hidsctl  # noqa: PLC0415 - not every stand needs it
+
+        done = CliRunner().invoke(hidsctl.app, ["--state", str(self.paths.lib), "--json", *arguments])
+        assert done.exit_code == status, f"hidsctl {arguments}: status {done.exit_code}\n{done.output}{done.exception}"
+        return json.loads(done.stdout) if done.stdout else done.stderr
+
+    def join_with(self, *arguments: str, status: int = 0) -> str:
+        """Run `hids-agent` with the arguments of `joining` in this process; returns what it says."""
+        from hids.cli import agent  # noqa: PLC0415 - as above
+
+        done = CliRunner().invoke(agent.app, list(arguments))
+        assert done.exit_code == status, f"hids-agent {arguments}: status {done.exit_code}\n{done.output}"
+        return done.output
+
     def start_agent(self, name: str, config: str, before: Path | None = None) -> Daemon:
         """Start an agent (again) with this agent.toml; `before` as for `Daemon`."""
         folder = self.agent_folder(name)
@@ -160,10 +187,6 @@ class Stand:
         )
         self.agents[name] = daemon
         return daemon
-
-    def ctl(self, *arguments: str) -> Any:
-        """What `hidsctl --json` answers."""
-        return json.loads(self.run("hids.cli.hidsctl", "--state", str(self.paths.lib), "--json", *arguments).stdout)
 
     def run(self, module: str, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         """Run a command line to its end; raises when its status is not 0."""

@@ -11,10 +11,11 @@ A bug    ends this session; the agent connects again.
 import hashlib
 import hmac
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import structlog
+from msgspec import structs
 
 from hids.actors.credit import CreditPool
 from hids.actors.dispatcher import Tell
@@ -26,10 +27,13 @@ from hids.core.wire.session import PROTOCOL_VERSION, Fork, GoOn, Missing, judge
 from hids.messages import (
     MAX_BATCH_LINES,
     MAX_BATCH_PACKED,
+    Ability,
     Ack,
     Agent,
+    AgentId,
     Batch,
     Bye,
+    Configured,
     Heartbeat,
     Hello,
     Hole,
@@ -37,6 +41,8 @@ from hids.messages import (
     NewEpoch,
     ReadThrough,
     Refused,
+    Renew,
+    Renewed,
     SourceId,
     ToAgent,
     Welcome,
@@ -51,6 +57,12 @@ OFFSET_ALERT_MS = 60_000
 
 OFFSET_MAX_MS = 100 * 365 * 86_400_000
 """A clock that stands at its epoch is still put right; a number that is no time is not."""
+
+TAKEOVERS = 3
+TAKEOVERS_MS = 600_000
+"""So many sessions that take over from another address within so long are a machine and its copy."""
+
+ABILITIES: tuple[Ability, ...] = ("renew", "configure", "restart")
 
 HELLO_S = 15.0
 """From the handshake to the HELLO."""
@@ -96,8 +108,17 @@ class Closed(Control):
 class Admitted(Control):
     """registrar -> session: who it is, or why not."""
 
-    def __init__(self, agent: Agent | None, refusal: str) -> None:
+    def __init__(self, agent: Agent | None, refusal: str, groups: tuple[str, ...] = ()) -> None:
         self.agent = agent
+        self.refusal = refusal
+        self.groups = groups
+
+
+class RenewedFor(Control):
+    """registrar -> session: the new certificate, or why there is none."""
+
+    def __init__(self, certificate: bytes, refusal: str) -> None:
+        self.certificate = certificate
         self.refusal = refusal
 
 
@@ -118,8 +139,11 @@ class AgentSession(LoopActor):
         fleet: Fleet,
         clock: Clock,
         emit: Emit[Job | Hole | Tell | ReadThrough],
+        renew: Callable[[AgentId, bytes], Any] = lambda _id, _csr: None,
     ) -> None:
         super().__init__(mailbox)
+        self._renew = renew
+        self._renewing = False
         self._wire = wire
         self._admit = admit
         self._register = register
@@ -138,12 +162,27 @@ class AgentSession(LoopActor):
         """Batches that are not known to be committed."""
         self._bytes_out = 0
         self._acked = 0
+        self._reason = ""
+        """Why the connection ended."""
         credit.join()
         self._joined = True
         wire.attach(self._deliver, lambda reason: mailbox.tell(Closed(reason)))
         self._due = self.loop.call_later(HELLO_S, mailbox.tell, HelloDue())
 
-    def on_receive(self, message: Hello | Batch | Heartbeat | Bye | Closed | Admitted | Wake | HelloDue) -> None:
+    def on_receive(  # noqa: PLR0912 - one branch a message
+        self,
+        message: Hello
+        | Batch
+        | Heartbeat
+        | Renew
+        | Configured
+        | Bye
+        | Closed
+        | Admitted
+        | RenewedFor
+        | Wake
+        | HelloDue,
+    ) -> None:
         """One message of the agent, or a wake-up."""
         match message:
             case Hello():
@@ -152,6 +191,12 @@ class AgentSession(LoopActor):
                 self._take(message)
             case Heartbeat():
                 self._beat(message)
+            case Renew():
+                self._ask_renewal(message)
+            case RenewedFor():
+                self._renewed(message)
+            case Configured():
+                self._configured(message)
             case Bye():
                 self._wire.close(message.reason)
             case Admitted():
@@ -159,6 +204,7 @@ class AgentSession(LoopActor):
             case Wake():
                 self._moved()
             case Closed():
+                self._reason = message.reason
                 log.info("session ended", agent=self._name(), reason=message.reason)
                 self.stop()
             case HelloDue():
@@ -186,7 +232,8 @@ class AgentSession(LoopActor):
         presence = self._presence
         if presence is not None and presence.hangup == self._hang_up:
             presence.connected = False
-            presence.hangup = None
+            presence.hangup = presence.send = None
+            presence.ended_reason = self._reason
             presence.ended_ms = self._clock.now_ms()
 
     def facts(self) -> dict[str, str | int]:
@@ -223,7 +270,7 @@ class AgentSession(LoopActor):
             return
         hello, agent = self._hello, answer.agent
         assert hello is not None  # noqa: S101 - only a hello asks for admission
-        presence = self._fleet.of(agent)
+        presence = self._fleet.get(agent.id) or self._fleet.of(agent)
         if presence.hangup is not None:
             if presence.machine_id != hello.machine_id:
                 self._emit(Tell(agent, "agent refused: its identity is in use on another machine"))
@@ -232,13 +279,23 @@ class AgentSession(LoopActor):
                     retry_s=REFUSED_RETRY_S,
                 )
                 return
+            if presence.agent.ip != agent.ip:
+                self._note_takeover(presence, agent)
             presence.hangup("replaced by a newer session", 1)
+        presence = self._fleet.of(agent)
         self._agent = agent
         self._source = SourceId(f"agent/{agent.id}")
         self._presence = presence
         now_ms = self._clock.now_ms()
         presence.hangup = self._hang_up
+        presence.send = self._send
         presence.connected = True
+        presence.groups = answer.groups
+        presence.os = hello.os
+        presence.software = hello.software
+        presence.abilities = frozenset(hello.abilities)
+        presence.config = hello.config
+        presence.config_problem, presence.config_sent = "", None
         presence.machine_id = hello.machine_id
         presence.since_ms = presence.seen_ms = now_ms
         presence.lines = 0
@@ -282,6 +339,7 @@ class AgentSession(LoopActor):
                         clock_ms=self._clock.now_ms(),
                         agent_id=agent.id,
                         agent_name=agent.name,
+                        abilities=ABILITIES,
                     )
                 )
             case Missing(first, last, chain):
@@ -350,6 +408,47 @@ class AgentSession(LoopActor):
                 through_ms = min(beat.read_through_ms + presence.clock_offset_ms, now_ms)
                 self._emit(ReadThrough(self._source, self._agent, self._hello.epoch, self._next - 1, through_ms))
 
+    # -- upkeep
+
+    def _ask_renewal(self, message: Renew) -> None:
+        if self._agent is not None and not self._renewing:
+            self._renewing = True
+            self._renew(self._agent.id, message.csr)
+
+    def _renewed(self, answer: RenewedFor) -> None:
+        self._renewing = False
+        if answer.refusal:
+            log.warning("certificate not renewed", agent=self._name(), reason=answer.refusal)
+        else:
+            log.info("certificate renewed", agent=self._name())
+            self._send(Renewed(answer.certificate))
+
+    def _configured(self, message: Configured) -> None:
+        presence, agent = self._presence, self._agent
+        if presence is None or agent is None:
+            return
+        if message.problem:
+            presence.config_problem = message.problem
+            self._emit(Tell(agent, f"configuration refused: {message.problem}"))
+        else:
+            presence.config, presence.config_problem = message.version, ""
+            self._agent = presence.agent = structs.replace(agent, labels=labels_of(message.labels))
+
+    def _note_takeover(self, presence: Presence, agent: Agent) -> None:
+        """Two machines that take one identity from each other are a machine and its copy."""
+        now_ms = self._clock.now_ms()
+        taken = presence.takeovers
+        taken.append(now_ms)
+        if len(taken) == TAKEOVERS and now_ms - taken[0] < TAKEOVERS_MS:
+            taken.clear()
+            self._emit(
+                Tell(
+                    agent,
+                    f"agent cloned: {agent.name} at {agent.ip}: {presence.agent.ip} has the same identity and machine "
+                    "id; let one of them join with --as-new",
+                )
+            )
+
     def _moved(self) -> None:
         """The register has moved: begin, or acknowledge."""
         if self._welcomed:
@@ -400,6 +499,11 @@ class AgentSession(LoopActor):
         if self._agent is not None:
             return self._agent.name
         return hashlib.sha256(self._wire.certificate).hexdigest()[:12]
+
+
+def labels_of(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """An agent's labels as alerts carry them; names that could act on a terminal are left out."""
+    return tuple(sorted((name, value) for name, value in labels.items() if name.isprintable()))
 
 
 def _offset(ours_ms: int, theirs_ms: int) -> int:

@@ -1,6 +1,6 @@
 """Registrar: who is an agent. The only user of the registry's database, on a thread of its own.
 
-    session --Admit--> registrar --Admitted--> session
+    session --Admit|RenewFor--> registrar --Admitted|RenewedFor--> session
     join port, control --Ask--> registrar --> answer
 
 State    in agents.db; a restart loses nothing.
@@ -9,7 +9,7 @@ State    in agents.db; a restart loses nothing.
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from hids.actors.agent_session import Admitted
+from hids.actors.agent_session import Admitted, RenewedFor, labels_of
 from hids.actors.stage import Mailbox, ThreadActor
 from hids.errors import JoinRefused, ProtocolError
 from hids.messages import Agent, AgentId, Hello
@@ -22,6 +22,15 @@ class Admit:
         self.certificate = certificate
         self.hello = hello
         self.address = address
+        self.reply = reply
+
+
+class RenewFor:
+    """session -> registrar: a new certificate for this agent."""
+
+    def __init__(self, agent_id: AgentId, csr: bytes, reply: Mailbox) -> None:
+        self.agent_id = agent_id
+        self.csr = csr
         self.reply = reply
 
 
@@ -43,6 +52,11 @@ class Row(Protocol):
     @property
     def name(self) -> str:
         """Its name."""
+        ...
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """Its groups."""
         ...
 
 
@@ -71,14 +85,28 @@ class Registrar(ThreadActor):
         open_registry: Callable[[], Registry],
         identify: Callable[[bytes], tuple[AgentId, str]],
         now_ms: Callable[[], int],
+        renew: Callable[[Any, AgentId, bytes], bytes],
+        refused: Callable[[AgentId, str, str], None] = lambda _id, _reason, _address: None,
     ) -> None:
+        """A registrar.
+
+        Args:
+            mailbox: its own.
+            open_registry: on its thread.
+            identify: certificate -> (agent's id, fingerprint).
+            now_ms: the clock.
+            renew: (registry, agent's id, request) -> certificate.
+            refused: told (agent's id, why, from which address) of each refusal.
+        """
         super().__init__(mailbox)
+        self._renew = renew
+        self._refused = refused
         self._open_registry = open_registry
         self._identify = identify
         self._now_ms = now_ms
         self._registry: Registry | None = None
 
-    def on_receive(self, message: Admit | Ask) -> Any:
+    def on_receive(self, message: Admit | RenewFor | Ask) -> Any:
         """Answer one question."""
         registry = self._registry
         if registry is None:  # SQLite wants to be opened on the thread that uses it
@@ -86,6 +114,9 @@ class Registrar(ThreadActor):
         match message:
             case Admit():
                 message.reply.tell(self._admit(registry, message))
+                return None
+            case RenewFor():
+                message.reply.tell(self._renewed(registry, message))
                 return None
             case Ask():
                 return message.question(registry)
@@ -99,8 +130,19 @@ class Registrar(ThreadActor):
         hello = message.hello
         try:
             agent_id, fingerprint = self._identify(message.certificate)
+        except ProtocolError as refusal:
+            return Admitted(None, str(refusal))
+        try:
             row = registry.admit(agent_id, fingerprint)
-        except (JoinRefused, ProtocolError) as refusal:
+        except JoinRefused as refusal:
+            self._refused(agent_id, str(refusal), message.address)
             return Admitted(None, str(refusal))
         registry.seen(agent_id, self._now_ms(), message.address, hello.os, hello.software)
-        return Admitted(Agent(row.id, row.name, message.address), "")
+        agent = Agent(row.id, row.name, message.address, labels_of(hello.labels))
+        return Admitted(agent, "", row.group_names)
+
+    def _renewed(self, registry: Registry, message: RenewFor) -> RenewedFor:
+        try:
+            return RenewedFor(self._renew(registry, message.agent_id, message.csr), "")
+        except JoinRefused as refusal:
+            return RenewedFor(b"", str(refusal))

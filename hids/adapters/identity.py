@@ -171,6 +171,25 @@ class Identity(msgspec.Struct, frozen=True):
         """The id in the certificate."""
         return agent_id_of(der_of(self.certificate))
 
+    @property
+    def ends_ms(self) -> int:
+        """When the certificate ends, in ms since 1970."""
+        return int(x509.load_pem_x509_certificate(self.certificate).not_valid_after_utc.timestamp() * 1000)
+
+    def check(self, agent_id: AgentId) -> None:
+        """See that the certificate is for this key, from this CA, with that id.
+
+        Raises:
+            RemoteProtocolError: it is not.
+        """
+        try:
+            certificate = x509.load_pem_x509_certificate(self.certificate)
+            certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(self.ca))
+        except MALFORMED as error:
+            raise RemoteProtocolError(f"the certificate is not from the manager's CA ({error})") from error
+        if certificate.public_key() != load_key(self.key).public_key() or self.agent_id != agent_id:
+            raise RemoteProtocolError("the certificate is for another agent")
+
     @staticmethod
     def file(folder: Path) -> Path:
         """Where an agent with this state folder keeps its identity."""

@@ -19,7 +19,7 @@ import structlog
 
 from hids.adapters.identity import ALPN
 from hids.adapters.pki import Authority
-from hids.adapters.registry import Newcomer, Registry
+from hids.adapters.registry import Newcomer, Registry, Waits
 from hids.core.wire.frames import FrameReader, frame
 from hids.core.wire.ossec.enrol import MAX_REQUEST_BYTES, OLD_START, is_whole
 from hids.errors import HidsError, JoinRefused, RemoteProtocolError
@@ -30,12 +30,15 @@ from hids.messages import (
     CaRequest,
     FromJoin,
     JoinAnswer,
+    JoinPending,
     JoinRefusal,
     JoinRequest,
     ToJoin,
 )
 
 MAX_CONNECTIONS = 100
+PENDING_RETRY_S = 2
+"""After which a machine that waits for approval shall ask again."""
 TIMEOUT_S = 10.0
 """From accepting a connection to its end, TLS handshake included."""
 
@@ -55,7 +58,11 @@ _questions: msgspec.msgpack.Decoder[ToJoin] = msgspec.msgpack.Decoder(ToJoin)
 class JoinDesk:
     """Answers who joins; use it on the registry's thread."""
 
-    def __init__(self, authority: Authority, registry: Registry, session_port: int) -> None:
+    def __init__(
+        self, authority: Authority, registry: Registry, session_port: int, note: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`note` is told what people should know: who waits, and clones."""
+        self._note = note
         self._authority = authority
         self._registry = registry
         self._session_port = session_port
@@ -74,6 +81,10 @@ class JoinDesk:
                     return self._join(message, peer_ip, now_ms)
                 except JoinRefused as refusal:
                     return JoinRefusal(reason=str(refusal))
+                except Waits as waits:
+                    if waits.is_new:
+                        self._note(f"agent waits: {message.name} at {peer_ip}")
+                    return JoinPending(reason=str(waits), retry_s=PENDING_RETRY_S)
             case _:
                 assert_never(message)
 
@@ -84,12 +95,19 @@ class JoinDesk:
             address=peer_ip,
             os=request.os,
             software=request.software,
+            key=self._authority.key_of(request.csr),
         )
+        clone_of = self._registry.clone_of(newcomer)
 
         def sign(agent_id: AgentId) -> bytes:
             return self._authority.sign_agent(request.csr, agent_id, request.name)
 
         row, certificate = self._registry.enrol(request.token, newcomer, now_ms, sign)
+        if clone_of is not None:
+            self._note(
+                f"agent cloned: {row.name} at {peer_ip} has the machine id of agent {clone_of.id} ({clone_of.name}), "
+                f"but not its key; it is agent {row.id} now"
+            )
         return JoinAnswer(
             agent_id=row.id,
             name=row.name,

@@ -6,6 +6,8 @@ import socket
 from hids.errors import ConfigError
 
 BACKLOG = 512
+RECEIVE_BYTES = 8 * 1024 * 1024
+"""A burst of datagrams waits in the kernel; net.core.rmem_max may allow less."""
 
 
 def listen(host: str, port: int, what: str) -> socket.socket:
@@ -20,7 +22,7 @@ def listen(host: str, port: int, what: str) -> socket.socket:
             ("" if everywhere else host, port), family=family, backlog=BACKLOG, dualstack_ipv6=dual
         )
     except OSError as error:
-        raise _explained(error, host, port, f"[listen] {what}", "-ltnp") from error
+        raise _explained(error, host, port, what if what.startswith("[") else f"[listen] {what}", "-ltnp") from error
     sock.setblocking(False)
     return sock
 
@@ -49,6 +51,15 @@ def bind_datagrams(host: str, port: int, what: str, buffer_bytes: int) -> socket
         raise _explained(error, host, port, what, "-lunp") from error
     sock.setblocking(False)
     return sock
+
+
+def listen_udp(host: str, port: int, what: str) -> socket.socket:
+    """Bind a UDP port, with as much room for bursts as the system gives.
+
+    Raises:
+        ConfigError: as `listen`.
+    """
+    return bind_datagrams(host, port, what, RECEIVE_BYTES)
 
 
 def _family(host: str) -> tuple[bool, bool, socket.AddressFamily]:

@@ -69,6 +69,21 @@ class ManagerPaths(msgspec.Struct, frozen=True):
         return self.lib / "legacy"
 
     @property
+    def agentless(self) -> Path:
+        """What hosts without an agent showed last."""
+        return self.lib / "agentless"
+
+    @property
+    def shared(self) -> Path:
+        """Versions of what the manager sets for its agents."""
+        return self.lib / "shared"
+
+    @property
+    def syslog(self) -> Path:
+        """Lines of syslog that are not committed yet."""
+        return self.lib / "syslog"
+
+    @property
     def authority(self) -> Path:
         """The manager's CA."""
         return self.lib / "ca"

@@ -8,6 +8,7 @@ Each pair is one file with mode 0600, so a crash leaves both halves or none.
 """
 
 import datetime as dt
+import hashlib
 import ipaddress
 import re
 import secrets
@@ -102,6 +103,17 @@ class Authority:
         subject = _name(agent_id, organizational_unit=name)
         names = [x509.UniformResourceIdentifier(AGENT_URI + agent_id)]
         return _pem(self._sign(public_key, subject, names, ExtendedKeyUsageOID.CLIENT_AUTH))
+
+    def key_of(self, csr_pem: bytes) -> str:
+        """SHA-256 of a request's public key, in hex: tells who asks, as its signature proves the key.
+
+        Raises:
+            JoinRefused: as `sign_agent`.
+        """
+        der = _public_key_of(csr_pem).public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        return hashlib.sha256(der).hexdigest()
 
     def server_context(self, names: Sequence[str] = ()) -> ssl.SSLContext:
         """TLS for the session port: only agents with a certificate of this CA get through the handshake.

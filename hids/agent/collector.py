@@ -70,6 +70,8 @@ class SourceState(msgspec.Struct):
     state: str = "starting"
     lines: int = 0
     """Read since the agent started."""
+    skipped: int = 0
+    """Events that the source's configuration leaves out."""
     idle: bool = False
     """All there is has been read and is stored."""
     files: dict[str, tuple[int, int]] = {}

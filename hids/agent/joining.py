@@ -8,6 +8,7 @@
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
+from hids.adapters.files import private_folder, read_private, write_atomically
 from hids.adapters.identity import (
     ALPN,
     MALFORMED,
@@ -23,18 +25,20 @@ from hids.adapters.identity import (
     check_pin,
     client_context,
     key_pem,
+    load_key,
     make_csr,
     new_key,
     unverified_context,
 )
 from hids.core.wire.frames import FrameReader, frame
-from hids.errors import ConfigError, JoinRefused, ManagerUnreachable, RemoteProtocolError
+from hids.errors import ConfigError, JoinRefused, ManagerUnreachable, RemoteProtocolError, StoreError
 from hids.messages import (
     MAX_JOIN_BYTES,
     CaAnswer,
     CaRequest,
     FromJoin,
     JoinAnswer,
+    JoinPending,
     JoinRefusal,
     JoinRequest,
     ToJoin,
@@ -44,6 +48,9 @@ TIMEOUT_S = 15.0
 """For each of the two connections, from the first packet to the answer; the manager gives up after 10 s."""
 
 MAX_PORT = 65_535
+MAX_PENDING_S = 60
+KEY_FILE = "joining.pem"
+"""The key of a request that was not answered with a certificate yet."""
 
 _answers: msgspec.msgpack.Decoder[FromJoin] = msgspec.msgpack.Decoder(FromJoin)
 
@@ -69,8 +76,15 @@ def join(
     folder: Path,
     software: str = "",
     os: str = "",
+    as_new: bool = False,
+    waits: Callable[[str], None] = lambda _: None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Identity:
-    """Join `manager` under `name` and write the identity into `folder`; on any error, nothing is written.
+    """Join `manager` under `name` and write the identity into `folder`; on any error, the old one stays.
+
+    The key that is here already, from an earlier joining or a request that waits for approval, is used again: it tells the
+    manager that this is the same machine. `as_new` makes another one: for the copy of a machine. While a person has to
+    approve the request, `waits` is told once, and it is asked again until there is an answer.
 
     Raises:
         ConfigError: address, pin, token or name are malformed, or the manager is not the one that is pinned.
@@ -83,7 +97,7 @@ def join(
         if not text.isascii():
             raise ConfigError(f"the {what} {text!r} cannot be used: expected plain ASCII; was it copied whole?")
     ca = _pinned_ca(manager, pin)
-    key = new_key()
+    key = _own_key(folder, as_new=as_new)
     request = JoinRequest(
         token=token.strip(),
         name=name,
@@ -92,20 +106,68 @@ def join(
         software=software,
         os=os,
     )
-    answer = _ask(manager, client_context(ca), request)
-    if isinstance(answer, JoinRefusal):
-        raise JoinRefused(f"manager {manager} refuses: {answer.reason}")
-    if not isinstance(answer, JoinAnswer):
-        raise _not_a_manager(manager, f"a {type(answer).__name__} came for an answer")
+    try:
+        answer = _answer(manager, client_context(ca), request, waits, sleep)
+        certificate = _checked_certificate(manager, answer, key, ca)
+    except KeyboardInterrupt:
+        raise  # the request may wait already: whoever joins again goes on with its key
+    except BaseException:
+        _forget_key(folder)
+        raise
     identity = Identity(
         manager=manager.host,
         port=answer.session_port,
         key=key_pem(key),
-        certificate=_checked_certificate(manager, answer, key, ca),
+        certificate=certificate,
         ca=ca,
     )
     identity.write(folder)
+    _forget_key(folder)
     return identity
+
+
+def _answer(
+    manager: Manager,
+    context: ssl.SSLContext,
+    request: JoinRequest,
+    waits: Callable[[str], None],
+    sleep: Callable[[float], None],
+) -> JoinAnswer:
+    """Ask until there is an answer."""
+    answer = _ask(manager, context, request)
+    if isinstance(answer, JoinPending):
+        waits(answer.reason)
+    while isinstance(answer, JoinPending):
+        sleep(min(max(answer.retry_s, 1), MAX_PENDING_S))
+        try:
+            answer = _ask(manager, context, request)
+        except (ManagerUnreachable, RemoteProtocolError) as error:
+            waits(f"{error}; trying on")
+    if isinstance(answer, JoinRefusal):
+        raise JoinRefused(f"manager {manager} refuses: {answer.reason}")
+    if not isinstance(answer, JoinAnswer):
+        raise _not_a_manager(manager, f"a {type(answer).__name__} came for an answer")
+    return answer
+
+
+def _own_key(folder: Path, *, as_new: bool) -> EllipticCurvePrivateKey:
+    """The key that this agent has or waits with, or a new one, which is on disk before the manager knows of it."""
+    path = folder / KEY_FILE
+    known = Identity.read(folder) if not as_new else None
+    kept = known.key if known is not None else read_private(path)
+    if kept is not None:
+        try:
+            return load_key(kept)
+        except ValueError as error:
+            raise StoreError(f"{path}: {error}; remove the file and join again") from error
+    key = new_key()
+    private_folder(folder)
+    write_atomically(path, key_pem(key))
+    return key
+
+
+def _forget_key(folder: Path) -> None:
+    (folder / KEY_FILE).unlink(missing_ok=True)
 
 
 def _pinned_ca(manager: Manager, pin: str) -> bytes:

@@ -12,15 +12,19 @@ import contextlib
 import datetime as dt
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 import structlog
+from msgspec import structs
 
 from hids.actors.stage import Mailbox
 from hids.agent.collector import Collector, SourceState
 from hids.agent.config import SourceConfig
+from hids.agent.machine import host_address, host_name
 from hids.agent.spooler import Recall
+from hids.core.collect.formats import compiled
+from hids.core.collect.shape import Place
 from hids.core.wire.export import Entry, ExportReader
 from hids.errors import RemoteProtocolError
 from hids.messages import MAX_BATCH_LINES, MAX_LINE_BYTES, LogLine
@@ -66,6 +70,9 @@ class JournalReader(Collector):
         self._trouble = ""
         self._limited = False
         self._process: asyncio.subprocess.Process | None = None
+        self._filter = Filter(config.filter)
+        self._shape = config.shape
+        self._place = Place(LOCATION, host_name(), host_address())
 
     def closing(self) -> None:
         """End journalctl."""
@@ -154,9 +161,20 @@ class JournalReader(Collector):
             self._trouble = ""
         self._state.state = "reading"
         now_ms = self._clock.now_ms()
-        lines = tuple(line for entry in entries if not is_ours(entry) and (line := to_line(entry, now_ms)) is not None)
+        lines = tuple(line for entry in entries if (line := self._line(entry, now_ms)) is not None)
         self._cursor = entries[-1].get(b"__CURSOR", self._cursor)
         await self.put(lines, {CURSOR_KEY: self._cursor})
+
+    def _line(self, entry: Entry, now_ms: int) -> LogLine | None:
+        if is_ours(entry):
+            return None
+        line = to_line(entry, now_ms) if self._filter.takes(entry) else None
+        if line is None or self._shape.is_plain:
+            self._state.skipped += line is None
+            return line
+        text = self._shape.apply(line.text, self._place, line.at_ms)
+        self._state.skipped += text is None
+        return None if text is None else structs.replace(line, text=text[:MAX_LINE_BYTES])
 
     def _in_trouble(self, problem: str) -> None:
         self._state.state = f"unreadable: {problem}"
@@ -165,6 +183,21 @@ class JournalReader(Collector):
             self._trouble = problem
             log.warning("source unreadable", source=LOCATION, reason=problem)
             self._say(f"source unreadable: {LOCATION}: {problem}")
+
+
+class Filter:
+    """Takes an entry when all fields of one table match; without tables all entries. A field that is missing matches nothing."""
+
+    def __init__(self, tables: Sequence[Mapping[str, str]]) -> None:
+        self._tables = tuple(
+            tuple((field.encode(), compiled(pattern)) for field, pattern in table.items()) for table in tables
+        )
+
+    def takes(self, entry: Entry) -> bool:
+        """Tell whether the entry goes on."""
+        return not self._tables or any(
+            all(field in entry and pattern.search(entry[field]) for field, pattern in table) for table in self._tables
+        )
 
 
 def is_ours(entry: Entry) -> bool:

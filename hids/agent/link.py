@@ -2,9 +2,13 @@
 
     spooler --Batch (asked)--> link ==TLS==> manager;   manager ==Ack==> link --trimmed--> spooler
 
+    manager ==Configuration, Restart==> link --> the agent (`Upkeep`);   link ==Renew==> manager ==Renewed==> identity
+
 State    none: what is not acknowledged is in the spool and is sent again.
 Order    Hello, then batches and heartbeats in sequence. At most the manager's credit is under way, but always a batch.
-Away     a manager that is not there, refuses or falls silent is said once; trying goes on, with growing pauses.
+Away     a manager that is not there, refuses or falls silent is said once; trying goes on, with growing pauses, first
+         with the other managers that the configuration names.
+Renewal  a certificate that ends within RENEW_DAYS is replaced, with a new key; the old one is good until the new one is used.
 """
 
 import asyncio
@@ -14,15 +18,17 @@ import random
 import socket
 import ssl
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import structlog
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from hids import __version__
 from hids.actors.stage import Mailbox, Wake
-from hids.adapters.identity import Identity, client_context
+from hids.adapters.identity import Identity, client_context, key_pem, make_csr, new_key
 from hids.agent.collector import SourceState, TaskActor
 from hids.agent.config import address_of
 from hids.agent.spool import Numbers
@@ -30,7 +36,25 @@ from hids.agent.spooler import AskNumbers, Desk, Fetch, OpenEpoch, Recall
 from hids.core.wire.frames import FrameReader, frame
 from hids.core.wire.session import PROTOCOL_VERSION
 from hids.errors import HidsError, RemoteProtocolError, StoreError
-from hids.messages import Ack, Append, Batch, Bye, Heartbeat, Hello, NewEpoch, Refused, ToAgent, ToManager, Welcome
+from hids.messages import (
+    Ability,
+    Ack,
+    Append,
+    Batch,
+    Bye,
+    Configuration,
+    Configured,
+    Heartbeat,
+    Hello,
+    NewEpoch,
+    Refused,
+    Renew,
+    Renewed,
+    Restart,
+    ToAgent,
+    ToManager,
+    Welcome,
+)
 from hids.ports import Clock
 
 log = structlog.get_logger()
@@ -43,6 +67,33 @@ TRIM_S = 0.25
 """Trimming is a transaction of its own: not for each acknowledgement."""
 READ_LAG_MS = 1_000
 """A line is noticed well within this after it was written; "read through" claims no more."""
+
+
+RENEW_DAYS = 60
+"""Long enough for a host that is seldom on; certificates are made for 825 days."""
+ABILITIES: tuple[Ability, ...] = ("renew", "configure", "restart")
+
+
+class Upkeep(Protocol):
+    """What a manager may ask of the agent (hids.agent.run)."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What this host is."""
+        ...
+
+    @property
+    def shared_version(self) -> str:
+        """Version of the manager's configuration that runs; empty for none."""
+        ...
+
+    def configure(self, message: Configuration) -> str:
+        """Take the manager's configuration whole, or say why not."""
+        ...
+
+    def restart(self, by: str) -> None:
+        """Start anew."""
+        ...
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -101,10 +152,34 @@ class Link(TaskActor):
         clock: Clock,
         address: str = "",
         timing: Timing | None = None,
+        others: Sequence[str] = (),
+        upkeep: Upkeep | None = None,
         canary_s: int = 0,
     ) -> None:
-        """`folder` has the identity; `address`, if given, is used instead of its manager's."""
+        """A link.
+
+        Args:
+            mailbox: its own.
+            spool: the spooler's.
+            desk: the spooler's registers.
+            state: for status.
+            sources: tells when all is read.
+            folder: has the identity.
+            machine_id: of this host.
+            clock: time.
+            address: if given, is used instead of the identity's.
+            timing: waits.
+            others: managers for when the first does not answer.
+            upkeep: what the manager may ask for; nothing where it is None.
+            canary_s: seconds from one canary to the next; 0: none.
+        """
         super().__init__(mailbox)
+        self._others = tuple(others)
+        self._turn = 0
+        self._was_welcomed = False
+        self._upkeep = upkeep
+        self._identity: Identity | None = None
+        self._new_key: EllipticCurvePrivateKey | None = None
         self._spool = spool
         self._desk = desk
         self._state = state
@@ -157,6 +232,13 @@ class Link(TaskActor):
                 await self._rest(None)
             finally:
                 self._state.connected = False
+                self._turn = 0 if self._was_welcomed else self._turn + 1
+                self._was_welcomed = False
+
+    def _addresses(self, identity: Identity) -> list[tuple[str, int]]:
+        """The managers, the first one first."""
+        first = address_of(self._address) if self._address else (identity.manager, identity.port)
+        return [first, *map(address_of, self._others)]
 
     async def _be(self, identity: Identity) -> None:
         """Begin a new epoch when the agent has joined anew: its new self has no history with the manager."""
@@ -168,6 +250,9 @@ class Link(TaskActor):
             self._spool.tell(Append(source=self.mailbox.name, lines=(), positions={IDENTITY_KEY: who}))
 
     async def _rest(self, pause_s: float | None) -> None:
+        managers = len(self._others) + 1
+        if not self._was_welcomed and (self._turn + 1) % managers:
+            pause_s = self._timing.first_pause_s  # another one is next
         if pause_s is None:
             pause_s = self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads a fleet, hides nothing
             self._pause_s = min(self._pause_s * 2, self._timing.max_pause_s)
@@ -175,6 +260,7 @@ class Link(TaskActor):
             await asyncio.sleep(pause_s)
 
     def _away(self, problem: str) -> None:
+        self._state.connected = False  # before the pause, not behind it
         self._state.problem = problem
         if problem != self._said:
             self._said = problem
@@ -184,7 +270,9 @@ class Link(TaskActor):
         identity = Identity.read(self._folder)
         if identity is None:
             raise _Lost(f"not joined: {Identity.file(self._folder)} is gone; run hids-agent join")
-        host, port = address_of(self._address) if self._address else (identity.manager, identity.port)
+        self._identity = identity
+        addresses = self._addresses(identity)
+        host, port = addresses[self._turn % len(addresses)]
         self._state.manager = f"{host}:{port}"
         await self._be(identity)
         context = client_context(identity.ca, Identity.file(self._folder))
@@ -199,6 +287,7 @@ class Link(TaskActor):
 
     def welcomed(self, welcome: Welcome) -> None:
         """The manager took us."""
+        self._was_welcomed = True
         self._pause_s = self._timing.first_pause_s
         self._said = ""
         self._state.connected = True
@@ -247,8 +336,57 @@ class Link(TaskActor):
             software=f"hids {__version__}",
             os=os_name(),
             hostname=socket.gethostname(),
+            abilities=ABILITIES if self._upkeep is not None else ABILITIES[:1],
+            labels=self._upkeep.labels if self._upkeep is not None else {},
+            config=self._upkeep.shared_version if self._upkeep is not None else "",
             canary_s=self._canary_s,
         )
+
+    # -- upkeep
+
+    def renewal(self) -> Renew | None:
+        """Ask for a new certificate when this one ends soon."""
+        identity = self._identity
+        if identity is None or self._new_key is not None:
+            return None
+        left_ms = identity.ends_ms - self._clock.now_ms()
+        if left_ms > RENEW_DAYS * 86_400_000:
+            return None
+        self._new_key = new_key()
+        log.info("certificate ends soon, asking for a new one", days=left_ms // 86_400_000)
+        return Renew(make_csr(self._new_key))
+
+    def renewed(self, certificate: bytes) -> None:
+        """Use the new certificate from now on.
+
+        Raises:
+            RemoteProtocolError: it is not for our key, from our CA and with our id; the old one stays.
+        """
+        identity, key, self._new_key = self._identity, self._new_key, None
+        if identity is None or key is None:
+            raise RemoteProtocolError("a certificate came that nobody asked for")
+        new = Identity(
+            manager=identity.manager, port=identity.port, key=key_pem(key), certificate=certificate, ca=identity.ca
+        )
+        new.check(identity.agent_id)
+        new.write(self._folder)
+        log.info("certificate renewed", agent=new.agent_id)
+        raise _Lost("the certificate is renewed", 0.0)
+
+    def forget_renewal(self) -> None:
+        """A session is over; what it asked for does not come any more."""
+        self._new_key = None
+
+    def configure(self, message: Configuration) -> Configured:
+        """Take what the manager sets, or not."""
+        problem = "this agent takes none" if self._upkeep is None else self._upkeep.configure(message)
+        labels = self._upkeep.labels if self._upkeep is not None and not problem else {}
+        return Configured(message.version[:256], problem[:256], labels)
+
+    def restart(self, message: Restart) -> None:
+        """Start anew."""
+        if self._upkeep is not None:
+            self._upkeep.restart(message.by)
 
     def heartbeat(self, *, all_sent: bool, read_through_ms: int) -> Heartbeat:
         """How we are. `read_through_ms` is what the last one said."""
@@ -304,6 +442,8 @@ class _Session:
         self._out: deque[_Sent] = deque()
         self._out_bytes = 0
         self._read_through_ms = 0
+        self._replies: deque[ToManager] = deque()
+        self._abilities: frozenset[str] = frozenset()
         now = link.now_s()
         self._heard_s = now
         self._progress_s = now
@@ -329,6 +469,7 @@ class _Session:
             await self._writer.wait_closed()
         finally:
             reading.cancel()
+            self._link.forget_renewal()
 
     async def _greet(self) -> None:
         numbers = await self._link.ask_numbers()
@@ -342,7 +483,9 @@ class _Session:
             await self._handle(welcome)
             raise RemoteProtocolError(f"expected a welcome, got {type(welcome).__name__}")
         self._next, self._credit = welcome.from_seq, welcome.credit
+        self._abilities = frozenset(welcome.abilities)
         self._link.welcomed(welcome)
+        self._renew()
         if welcome.from_seq > numbers.oldest:
             self._link.committed(self._epoch, welcome.from_seq - 1)
 
@@ -382,6 +525,12 @@ class _Session:
             case Refused():
                 pause_s = message.retry_s or self._link.timing.refused_pause_s
                 raise _Lost(f"the manager refuses this agent: {message.reason}", pause_s)
+            case Configuration():
+                self._replies.append(self._link.configure(message))
+            case Restart():
+                self._link.restart(message)
+            case Renewed():
+                self._link.renewed(message.certificate)
             case Welcome():
                 raise RemoteProtocolError("a second welcome in one session")
 
@@ -400,7 +549,10 @@ class _Session:
     # -- speaking
 
     async def _send_one(self) -> bool:
-        """Send a heartbeat or a batch if one is due and may go; say whether something was sent."""
+        """Send a reply, a heartbeat or a batch if one is due and may go; say whether something was sent."""
+        if self._replies:
+            await self._send(self._replies.popleft())
+            return True
         if self._link.now_s() >= self._heartbeat_s:
             await self._send_heartbeat()
             return True
@@ -432,7 +584,13 @@ class _Session:
             raise _Lost(f"the manager asks for line {self._next}, where no batch begins; opened a new epoch")
         self._fetched.extend(batches)
 
+    def _renew(self) -> None:
+        renewal = self._link.renewal() if "renew" in self._abilities else None
+        if renewal is not None:
+            self._replies.append(renewal)
+
     async def _send_heartbeat(self) -> None:
+        self._renew()
         all_sent = not self._fetched and not self._link.has_more(self._next)
         beat = self._link.heartbeat(all_sent=all_sent, read_through_ms=self._read_through_ms)
         self._read_through_ms = beat.read_through_ms

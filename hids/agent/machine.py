@@ -3,6 +3,7 @@
 import hmac
 import re
 import secrets
+import socket
 from pathlib import Path
 
 from hids.adapters.files import private_folder, read_private, write_atomically
@@ -30,6 +31,24 @@ def machine_id(folder: Path, system_file: Path = SYSTEM_FILE) -> str:
     if _SYSTEM_ID.fullmatch(system_id):
         return hmac.digest(system_id.strip(), _APPLICATION, "sha256").hex()[:32]
     return _kept_id(folder)
+
+
+def host_name() -> str:
+    """This host's short name, as syslog writes it."""
+    return socket.gethostname().partition(".")[0] or "localhost"
+
+
+def host_address() -> str:
+    """The address from which this host would reach others; empty when it has no route."""
+    for family, outside in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((outside, 9))  # sends nothing; addresses of RFC 5737 and RFC 3849
+                address: str = probe.getsockname()[0]
+                return address
+        except OSError:
+            continue
+    return ""
 
 
 def _kept_id(folder: Path) -> str:

@@ -24,11 +24,11 @@ from hids import __version__
 from hids.actors.stage import Mailbox, Wake
 from hids.adapters.files import private_folder, write_atomically
 from hids.agent.collector import TaskActor
-from hids.agent.config import ManagerConfig, address_of
 from hids.agent.link import LinkState
 from hids.agent.ossec_identity import KEY_FILE, read_key
 from hids.agent.spool import Numbers
 from hids.agent.spooler import AskNumbers, Desk, Fetch, OpenEpoch, Recall
+from hids.core.collect.config import ManagerConfig, address_of
 from hids.core.wire.lines import unpack
 from hids.core.wire.ossec import control
 from hids.core.wire.ossec.cipher import Keyring, Method

@@ -7,6 +7,7 @@
 
 SIGTERM, SIGINT  stop reading, store what was read, deliver for a moment, end with 0.
 SIGHUP           read agent.toml again; sources and syscheck that changed are started anew.
+                 So they are when the manager sends configuration, which is added to that of agent.toml (shared.py).
 SIGUSR1          print every thread's stack to stderr.
 """
 
@@ -32,17 +33,17 @@ from hids.agent.canary import FILE as CANARY_FILE
 from hids.agent.canary import CanaryWriter
 from hids.agent.collector import IN_FLIGHT, SourceState
 from hids.agent.config import MAX_SOURCES, AgentConfig, SilenceConfig, SourceConfig, SyscheckConfig, load
-from hids.agent.journal import JournalReader
 from hids.agent.link import Link, LinkState, os_name
 from hids.agent.lock import lock
 from hids.agent.machine import machine_id
 from hids.agent.paths import Excluded
+from hids.agent.shared import SharedFile
 from hids.agent.silence import SourceSilence
 from hids.agent.spooler import AGENT_LOCATION, Desk, Spooler, agent_line
 from hids.agent.syscheck import ScanNow, Syscheck
 from hids.agent.tail import FileTail
 from hids.errors import ConfigError, StoreError
-from hids.messages import Append
+from hids.messages import Append, Configuration
 from hids.ports import Clock
 
 log = structlog.get_logger()
@@ -52,6 +53,8 @@ STATUS_FILE = "status.json"
 _SPOOL_BOUND = IN_FLIGHT * (MAX_SOURCES + 2) + 64
 """Room for all that collectors may have under way, and for the agent's own lines: nobody on the loop may wait."""
 _STOP_S = 3.0
+RESTART = 75
+"""Of `run`: the manager asked for a restart; whoever called shall do it."""
 
 
 class NotJoined(ConfigError):  # noqa: N818 - a state
@@ -73,7 +76,12 @@ class Agent:
             StoreError: the folder or what is in it cannot be used.
         """
         self._config_path = config_path
-        self._config = load(config_path)
+        self._own = load(config_path)
+        self._shared = SharedFile.read(folder)
+        self._config, problem = self._shared.added_to(self._own)
+        if problem:
+            log.warning("the manager's configuration does not apply any more", reason=problem)
+        self._restarting = False
         self._folder = folder
         self._clock = clock
         if self._config.manager.protocol == "ossec":
@@ -110,7 +118,7 @@ class Agent:
             log.error("agent ends", reason=failure)
             return 1
         log.info("agent stopped")
-        return 0
+        return RESTART if self._restarting else 0
 
     def status(self, *, running: bool = True) -> dict[str, Any]:
         """What `hids-agent status` shows."""
@@ -166,6 +174,8 @@ class Agent:
             self._machine_id,
             self._clock,
             address=self._config.manager.address,
+            others=self._config.manager.others,
+            upkeep=self,
             canary_s=self._config.silence.canary_s,
         )
 
@@ -208,16 +218,14 @@ class Agent:
         )
 
     def _source_spec(self, source: SourceConfig) -> ChildSpec:
-        name = _name_of(source)
-
         def start(mailbox: Mailbox) -> None:
-            state = self._state_of(name)
-            if source.format == "journal":
-                JournalReader.start(mailbox, self._spool, state, source, self._clock, self._say)
+            state = self._state_of(source.name)
+            if (reader := _reader_of(source)) is not None:
+                reader.start(mailbox, self._spool, state, source, self._clock, self._say)
             else:
                 FileTail.start(mailbox, self._spool, state, source, self._excluded(), self._clock, self._say)
 
-        return self._reader(name, "source", start)
+        return self._reader(source.name, "source", start)
 
     def _syscheck_spec(self, config: SyscheckConfig) -> ChildSpec:
         def start(mailbox: Mailbox) -> None:
@@ -255,6 +263,39 @@ class Agent:
         if node is not None:
             node.mailbox.tell(ScanNow())
 
+    # -- what the manager asks for
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What this host is."""
+        return self._shared.added_to(self._own)[0].labels
+
+    @property
+    def shared_version(self) -> str:
+        """Version of the manager's configuration that runs."""
+        return self._shared.version
+
+    def configure(self, message: Configuration) -> str:
+        """Take the manager's configuration whole, or say why not."""
+        try:
+            shared = SharedFile.of(message)
+            config, problem = shared.added_to(self._own)
+            if problem:
+                return problem
+            shared.write(self._folder)
+        except (ConfigError, StoreError) as error:
+            return str(error)
+        self._shared = shared
+        log.info("the manager's configuration is taken", version=shared.version)
+        self._reloading = asyncio.create_task(self._apply(config, self._reloading))
+        return ""
+
+    def restart(self, by: str) -> None:
+        """Start anew."""
+        log.info("the manager asks for a restart", by=by)
+        self._restarting = True
+        self._stop("restart")
+
     # -- signals
 
     def _stop(self, reason: str) -> None:
@@ -262,15 +303,21 @@ class Agent:
         self._root.mailbox.shut_down()
 
     def _reload(self) -> None:
-        if self._reloading is None or self._reloading.done():
-            self._reloading = asyncio.create_task(self._take_config())
-
-    async def _take_config(self) -> None:
         try:
-            new = load(self._config_path)
+            own = load(self._config_path)
         except ConfigError as error:
             log.warning("configuration refused, the old one stays", reason=str(error))
             return
+        self._own = own
+        config, problem = self._shared.added_to(own)
+        if problem:
+            log.warning("the manager's configuration does not apply any more", reason=problem)
+        self._reloading = asyncio.create_task(self._apply(config, self._reloading))
+
+    async def _apply(self, new: AgentConfig, before_it: "asyncio.Task[None] | None") -> None:
+        """Start and stop what differs, one change after the other."""
+        if before_it is not None:
+            await before_it
         old, self._config = self._config, new
         self._desk.max_bytes = new.spool.max_bytes
         self._spool.wake()
@@ -297,7 +344,7 @@ class Agent:
             self._sources.pop(name, None)
 
     def _readers_named(self, config: AgentConfig, names: set[str]) -> list[ChildSpec]:
-        specs = [self._source_spec(source) for source in config.source if _name_of(source) in names]
+        specs = [self._source_spec(source) for source in config.source if source.name in names]
         if "syscheck" in names:
             specs.append(self._syscheck_spec(config.syscheck))
         return specs
@@ -346,12 +393,35 @@ def _tell_end(ended: "asyncio.Future[str | None]", exited: Exited) -> None:
         ended.set_result(exited.failure)
 
 
-def _name_of(source: SourceConfig) -> str:
-    return "journald" if source.format == "journal" else f"source {source.path}"
+def _reader_of(source: SourceConfig) -> type[Any] | None:  # each is imported where it is used, for the memory
+    """Who reads what is no log file."""
+    match source.format:
+        case "journal":
+            from hids.agent.journal import JournalReader  # noqa: PLC0415
+
+            return JournalReader
+        case "command" | "full_command":
+            from hids.agent.command import CommandRunner  # noqa: PLC0415
+
+            return CommandRunner
+        case "evtx":
+            from hids.agent.evtx import EvtxReader  # noqa: PLC0415
+
+            return EvtxReader
+        case "eventchannel":
+            from hids.agent.eventchannel import ChannelReader  # noqa: PLC0415
+
+            return ChannelReader
+        case "macos":
+            from hids.agent.unifiedlog import UnifiedLogReader  # noqa: PLC0415
+
+            return UnifiedLogReader
+        case _:
+            return None
 
 
 def _parts(config: AgentConfig) -> dict[str, SourceConfig | SyscheckConfig]:
-    parts: dict[str, SourceConfig | SyscheckConfig] = {_name_of(source): source for source in config.source}
+    parts: dict[str, SourceConfig | SyscheckConfig] = {source.name: source for source in config.source}
     if config.syscheck.directories:
         parts["syscheck"] = config.syscheck
     return parts

@@ -10,6 +10,8 @@ Bad file one that cannot be read is said once, as a warning and as a line of the
 """
 
 import asyncio
+import datetime as dt
+import fnmatch
 import glob
 import os
 import stat
@@ -21,9 +23,10 @@ import structlog
 from hids.actors.stage import Mailbox
 from hids.agent.collector import Collector, SourceState
 from hids.agent.config import SourceConfig, has_glob
+from hids.agent.machine import host_address, host_name
 from hids.agent.paths import Excluded, shown
 from hids.agent.spooler import Recall
-from hids.agent.tailed import Position, TailedFile
+from hids.agent.tailed import Manner, Position, TailedFile
 from hids.agent.watch import CONTENT, ENTRIES, IGNORED, MODIFIED, OVERFLOWED, Event, Watcher, WatchError
 from hids.ports import Clock
 
@@ -74,11 +77,13 @@ class FileTail(Collector):
         self._stir_timer: asyncio.TimerHandle | None = None
         self._retry_timer: asyncio.TimerHandle | None = None
         self._watcher: Watcher | None = None
+        self._group_timer: asyncio.TimerHandle | None = None
+        self._manner = manner_of(config)
 
     def closing(self) -> None:
         """Close all files and watches."""
         super().closing()
-        for timer in (self._stir_timer, self._retry_timer):
+        for timer in (self._stir_timer, self._retry_timer, self._group_timer):
             if timer is not None:
                 timer.cancel()
         if self._watcher is not None:
@@ -100,7 +105,7 @@ class FileTail(Collector):
             elif not self.is_all_stored:
                 await self.all_stored()
             else:
-                self._state.idle = True
+                self._state.idle = self._group_timer is None
                 await self._stir.wait()
                 self._stir.clear()
                 self._state.idle = False
@@ -215,18 +220,42 @@ class FileTail(Collector):
             else:
                 self._trouble(path, f"more than {MAX_FILES} files match {self._config.path}")
         self._part_with(here)
-        if self._troubles:
-            self._come_back_in(RETRY_S)
+        if self._troubles or "%" in self._config.path:
+            self._come_back_in(RETRY_S)  # a date in the path changes without a notification
         self._show()
 
     def _matches(self) -> Iterator[str]:
-        if not has_glob(self._config.path):
-            found = [self._config.path] if os.path.lexists(self._config.path) else []
+        pattern = self._pattern()
+        if not has_glob(pattern):
+            found = [pattern] if os.path.lexists(pattern) else []
         else:
-            found = sorted(glob.glob(self._config.path, recursive=False))
+            found = sorted(glob.glob(pattern, recursive=False))
         for gone in self._troubles.keys() - {*found, self._config.path}:
             del self._troubles[gone]
-        return (path for path in found if not path.endswith(_COMPRESSED) and path not in self._excluded)
+        return (path for path in found if self._is_wanted(path))
+
+    def _is_wanted(self, path: str) -> bool:
+        return (
+            not path.endswith(_COMPRESSED)
+            and path not in self._excluded
+            and not any(fnmatch.fnmatchcase(path, pattern) for pattern in self._config.exclude)
+            and not self._is_too_old(path)
+        )
+
+    def _is_too_old(self, path: str) -> bool:
+        """Tell whether a file was not written for longer than the source cares; one that is being read stays."""
+        if not self._config.max_age_s:
+            return False
+        try:
+            info = os.stat(path)
+        except OSError:
+            return False  # said where it is opened
+        age_s = self._clock.now_ms() / 1000 - info.st_mtime
+        return age_s > self._config.max_age_s and (info.st_dev, info.st_ino) not in self._files
+
+    def _pattern(self) -> str:
+        """The path with today's date in it."""
+        return dated(self._config.path, self._clock.now_ms())
 
     def _identify(self, path: str) -> FileId | None:
         try:
@@ -265,7 +294,7 @@ class FileTail(Collector):
             return None
         if self._troubles.pop(path, None) is not None:
             log.info("source readable again", path=shown(path))
-        return TailedFile(descriptor, path, shown(location))
+        return TailedFile(descriptor, path, shown(location), self._manner)
 
     def _add(self, file: TailedFile) -> None:
         file_id = file.device, file.inode
@@ -298,9 +327,11 @@ class FileTail(Collector):
         self._show()
 
     def _watch_folders(self) -> None:
-        wanted = watch_points(self._config.path)
+        wanted = watch_points(self._pattern())
+        # A file that is too old to be read has no watch of its own: its folder tells when it is written again.
+        mask = ENTRIES | MODIFIED if self._config.max_age_s else ENTRIES
         for folder in wanted - self._folders.keys():
-            wd = self._watch(folder, ENTRIES)
+            wd = self._watch(folder, mask)
             if wd is not None:
                 self._folders[folder] = wd
         for folder in self._folders.keys() - wanted:
@@ -340,16 +371,31 @@ class FileTail(Collector):
         final = self._is_over(file)
         for part in file.parts(self._clock.now_ms(), self._clock.monotonic_s(), final=final):
             await self.put(part.lines, {**self._take_news(), key: msgspec.msgpack.encode(part.position)})
+        self._state.skipped += file.skipped
+        file.skipped = 0
         if file.offset > before:
             if final and file.departed_s is not None and not file.is_gone():
                 file.departed_s = self._clock.monotonic_s()
             self._ready[file_id] = None  # behind all others that wait
         else:
-            file.behind_since = None
+            waits_s = file.waits_s(self._clock.monotonic_s())
             if final:
                 self._let_go(file_id)
+            elif waits_s is None:
+                file.behind_since = None
+            elif self._group_timer is None:
+                self._group_timer = self.loop.call_later(waits_s, self._end_groups)
         self._show()
         await asyncio.sleep(0)
+
+    def _end_groups(self) -> None:
+        """Look again at the files in which lines wait for the end of their event."""
+        self._group_timer = None
+        now_s = self._clock.monotonic_s()
+        for file_id, file in self._files.items():
+            if file.waits_s(now_s) is not None:
+                self._ready[file_id] = None
+        self._stir.set()
 
     def _take_news(self) -> dict[str, bytes | None]:
         """Positions that are to be stored with the next lines."""
@@ -371,6 +417,18 @@ class FileTail(Collector):
             self._state.state = f"unreadable: {shown(path)}: {reason}"
         else:
             self._state.state = "reading" if self._files else "waiting for a file"
+
+
+def manner_of(config: SourceConfig) -> Manner:
+    """How the files of a source are read."""
+    return Manner(config.encoding, config.grouping, config.shape, host_name(), host_address())
+
+
+def dated(path: str, now_ms: int) -> str:
+    """Put the date (strftime's marks, in this machine's zone) into a path; `%%` is a percent sign."""
+    if "%" not in path:
+        return path
+    return dt.datetime.fromtimestamp(now_ms / 1000, dt.UTC).astimezone().strftime(path)
 
 
 def _label(file: TailedFile) -> str:

@@ -59,8 +59,12 @@ def join(
     token: Annotated[str, typer.Option(help="The one-time token of `hidsctl agent token`.")],
     ca_pin: Annotated[str, typer.Option(help="sha256:... of the manager's CA, from the same line.")],
     name: Annotated[str, typer.Option(help="What the manager calls this agent. Default: the host's name.")] = "",
+    *,
+    as_new: Annotated[
+        bool, typer.Option("--as-new", help="With a key of its own: for the copy of a machine that has joined already.")
+    ] = False,
 ) -> None:
-    """Get a certificate from a manager; do this once."""
+    """Get a certificate from a manager; do this once. Where somebody has to approve it, this waits."""
     with _errors():
         from hids.agent.config import address_of  # noqa: PLC0415 - `status` needs none of these
         from hids.agent.joining import Manager  # noqa: PLC0415
@@ -78,6 +82,8 @@ def join(
             folder=state,
             software=f"hids {__version__}",
             os=os_name(),
+            as_new=as_new,
+            waits=lambda reason: typer.echo(f"waiting: {reason}", err=True),
         )
         typer.echo(
             f"joined {identity.manager} as agent {identity.agent_id}; now start it: hids-agent run --state {state}"
@@ -128,12 +134,15 @@ def run(config: Config, state: State) -> None:
     with _errors():
         from hids.adapters.clock import SystemClock  # noqa: PLC0415
         from hids.adapters.logs import configure  # noqa: PLC0415
+        from hids.agent.run import RESTART  # noqa: PLC0415
         from hids.agent.run import run as run_agent  # noqa: PLC0415
 
         configure()
         status = run_agent(config, state, SystemClock())
         sys.stdout.flush()
         sys.stderr.flush()
+        if status == RESTART:
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command line
         # A thread that hangs in a dead file system must not keep the process: all that counts is on disk.
         os._exit(status)
 
@@ -215,7 +224,8 @@ def _lines(shown: dict[str, Any]) -> Iterator[str]:
     if spool["stopped"]:
         yield f"           reading stopped: {spool['stopped']}"
     for source in shown["sources"]:
-        yield f"{source['name']}  {source['state']}, {source['lines']} lines read"
+        left_out = f", {source['skipped']} left out" if source.get("skipped") else ""
+        yield f"{source['name']}  {source['state']}, {source['lines']} lines read{left_out}"
         for path, (offset, behind) in source["files"].items():
             yield f"           {path} at byte {offset}" + (f", {behind} behind" if behind else "")
     yield from _tree(shown["tree"], "")

@@ -14,9 +14,10 @@ from hids.actors.dispatcher import Tell
 from hids.actors.nursery import Reload
 from hids.actors.registrar import Ask
 from hids.actors.supervisor import Node
-from hids.adapters.registry import AgentRow, Registry
+from hids.adapters.registry import AgentRow, Registry, Terms
 from hids.errors import ConfigError, HidsError
 from hids.manager.config import Config
+from hids.manager.fleet_answers import FleetAnswers
 from hids.manager.legacy_answers import PREFIX, LegacyAnswers
 from hids.manager.topology import Topology
 from hids.messages import Agent, NodeFacts, Settle
@@ -31,6 +32,7 @@ class Answers:
         self._topology = topology
         self._read_config = read_config
         self._legacy = LegacyAnswers(topology)
+        self._fleet = FleetAnswers(topology)
         self._processes: dict[int, psutil.Process] = {}
         self._handled: dict[str, tuple[float, int]] = {}
         self._started_s = topology.clock.monotonic_s()
@@ -58,6 +60,8 @@ class Answers:
                 return await self.reload()
             case _ if command.startswith(PREFIX):
                 return await self._legacy.answer(command, arguments, who)
+            case _ if command in self._fleet.commands:
+                return await self._fleet.commands[command](arguments, who)
             case _:
                 raise HidsError(f"this manager does not know the command {command!r}; is hidsctl newer than it?")
 
@@ -168,6 +172,7 @@ class Answers:
             "address": row.address,
             "os": row.os,
             "software": row.software,
+            "groups": list(row.group_names),
             "joined_ms": row.joined_ms,
             "last_seen_ms": row.last_seen_ms,
             "removed_ms": row.removed_ms,
@@ -181,6 +186,9 @@ class Answers:
                 "clock_offset_ms": presence.clock_offset_ms,
                 "spooled": presence.spooled,
                 "stopped": presence.stopped,
+                "labels": dict(presence.agent.labels),
+                "config": presence.config,
+                "config_problem": presence.config_problem,
             }
         return result
 
@@ -190,14 +198,21 @@ class Answers:
         except (TypeError, ValueError) as error:
             raise ConfigError(f"valid_s and uses are whole numbers: {error}") from error
         note = str(arguments.get("note", ""))[:200]
+        try:
+            terms = msgspec.convert(
+                {name: arguments[name] for name in Terms.__struct_fields__ if name in arguments}, Terms
+            )
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"a token cannot be made: {error}") from error
         now_ms = self._topology.clock.now_ms()
-        token: str = await self._ask(lambda registry: registry.create_token(now_ms, valid_s, uses, note))
+        token: str = await self._ask(lambda registry: registry.create_token(now_ms, valid_s, uses, note, terms))
         return {
             "token": token,
             "pin": self._topology.pin,
             "join_port": self._topology.join_port,
             "expires_ms": now_ms + valid_s * 1000,
             "uses": uses,
+            "name": terms.name,
         }
 
     async def _remove(self, key: str, who: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """manager.toml. Unknown keys are errors; every key has a default (conf/manager.toml shows them all)."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +12,7 @@ from hids.errors import ConfigError
 from hids.messages import Correlation
 
 Dialect = Literal["hids", "ossec", "wazuh"]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -65,8 +67,41 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     stored_keys: Annotated[int, msgspec.Meta(ge=1_000)] = 4_000_000
     process_mib: Annotated[int, msgspec.Meta(ge=128)] = 4096
     outbox_mib: Annotated[int, msgspec.Meta(ge=1)] = 2048
+    syslog_mib: Annotated[int, msgspec.Meta(ge=1)] = 1024
     first_seen_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 365
     ignored_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 30
+
+
+class Syslog(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One `[[syslog]]`: a port where devices send their logs."""
+
+    listen: str
+    protocol: Literal["udp", "tcp", "tls"] = "udp"
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    certificate: str = ""
+    key: str = ""
+    client_ca: str = ""
+    max_connections: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 256
+
+
+class AgentlessHost(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One `[[agentless]]`: a host that is looked at over SSH."""
+
+    host: str
+    type: Literal["generic_diff", "integrity_check", "command"] = "generic_diff"
+    run: str = ""
+    paths: tuple[str, ...] = ()
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 22
+    identity: str = ""
+    options: tuple[str, ...] = ()
+    frequency_s: Annotated[float, msgspec.Meta(ge=1)] = 3600.0
+    timeout_s: Positive = 300.0
+
+    @property
+    def name(self) -> str:
+        """As alerts know it, in OSSEC's words."""
+        return f"(ssh_{self.type}) {self.host}->agentless"
 
 
 class Webhook(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field="type", tag="webhook"):
@@ -102,6 +137,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     listen: Listen = Listen()
     ruleset: tuple[Ruleset, ...] = ()
     """None: the rules that come with hids."""
+    syslog: tuple[Syslog, ...] = ()
+    agentless: tuple[AgentlessHost, ...] = ()
     workers: Workers = Workers()
     alerts: Alerts = Alerts()
     agents: Agents = Agents()
@@ -132,9 +169,49 @@ def read_config(path: Path | None) -> Config:
         raise ConfigError(f"{path}: {error}; see conf/manager.toml for every key") from error
     for key, value in (("agents", config.listen.agents), ("join", config.listen.join)):
         address_of(value, f"{path}: [listen] {key}")
+    for number, port in enumerate(config.syslog, 1):
+        _check_syslog(port, f"{path}: [[syslog]] number {number}")
+    for number, host in enumerate(config.agentless, 1):
+        _check_agentless(host, f"{path}: [[agentless]] number {number}")
     _check_outputs(config, path)
     address_of(config.legacy.udp, f"{path}: [legacy] udp")
     return config
+
+
+def _check_agentless(host: AgentlessHost, where: str) -> None:
+    if not host.host or host.host.startswith("-"):
+        raise ConfigError(f'{where}: host: expected "user@host", got {host.host!r}')
+    if (host.type == "integrity_check") != bool(host.paths) or any(not path.startswith("/") for path in host.paths):
+        raise ConfigError(f'{where}: type "integrity_check" and paths = ["/etc", ...], absolute, go together')
+    if (host.type == "integrity_check") == bool(host.run):
+        raise ConfigError(f'{where}: types "generic_diff" and "command" need run = "...", "integrity_check" has none')
+
+
+def networks_of(texts: tuple[str, ...], where: str) -> tuple[Network, ...]:
+    """Read addresses and networks ("10.0.0.0/8", "2001:db8::1").
+
+    Raises:
+        ConfigError: one is neither.
+    """
+    try:
+        return tuple(ipaddress.ip_network(text) for text in texts)
+    except ValueError as error:
+        raise ConfigError(f"{where}: expected addresses or networks such as 10.0.0.0/8: {error}") from error
+
+
+def _check_syslog(port: Syslog, where: str) -> None:
+    address_of(port.listen, f"{where}: listen")
+    networks_of(port.deny, f"{where}: deny")
+    if not networks_of(port.allow, f"{where}: allow"):
+        raise ConfigError(
+            f'{where}: allow is missing: who may send, such as ["10.0.0.0/8"]; everybody is ["0.0.0.0/0", "::/0"]'
+        )
+    if port.protocol == "tls" and not port.certificate:
+        raise ConfigError(
+            f'{where}: protocol "tls" needs certificate = "/path/to.pem" (and key, unless it is in there)'
+        )
+    if port.protocol != "tls" and (port.certificate or port.key or port.client_ca):
+        raise ConfigError(f'{where}: certificate, key and client_ca are for protocol "tls"')
 
 
 def _check_outputs(config: Config, path: Path) -> None:

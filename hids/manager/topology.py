@@ -1,6 +1,7 @@
 """Who hands to whom: every actor of main once, in the order of a line's path. Read this file first.
 
     agents ==TLS==> session_port -> sessions -> dispatcher -> workers -> dispatcher -> lane
+    devices ==syslog==> syslog_listener -> syslog_intake -> dispatcher ...
     lane: commits, then -> dispatcher -> acknowledgement to the agent, and a wake-up to outputs and index
 
 The tree starts at the output end and stops at the input end, so whoever is alive has someone to hand to.
@@ -17,14 +18,19 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     │   ├─ legacy_sessions     what OSSEC's and Wazuh's agents deliver, if they are served (hids.manager.legacy)
     │   ├─ legacy              process: speaks with them
     │   ├─ sessions/session-N  one an agent connection
-    │   └─ session_port        takes connections
+    │   ├─ session_port        takes connections
+    │   ├─ syslog_intake       thread: lines of syslog on disk until they are committed (where [[syslog]] is configured)
+    │   ├─ syslog_listener     their ports
+    │   └─ agentless-N         one a host that is looked at over SSH
     ├─ join_port               makes machines agents
     ├─ monitor                 looks for agents that are gone
+    ├─ configurator            brings agents the configuration that is set for them
     ├─ silence                 looks for agents that are here and not heard
     ├─ budget                  replaces processes that hold too much memory
     └─ control                 answers hidsctl
 """
 
+import hashlib
 import itertools
 import os
 import socket
@@ -32,43 +38,53 @@ import ssl
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from hids.actors.agent_session import AgentSession, Wire
+from hids.actors.agentless import Agentless, Check
 from hids.actors.budget import Budget
 from hids.actors.child_process import ChildProcess
+from hids.actors.configurator import Configurator
 from hids.actors.control import Control
 from hids.actors.credit import CreditPool
 from hids.actors.dispatcher import Dispatcher, Tell
-from hids.actors.fleet import Fleet
+from hids.actors.fleet import Fleet, Refusal
 from hids.actors.join_port import JoinPort
 from hids.actors.monitor import Monitor
 from hids.actors.nursery import Nursery
 from hids.actors.registers import ProgressRegister
-from hids.actors.registrar import Admit, Ask, Registrar
+from hids.actors.registrar import Admit, Ask, Registrar, RenewFor
 from hids.actors.session_listener import SessionListener
 from hids.actors.silence import Silence, Store
 from hids.actors.stage import Mailbox
 from hids.actors.supervisor import ChildSpec, Intensity, Node, StartChild, Supervisor
+from hids.actors.syslog_intake import Backlog, SyslogIntake
+from hids.actors.syslog_listener import SyslogListener
 from hids.actors.worker_link import WorkerLink
+from hids.adapters.arrivals import ArrivalJournal
 from hids.adapters.channel import Channel, open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.control import ControlSocket
-from hids.adapters.files import write_atomically
+from hids.adapters.files import private_folder, write_atomically
 from hids.adapters.identity import agent_id_of, fingerprint, is_signed
 from hids.adapters.joining import JoinDesk, JoinListener
-from hids.adapters.listening import listen
+from hids.adapters.listening import listen, listen_udp
 from hids.adapters.markpage import MarkPage
 from hids.adapters.paths import ManagerPaths, host_name
 from hids.adapters.pki import Authority
 from hids.adapters.process import Launched, ended, kill, launch, rss_mib
 from hids.adapters.registry import Registry
 from hids.adapters.session_port import SessionPort
+from hids.adapters.shared_configs import SharedConfigs
 from hids.adapters.shared_port import SharedPort
+from hids.adapters.ssh import Remote, words_of
+from hids.adapters.ssh import run as run_ssh
+from hids.adapters.syslog_ports import Door, SyslogPorts, Take, tls_context
 from hids.core.delivery import Receiver
-from hids.manager.config import Config, address_of
+from hids.errors import ConfigError
+from hids.manager.config import AgentlessHost, Config, Syslog, address_of, networks_of
 from hids.manager.legacy import LegacyTree
 from hids.manager.rulesets import folders
 from hids.messages import (
@@ -142,6 +158,11 @@ class Topology:
         self.registrar = Mailbox("registrar", 10_000)
         self.sessions = Node(Mailbox("sessions", 10_000), "supervisor")
         self.session_port = Mailbox("session_port")
+        self.configurator = Mailbox("configurator")
+        self.shared_configs = SharedConfigs(paths.shared)
+        self._backlog = Backlog()
+        self._syslog_intake = Mailbox("syslog_intake", 16)
+        self._manager = Agent(MANAGER, self.name, "")
         self.engine = Node(Mailbox("engine"), "supervisor")
         self.root = Node(Mailbox("root"), "supervisor")
         self._agents_address = address_of(config.listen.agents, "[listen] agents")
@@ -158,6 +179,14 @@ class Topology:
             self.legacy = LegacyTree(
                 config, paths, self.name, self.clock, self.fleet, self.progress, self.registrar, self.dispatcher
             )
+        for number, port in enumerate(config.syslog):
+            self._first_sockets[f"syslog-{number}"] = _bind(number, port)
+        self.syslog_ports: tuple[int, ...] = tuple(
+            self._first_sockets[f"syslog-{number}"].getsockname()[1] for number in range(len(config.syslog))
+        )
+        self._syslog_tls = {
+            number: _syslog_context(number, port) for number, port in enumerate(config.syslog) if port.protocol == "tls"
+        }
 
     def start(self, answer: Callable[[str, dict[str, Any], str], Awaitable[Any]]) -> None:
         """Start the tree on the running loop; `answer` serves the control socket."""
@@ -176,6 +205,7 @@ class Topology:
                 self._supervisor(self.engine, self._engine()),
                 self._child(Mailbox("join_port"), "joining", self._join_port),
                 self._child(Mailbox("monitor"), "monitor", self._monitor),
+                self._child(self.configurator, "configuration", self._configurator),
                 self._child(Mailbox("silence"), "silence", self._silence),
                 self._child(Mailbox("budget"), "budget", self._budget),
                 self._child(
@@ -188,9 +218,13 @@ class Topology:
             Intensity(restarts=10, within_s=30),
         )
 
-    def ports(self) -> dict[str, int]:
+    def ports(self) -> dict[str, int | tuple[int, ...]]:
         """Where the manager listens."""
-        ports = {"agents": self.agents_port, "join": self.join_port}
+        ports: dict[str, int | tuple[int, ...]] = {
+            "agents": self.agents_port,
+            "join": self.join_port,
+            "syslog": self.syslog_ports,
+        }
         return ports | {"legacy_udp": self.legacy.udp_port} if self.legacy is not None else ports
 
     def _engine(self) -> tuple[ChildSpec, ...]:
@@ -203,6 +237,44 @@ class Topology:
             *self._old_agents(),
             self._supervisor(self.sessions, ()),
             self._child(self.session_port, "listener", self._session_port),
+            *self._syslog(),
+        )
+
+    def _syslog(self) -> tuple[ChildSpec, ...]:
+        """What comes without an agent: syslog and agentless checks share the journal."""
+        specs: list[ChildSpec] = []
+        if self.config.syslog or self.config.agentless:
+            specs.append(self._child(self._syslog_intake, "journal", self._intake))
+        if self.config.syslog:
+            specs.append(self._child(Mailbox("syslog_listener"), "listener", self._syslog_listener))
+        for number, host in enumerate(self.config.agentless, 1):
+            specs.append(self._child(Mailbox(f"agentless-{number}"), "agentless check", self._agentless(host)))
+        return tuple(specs)
+
+    def _agentless(self, host: AgentlessHost) -> Callable[[Mailbox], object]:
+        remote = Remote(host.host, host.port, host.identity, host.options)
+        command = host.run or words_of(host.paths)
+        kind: Literal["diff", "command"] = "command" if host.type == "command" else "diff"
+        check = Check(host.name, kind, host.run, host.frequency_s)
+        private_folder(self.paths.agentless)
+        path = self.paths.agentless / hashlib.sha256(f"{host.name}\0{host.port}\0{command}".encode()).hexdigest()[:32]
+
+        def keep(text: bytes) -> None:
+            write_atomically(path, text)
+
+        async def look() -> tuple[bytes, str]:
+            return await run_ssh(remote, command, host.timeout_s)
+
+        return lambda mailbox: Agentless.start(
+            mailbox,
+            check,
+            look,
+            lambda: path.read_bytes() if path.exists() else None,
+            keep,
+            self._syslog_intake,
+            self._manager,
+            self.clock,
+            self.dispatcher.tell,
         )
 
     def _old_agents(self) -> tuple[ChildSpec, ...]:
@@ -311,7 +383,16 @@ class Topology:
         )
 
     def _registrar(self, mailbox: Mailbox) -> object:
-        return Registrar.start(mailbox, lambda: Registry(self.paths.agents), _identify, self.clock.now_ms)
+        def renew(registry: Registry, agent_id: AgentId, csr: bytes) -> bytes:
+            key = self._authority.key_of(csr)
+            return registry.renew(agent_id, key, lambda known, name: self._authority.sign_agent(csr, known, name))
+
+        def refused(agent_id: AgentId, reason: str, address: str) -> None:
+            self.fleet.refused(agent_id, Refusal(self.clock.now_ms(), reason, address))
+
+        return Registrar.start(
+            mailbox, lambda: Registry(self.paths.agents), _identify, self.clock.now_ms, renew, refused
+        )
 
     def _session_port(self, mailbox: Mailbox) -> object:
         context = self._authority.server_context(self.config.manager.names)
@@ -330,6 +411,9 @@ class Topology:
         def admit(certificate: bytes, hello: Hello, address: str) -> None:
             self.registrar.tell(Admit(certificate, hello, address, mailbox))
 
+        def renew(agent_id: AgentId, csr: bytes) -> None:
+            self.registrar.tell(RenewFor(agent_id, csr, mailbox))
+
         self.sessions.mailbox.tell(
             StartChild(
                 ChildSpec(
@@ -343,10 +427,45 @@ class Topology:
                         self.fleet,
                         self.clock,
                         self.dispatcher.tell,
+                        renew,
                     ),
                     restart="temporary",
                 )
             )
+        )
+
+    def _intake(self, mailbox: Mailbox) -> object:
+        return SyslogIntake.start(
+            mailbox,
+            lambda: ArrivalJournal(self.paths.syslog, self.clock.now_ms()),
+            self._manager,
+            self.progress,
+            self._backlog,
+            self.clock,
+            self.dispatcher.tell,
+            max_bytes=self.config.limits.syslog_mib * 1024 * 1024,
+        )
+
+    def _syslog_listener(self, mailbox: Mailbox) -> object:
+        doors: list[Door] = []
+        for number, port in enumerate(self.config.syslog):
+            sock = self._first_sockets.pop(f"syslog-{number}", None)
+            doors.append(
+                Door(
+                    sock=sock if sock is not None else _bind(number, port, self.syslog_ports[number]),
+                    protocol=port.protocol,
+                    allow=networks_of(port.allow, "allow"),
+                    deny=networks_of(port.deny, "deny"),
+                    context=self._syslog_tls.get(number),
+                    max_connections=port.max_connections,
+                )
+            )
+
+        def open_ports(take: Take) -> SyslogPorts:
+            return SyslogPorts(doors, take)
+
+        return SyslogListener.start(
+            mailbox, open_ports, self._syslog_intake, self._backlog, self._manager, self.clock, self.dispatcher.tell
         )
 
     def _join_port(self, mailbox: Mailbox) -> object:
@@ -360,12 +479,15 @@ class Topology:
 
         async def answer(question: ToJoin, address: str) -> FromJoin:
             def ask(registry: Registry) -> FromJoin:
-                desk = JoinDesk(self._authority, registry, self.agents_port)
+                desk = JoinDesk(self._authority, registry, self.agents_port, notes.append)
                 return desk.answer(question, address, self.clock.now_ms())
 
+            notes: list[str] = []
             said: FromJoin = await self.registrar.request(Ask(ask))
             if self.legacy is not None and isinstance(said, JoinAnswer):
                 self.legacy.renew()  # an old agent may have become one of ours
+            for note in notes:
+                self.dispatcher.tell(Tell(self._manager, note))
             return said
 
         return JoinPort.start(mailbox, open_port, answer, self.dispatcher.tell)
@@ -377,6 +499,11 @@ class Topology:
             self.clock,
             self.dispatcher.tell,
             disconnected_after_s=self.config.agents.disconnected_after_s,
+        )
+
+    def _configurator(self, mailbox: Mailbox) -> object:
+        return Configurator.start(
+            mailbox, self.shared_configs, self.fleet, self._manager, self.clock, self.dispatcher.tell
         )
 
     def _silence(self, mailbox: Mailbox) -> object:
@@ -455,6 +582,21 @@ def _connect(union: Any, launched: Launched, got: Callable[[Any], None], closed:
 
 def _connect_worker(sock: socket.socket, got: Callable[[Any], None], closed: Callable[[], None]) -> Channel:
     return open_channel(sock, FromWorker, got, closed)
+
+
+def _bind(number: int, port: Syslog, known_port: int = 0) -> socket.socket:
+    """The socket of one `[[syslog]]`; a later life binds the port that the first one found."""
+    where = f"[[syslog]] number {number + 1}"
+    host, wanted = address_of(port.listen, where)
+    bind = listen_udp if port.protocol == "udp" else listen
+    return bind(host, wanted or known_port, where)
+
+
+def _syslog_context(number: int, port: Syslog) -> ssl.SSLContext:
+    try:
+        return tls_context(port.certificate, port.key, port.client_ca)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(f"[[syslog]] number {number + 1}: certificate {port.certificate}: {error}") from error
 
 
 def _identify(certificate: bytes) -> tuple[AgentId, str]:

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from waiting import SetClock, settle, until
 
-from hids.actors.agent_session import HELLO_S, Admitted, AgentSession, HelloDue
+from hids.actors.agent_session import ABILITIES, HELLO_S, Admitted, AgentSession, HelloDue, RenewedFor
 from hids.actors.credit import CreditPool
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet
@@ -23,6 +24,7 @@ from hids.messages import (
     AgentId,
     Batch,
     Bye,
+    Configured,
     Heartbeat,
     Hello,
     Hole,
@@ -31,6 +33,8 @@ from hids.messages import (
     Progress,
     ReadThrough,
     Refused,
+    Renew,
+    Renewed,
     Welcome,
 )
 
@@ -83,6 +87,7 @@ class Main:
         self.emitted: list[Any] = []
         self.exits: list[Exited] = []
         self.answer: Admitted | None = Admitted(AGENT, "")
+        self.renewals: list[tuple[str, bytes]] = []
         self._count = 0
 
     def session(self) -> "Session":
@@ -96,7 +101,15 @@ class Main:
                 mailbox.tell(self.answer)
 
         AgentSession.start(
-            mailbox, wire, admit, self.register, self.credit, self.fleet, self.clock, self.emitted.append
+            mailbox,
+            wire,
+            admit,
+            self.register,
+            self.credit,
+            self.fleet,
+            self.clock,
+            self.emitted.append,
+            lambda agent_id, csr: self.renewals.append((agent_id, csr)),
         )
         return Session(mailbox, wire)
 
@@ -170,7 +183,7 @@ def test_an_agent_is_welcomed_with_what_it_needs():
         assert hole == Hole(SOURCE, AGENT, EPOCH, 1, 2, b"a" * 32, "the agent no longer has them")
         main.commit(2, b"a" * 32)
         await settle()
-        assert session.wire.sent == [Welcome(3, 1000, main.clock.ms, "007", "web1")]
+        assert session.wire.sent == [Welcome(3, 1000, main.clock.ms, "007", "web1", ABILITIES)]
         presence = main.fleet.get("007")
         assert presence is not None
         assert (presence.connected, presence.machine_id, presence.epoch) == (True, "machine", EPOCH)
@@ -466,5 +479,62 @@ def test_a_commit_where_no_batch_of_ours_ends_is_never_acknowledged():
         main.commit(3, session.chain)
         await settle()
         assert [type(answer) for answer in session.wire.sent[1:]] == [NewEpoch]
+
+    run(test)
+
+
+# ---- upkeep
+
+
+def test_two_machines_that_take_one_identity_from_each_other_are_told():
+    async def test(main: Main) -> None:
+        for number in range(8):
+            main.answer = Admitted(msgspec.structs.replace(AGENT, ip=f"10.0.0.{number % 2}"), "")
+            await begun(main)
+        cloned = [text for text in main.told() if text.startswith("agent cloned: ")]
+        assert len(cloned) == 2
+        assert "10.0.0.0" in cloned[0]
+        assert "10.0.0.1" in cloned[0]
+
+    run(test)
+
+
+def test_a_certificate_is_renewed_once_at_a_time():
+    async def test(main: Main) -> None:
+        session = await begun(main)
+        assert await session.say(Renew(b"csr"), Renew(b"csr")) == []
+        assert main.renewals == [("007", b"csr")]
+        session.mailbox.tell(RenewedFor(b"pem", ""))
+        await settle()
+        assert session.wire.sent[-1] == Renewed(b"pem")
+        await session.say(Renew(b"csr2"))
+        session.mailbox.tell(RenewedFor(b"", "removed"))
+        await settle()
+        assert session.wire.sent[-1] == Renewed(b"pem")
+
+    run(test)
+
+
+def test_nobody_is_configured_or_renewed_before_it_is_known_who_it_is():
+    async def test(main: Main) -> None:
+        session = main.session()
+        assert await session.say(Renew(b"csr"), Configured("v1")) == []
+        assert main.renewals == []
+
+    run(test)
+
+
+def test_what_became_of_a_configuration_is_noted_and_a_refusal_is_told():
+    async def test(main: Main) -> None:
+        session = await begun(main, config="v0", abilities=("configure",), labels={"site": "berlin"})
+        presence = main.fleet.get("007")
+        assert presence is not None
+        assert (presence.config, presence.abilities) == ("v0", frozenset({"configure"}))
+        await session.say(Configured("v1", "", {"site": "rome", "\x1b": "x"}), session.batch())
+        assert presence.config == "v1"
+        assert main.jobs()[0].agent.labels == (("site", "rome"),)
+        await session.say(Configured("v2", "no such thing"))
+        assert (presence.config, presence.config_problem) == ("v1", "no such thing")
+        assert "configuration refused: no such thing" in main.told()
 
     run(test)

@@ -151,6 +151,13 @@ def test_a_registry_of_the_version_before_is_brought_up_to_date(tmp_path: Path):
         pass
     with closing(sqlite3.connect(tmp_path / "agents.db")) as db:
         db.execute("DROP TABLE legacy")
+        db.execute("DROP TABLE pending")
+        for table, columns in (
+            ("agents", ("groups", "key", "renewed")),
+            ("tokens", ("groups", "networks", "name", "approve")),
+        ):
+            for column in columns:
+                db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         db.execute("PRAGMA user_version = 1")
     with closing(Registry(tmp_path / "agents.db")) as registry:
         assert outcomes(registry, key()) == [("new", "001")]

@@ -7,10 +7,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hids.adapters import registry as registry_module
 from hids.adapters.clock import SystemClock
 from hids.adapters.identity import der_of, fingerprint, make_csr, new_key
 from hids.adapters.pki import Authority
-from hids.adapters.registry import MAX_TEXT, SCHEMA_VERSION, AgentRow, Newcomer, Registry
+from hids.adapters.registry import (
+    MAX_TEXT,
+    PENDING_S,
+    SCHEMA_VERSION,
+    AgentRow,
+    Newcomer,
+    Registry,
+    Terms,
+    Waits,
+)
 from hids.errors import ConfigError, JoinRefused, StoreError
 from hids.messages import AgentId
 
@@ -305,3 +315,144 @@ def test_another_thread_is_refused(registry: Registry):
     thread.start()
     thread.join()
     assert len(caught) == 1
+
+
+# ---- terms, approval, keys, groups
+
+
+def newcomer(name: str = "web1", **changes: str) -> Newcomer:
+    return Newcomer(**{"name": name, "machine_id": "m1", "address": "192.0.2.1", "key": "k1", **changes})
+
+
+def test_a_token_may_be_for_one_name_one_network_and_some_groups(desk: Desk):
+    terms = Terms(groups=("web", "prod"), networks=("192.0.2.0/24", "2001:db8::/32"), name="Web1")
+    token = desk.registry.create_token(NOW, terms=terms)
+    with pytest.raises(JoinRefused, match="for the name Web1 only"):
+        desk.registry.enrol(token, newcomer("web2"), NOW, desk.sign)
+    for address in ("198.51.100.1", "nonsense"):
+        with pytest.raises(JoinRefused, match="may not be used from"):
+            desk.registry.enrol(token, newcomer(address=address), NOW, desk.sign)
+    row, _ = desk.registry.enrol(token, newcomer(address="2001:db8::7"), NOW, desk.sign)
+    assert row.group_names == ("web", "prod")
+
+
+@pytest.mark.parametrize("terms", [Terms(groups=("a b",)), Terms(networks=("10.0.0.1/8",)), Terms(name="7")])
+def test_terms_that_make_no_sense(registry: Registry, terms: Terms):
+    with pytest.raises(ConfigError):
+        registry.create_token(NOW, terms=terms)
+
+
+def test_approval(desk: Desk):
+    registry = desk.registry
+    token = registry.create_token(NOW, terms=Terms(approve=True, groups=("web",)))
+    with pytest.raises(Waits) as waits:
+        registry.enrol(token, newcomer(), NOW, desk.sign)
+    assert waits.value.is_new
+    with pytest.raises(Waits) as waits:
+        registry.enrol("whatever", newcomer(), NOW, desk.sign)
+    assert not waits.value.is_new
+    with pytest.raises(JoinRefused, match="has been used"):
+        registry.enrol(token, newcomer("web2", key="k2"), NOW, desk.sign)
+    assert [(row.name, row.state) for row in registry.pending()] == [("web1", "waiting")]
+    registry.decide("k1", "root", approved=True)
+    row, _ = registry.enrol("", newcomer(), NOW, desk.sign)
+    assert row.group_names == ("web",)
+    assert list(registry.pending()) == []
+
+
+def test_denied_and_forgotten(desk: Desk):
+    registry = desk.registry
+    token = registry.create_token(NOW, uses=2, terms=Terms(approve=True))
+    for name in ("web1", "web2"):
+        with pytest.raises(Waits):
+            registry.enrol(token, newcomer(name, key=f"key-{name}", machine_id=name), NOW, desk.sign)
+    with pytest.raises(ConfigError, match="more than one"):
+        registry.decide("key", "root", approved=False)
+    registry.decide("web1", "root", approved=False)
+    with pytest.raises(JoinRefused, match="root denied it"):
+        registry.enrol(token, newcomer(key="key-web1", machine_id="web1"), NOW, desk.sign)
+    later = NOW + (PENDING_S + 1) * 1000
+    fresh = registry.create_token(later)
+    registry.enrol(fresh, newcomer(key="key-web1", machine_id="web1"), later, desk.sign)
+    assert list(registry.pending()) == []
+
+
+def test_so_many_may_wait(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(registry_module, "MAX_PENDING", 1)
+    token = desk.registry.create_token(NOW, uses=2, terms=Terms(approve=True))
+    with pytest.raises(Waits):
+        desk.registry.enrol(token, newcomer(), NOW, desk.sign)
+    with pytest.raises(JoinRefused, match="too many machines wait"):
+        desk.registry.enrol(token, newcomer("web2", key="k2"), NOW, desk.sign)
+
+
+def test_the_key_tells_who_it_is(desk: Desk):
+    registry = desk.registry
+
+    def join(who: Newcomer) -> AgentRow:
+        return registry.enrol(registry.create_token(NOW), who, NOW, desk.sign)[0]
+
+    first = join(newcomer())
+    assert join(newcomer("renamed")).id == first.id
+    assert join(newcomer("renamed", machine_id="a new mainboard".replace(" ", "-"))).id == first.id
+    other = newcomer("copy", key="k2", machine_id="a-new-mainboard")
+    clone_of = registry.clone_of(other)
+    assert clone_of is not None
+    assert clone_of.id == first.id
+    assert join(other).id != first.id
+    with pytest.raises(JoinRefused, match="belongs to agent"):
+        join(newcomer("renamed", key="k3", machine_id="m9"))
+
+
+def test_a_renewed_certificate_ends_the_old_one_when_it_is_shown(desk: Desk):
+    registry = desk.registry
+    row = desk.join("web1")
+    certificate = registry.renew(row.id, "k9", lambda agent_id, _: desk.sign(agent_id))
+    new = fingerprint(der_of(certificate))
+    assert registry.admit(row.id, row.fingerprint).id == row.id  # it may have been lost on the way
+    assert registry.admit(row.id, new).id == row.id
+    assert registry.admit(row.id, new).id == row.id
+    with pytest.raises(JoinRefused, match="no longer valid"):
+        registry.admit(row.id, row.fingerprint)
+    registry.remove(row.id, "root", NOW)
+    with pytest.raises(JoinRefused, match="is removed"):
+        registry.renew(row.id, "k9", lambda agent_id, _: desk.sign(agent_id))
+
+
+def test_names_and_groups(desk: Desk):
+    registry = desk.registry
+    one, two = desk.join("web1"), desk.join("web2", "m2")
+    assert registry.rename("web1", "www").id == one.id
+    with pytest.raises(ConfigError, match=f"belongs to agent {two.id}"):
+        registry.rename("www", "WEB2")
+    with pytest.raises(ConfigError, match="cannot be used"):
+        registry.rename("www", "-x")
+    assert registry.set_groups("www", ["a", "b", "a"]).group_names == ("a", "b")
+    assert desk.join("www").group_names == ("a", "b")  # joining again keeps them
+    with pytest.raises(ConfigError, match="at most"):
+        registry.set_groups("www", [f"g{number}" for number in range(40)])
+    registry.remove("www", "root", NOW)
+    with pytest.raises(ConfigError, match="is removed"):
+        registry.rename("www", "x")
+
+
+def test_an_older_file_is_brought_up_to_date(tmp_path: Path):
+    path = tmp_path / "agents.db"
+    with sqlite3.connect(path) as db:
+        db.executescript(
+            """
+            CREATE TABLE agents (id TEXT PRIMARY KEY, name TEXT NOT NULL, machine_id TEXT NOT NULL,
+                fingerprint TEXT NOT NULL, address TEXT, os TEXT, software TEXT, joined_ms INTEGER NOT NULL,
+                last_seen_ms INTEGER, removed_ms INTEGER, removed_by TEXT DEFAULT '');
+            CREATE TABLE tokens (hash TEXT PRIMARY KEY, created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL,
+                uses_left INTEGER NOT NULL, note TEXT);
+            INSERT INTO agents VALUES ('001', 'web1', 'm1', 'f', '', '', '', 1, NULL, NULL, '');
+            PRAGMA user_version = 1;
+            """
+        )
+    db.close()
+    registry = Registry(path)
+    (row,) = registry.list()
+    assert (row.name, row.groups, row.key, row.renewed) == ("web1", "", "", "")
+    assert list(registry.pending()) == []
+    registry.close()

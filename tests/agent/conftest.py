@@ -26,6 +26,7 @@ from hids.messages import (
     Ack,
     AgentId,
     Batch,
+    Configured,
     FileFact,
     Heartbeat,
     Hello,
@@ -33,6 +34,8 @@ from hids.messages import (
     NewEpoch,
     Progress,
     Refused,
+    Renew,
+    Renewed,
     ToManager,
     Welcome,
 )
@@ -65,6 +68,12 @@ class ManagerDouble:
         self.credit = 4 * 1024 * 1024
         self.refusal: Refused | None = None
         self.acks = True
+        self.pushes: list[Any] = []
+        """Sent after each welcome."""
+        self.configured: list[Configured] = []
+        self.renewals = 0
+        self.certificates: list[bytes] = []
+        """DER, as the sessions showed them."""
         self.silent = False
         """Not even heartbeats are answered."""
         self.close_after: int | None = None
@@ -139,6 +148,12 @@ class ManagerDouble:
                 self.heartbeats.append(message)
                 if not self.silent:
                     self._send(writer, Ack(seq=self._acked, credit=self.credit))
+            case Renew():
+                self.renewals += 1
+                certificate = self.authority.sign_agent(message.csr, AgentId("001"), "web1")
+                self._send(writer, Renewed(certificate))
+            case Configured():
+                self.configured.append(message)
             case _:
                 self.byes += 1
         return True
@@ -161,8 +176,18 @@ class ManagerDouble:
         self._acked = from_seq - 1
         self._send(
             writer,
-            Welcome(from_seq=from_seq, credit=self.credit, clock_ms=0, agent_id="001", agent_name="web1"),
+            Welcome(
+                from_seq=from_seq,
+                credit=self.credit,
+                clock_ms=0,
+                agent_id="001",
+                agent_name="web1",
+                abilities=("renew", "configure", "restart"),
+            ),
         )
+        self.certificates.append(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+        for push in self.pushes:
+            self._send(writer, push)
         return True
 
     def _take(self, batch: Batch, writer: asyncio.StreamWriter) -> bool:

@@ -15,7 +15,7 @@ def test_the_shipped_file_is_the_defaults_and_names_every_key():
     assert load(SHIPPED) == AgentConfig()
     tree = tomli.loads(SHIPPED.read_text())
     defaults = AgentConfig()
-    for section in ("manager", "syscheck", "spool"):
+    for section in ("manager", "central", "syscheck", "spool", "silence"):
         fields = getattr(defaults, section).__struct_fields__
         assert set(tree[section]) == set(fields)
     assert set(tree) | {"source"} == set(AgentConfig.__struct_fields__)
@@ -28,9 +28,12 @@ def test_the_examples_in_the_shipped_file_work(tmp_path: Path):
     path = tmp_path / "agent.toml"
     path.write_text("\n".join(line.removeprefix("#") for line in lines[start:end]))
     config = load(path)
-    assert [(source.path, source.format, source.from_) for source in config.source] == [
-        ("/var/log/auth.log", "syslog", "end"),
-        ("journald", "journal", "end"),
+    assert [source.name for source in config.source] == [
+        "source /var/log/auth.log",
+        "source /srv/app/logs/app-%Y-%m-%d.log",
+        "source /srv/app/logs/*.json",
+        "journald",
+        "command open ports",
     ]
 
 
@@ -40,8 +43,8 @@ def test_the_examples_in_the_shipped_file_work(tmp_path: Path):
         ("colour = 1", "unknown field `colour`"),
         ("[syscheck]\ndirs = []", "unknown field `dirs` - at `$.syscheck`"),
         ("[[source]]\npath = '/x'\nform = 'syslog'", r"unknown field `form` - at `$.source[0]`"),
-        ("[[source]]\nformat = 'syslog'", "missing required field `path`"),
-        ("[[source]]\npath = '/x'\nformat = 'xml'", "Invalid enum value 'xml'"),
+        ("[[source]]\nformat = 'syslog'", "number 1: path is missing"),
+        ("[[source]]\npath = '/x'\nformat = 'xml'", "format 'xml' is not known"),
         ("[[source]]\npath = 'x.log'", "number 1: path must be absolute"),
         ("[[source]]\npath = 'journald'", "go together"),
         ("[[source]]\npath = '/x'\n[[source]]\npath = '/x'", "number 2: path '/x' is there twice"),

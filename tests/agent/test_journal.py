@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hids.agent import journal as journal_module
 from hids.agent.config import SourceConfig
-from hids.agent.journal import JournalReader, is_ours, to_line
+from hids.agent.journal import Filter, JournalReader, is_ours, to_line
 
 Scene = Callable[..., None]
 CONFIG = SourceConfig(path="journald", format="journal")
@@ -195,3 +195,25 @@ def test_any_entry_is_one_line_or_none(entry: dict[bytes, bytes]):
     if line is not None:
         assert b"\n" not in line.text
         assert line.at_ms >= 0
+
+
+def test_entries_are_taken_by_their_fields(in_yard: Scene, journalctl: Callable[[str], Path]):
+    journalctl("for i in range(4): entry(i, b'line %d' % i)\n" + STAY)
+    tables = ({"SYSLOG_IDENTIFIER": "^sshd$", "MESSAGE": "[13]$"}, {"_UID": "."})
+    config = SourceConfig(path="journald", format="journal", filter=tables, ignore=("line 3",))
+
+    async def scene(yard: Any, until: Any) -> None:
+        state = yard.start(JournalReader, "journald", config)
+        await until(lambda: state.idle and state.skipped == 3)
+        await until(lambda: len(yard.lines) == 1)
+        assert yard.texts[0].endswith(b"line 1")
+
+    in_yard(scene)
+
+
+def test_a_filter_takes_what_matches_all_fields_of_a_table():
+    entry = {b"A": b"1", b"B": b"2"}
+    assert Filter(()).takes(entry)
+    assert Filter([{"A": "1", "B": "2"}]).takes(entry)
+    assert Filter([{"A": "9"}, {"B": "2"}]).takes(entry)
+    assert not Filter([{"A": "1", "C": ""}]).takes(entry)

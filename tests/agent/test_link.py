@@ -11,9 +11,10 @@ import pytest
 from hids.actors.stage import Mailbox
 from hids.adapters.clock import SystemClock
 from hids.adapters.identity import Identity
+from hids.agent import link as link_module
 from hids.agent.collector import SourceState
 from hids.agent.link import Link, LinkState, Timing
-from hids.messages import Append, LogLine, Refused
+from hids.messages import Append, Configuration, LogLine, Refused, Restart
 
 FAST = Timing(
     connect_s=2.0,
@@ -29,7 +30,7 @@ FAST = Timing(
 class Agent:
     """A link over the spooler of a yard."""
 
-    def __init__(self, yard: Any, folder: Path, timing: Timing = FAST) -> None:
+    def __init__(self, yard: Any, folder: Path, timing: Timing = FAST, **options: Any) -> None:
         self.yard = yard
         self.state = LinkState()
         self.sources: dict[str, SourceState] = {}
@@ -37,7 +38,7 @@ class Agent:
         yard.desk.link = mailbox
         arguments = (yard.desk, self.state, self.sources, folder, "machine", SystemClock())
         self.mailbox = mailbox
-        Link.start(mailbox, yard.spool, *arguments, timing=timing)
+        Link.start(mailbox, yard.spool, *arguments, timing=timing, **options)
         self.count = 0
 
     def write(self, count: int, size: int = 10) -> None:
@@ -58,12 +59,12 @@ def numbers(texts: list[bytes]) -> list[int]:
 def linked(in_yard: Callable[..., None], manager: Any, tmp_path: Path) -> Callable[..., None]:
     """A function: runs a coroutine function with (agent, manager, until)."""
 
-    def run(scene: Callable[..., Any], timing: Timing = FAST, identity: Identity | None = None) -> None:
+    def run(scene: Callable[..., Any], timing: Timing = FAST, identity: Identity | None = None, **options: Any) -> None:
         folder = tmp_path / "identity"
         (identity or manager.identity()).write(folder)
 
         async def main(yard: Any, until: Any) -> None:
-            await scene(Agent(yard, folder, timing), manager, until)
+            await scene(Agent(yard, folder, timing, **options), manager, until)
 
         in_yard(main)
 
@@ -271,3 +272,69 @@ def test_nonsense_from_the_manager_ends_the_session_only(
         await until(lambda: len(manager.lines) == 1)
 
     linked(scene)
+
+
+def test_a_certificate_that_ends_soon_is_renewed_and_the_new_one_is_used(
+    linked: Callable[..., None], manager: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(link_module, "RENEW_DAYS", 10_000)
+    before = manager.identity()
+
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        agent.write(10)
+        await until(lambda: manager.renewals and len(set(manager.certificates)) > 1)
+        monkeypatch.setattr(link_module, "RENEW_DAYS", 1)
+        after = Identity.read(tmp_path / "identity")
+        assert after is not None
+        assert after.key != before.key
+        agent.write(10)
+        await until(lambda: len(manager.lines) == 20)
+
+    linked(scene, identity=before)
+
+
+def test_another_manager_is_tried_when_the_first_does_not_answer(linked: Callable[..., None], manager: Any):
+    real = manager.identity()
+
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        agent.write(3)
+        await until(lambda: len(manager.lines) == 3)
+        assert agent.state.manager == f"127.0.0.1:{real.port}"
+
+    linked(scene, address="127.0.0.1:9", others=("[::1]:9", f"127.0.0.1:{real.port}"))
+
+
+class Upkeep:
+    """Takes what the manager asks for."""
+
+    def __init__(self) -> None:
+        self.labels = {"site": "berlin"}
+        self.shared_version = "v0"
+        self.asked: list[Any] = []
+
+    def configure(self, message: Configuration) -> str:
+        self.asked.append(message)
+        return "" if message.version == "v1" else "no " * 200
+
+    def restart(self, by: str) -> None:
+        self.asked.append(by)
+
+
+def test_the_manager_configures_and_restarts(linked: Callable[..., None]):
+    upkeep = Upkeep()
+
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        manager.pushes = [Configuration("v1", b"x"), Configuration("v2", b"y"), Restart("root")]
+        await until(lambda: len(manager.configured) == 2)
+        await until(lambda: upkeep.asked[2:] == ["root"])
+        assert [said.version for said in manager.configured] == ["v1", "v2"]
+        assert manager.configured[0].problem == ""
+        assert len(manager.configured[1].problem) == 256
+        hello = manager.hellos[0]
+        assert (hello.labels, hello.config) == ({"site": "berlin"}, "v0")
+        assert set(hello.abilities) == {"renew", "configure", "restart"}
+
+    async def later(agent: Agent, manager: Any, until: Any) -> None:
+        await scene(agent, manager, until)
+
+    linked(later, upkeep=upkeep)

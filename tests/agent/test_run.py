@@ -114,6 +114,36 @@ def test_killed_again_and_again_in_twenty_thousand_lines_all_arrive_once(host: H
     assert sorted(manager.texts, key=lambda text: int(text.split()[1])) == [b"line %d" % n for n in range(wanted)]
 
 
+@pytest.mark.fault
+def test_killed_in_the_middle_of_events_of_several_lines_none_is_cut_or_doubled(host: Host, manager: Any, until: Any):
+    host.configure("start", 'format = "multi-line_indented"\n')
+    wanted = 0
+
+    def append(count: int) -> None:
+        nonlocal wanted
+        with host.log.open("ab") as file:
+            file.write(b"".join(b"event %d\n\tat a\n\tat b\n" % number for number in range(wanted, wanted + count)))
+        wanted += count
+
+    for _ in range(2):
+        process = host.start()
+        append(1500)
+        with host.log.open("ab") as file:  # an event that is being written when the agent is killed
+            file.write(b"event %d\n\tat a\n" % wanted)
+            file.flush()
+            until(lambda goal=wanted: len(manager.texts) >= goal - 1000)
+            process.kill()
+            process.wait()
+            file.write(b"\tat b\n")
+        wanted += 1
+        host.start()
+        until(lambda goal=wanted: len(manager.texts) >= goal)
+        host.processes[-1].kill()
+        host.processes[-1].wait()
+    got = sorted(manager.texts, key=lambda text: int(text.split()[1]))
+    assert got == [b"event %d at a at b" % number for number in range(wanted)]
+
+
 def test_sigterm_delivers_and_ends_with_0(host: Host, manager: Any, until: Any):
     process = host.start()
     host.append(0, 3000)
@@ -144,6 +174,7 @@ def test_sigterm_with_no_manager_keeps_all_for_the_next_start(host: Host, manage
     manager.identity().write(host.state)
     host.start()
     until(lambda: len(manager.texts) == 100)
+    until(lambda: len(agent_lines(manager)) > 1)
     assert agent_lines(manager)[1] == b"agent stopped: SIGINT"
     assert host.events().count("no session with the manager, trying on") == 1
 

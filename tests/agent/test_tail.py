@@ -16,7 +16,8 @@ from hids.agent.collector import SourceState
 from hids.agent.config import SourceConfig
 from hids.agent.paths import Excluded
 from hids.agent.spooler import Fetch
-from hids.agent.tail import FileTail, watch_points
+from hids.agent.tail import FileTail, dated, watch_points
+from hids.core.collect.source import Multiline
 from hids.core.wire.lines import unpack
 
 Scene = Callable[..., None]
@@ -462,3 +463,134 @@ def test_watch_points(tmp_path: Path, pattern: str, wanted: set[str]):
         (tmp_path / "logs" / name).mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "logs")
     assert watch_points(pattern.format(tmp_path)) == {point.format(tmp_path) for point in wanted}
+
+
+def shaped(yard: Any, pattern: object, **keys: Any) -> Any:
+    config = SourceConfig(path=str(pattern), from_="start", **keys)
+    return yard.start(FileTail, f"source {pattern}", config, Excluded(()))
+
+
+def test_an_event_of_several_lines_waits_for_its_end_or_for_silence(in_yard: Scene, logs: Path):
+    path = logs / "app.log"
+    multiline = Multiline(regex="^>", timeout_s=0.3)
+
+    async def first(yard: Any, until: Any) -> None:
+        state = shaped(yard, path, format="multi-line-regex", multiline=multiline)
+        append(path, "> a\n  b\n")
+        append(path, "> c\n")
+        await until(lambda: yard.texts == [b"> a   b", b"> c"])
+        await until(lambda: state.idle)
+        append(path, "> d\n")
+        await until(lambda: state.files[str(path)][1] == 4, "seen, and waiting")
+        assert not state.idle
+
+    async def second(yard: Any, until: Any) -> None:
+        shaped(yard, path, format="multi-line-regex", multiline=multiline)
+        await until(lambda: yard.texts == [b"> a   b", b"> c", b"> d   e"])
+
+    in_yard(first)
+    append(path, "  e\n")  # the event goes on while nobody reads: it must not have been cut
+    in_yard(second)
+
+
+def test_an_event_larger_than_a_chunk_comes_in_pieces(in_yard: Scene, logs: Path):
+    path = logs / "app.log"
+    append(path, "".join(f" {number:08}\n" for number in range(60_000)))
+
+    async def scene(yard: Any, until: Any) -> None:
+        shaped(yard, path, format="multi-line_indented")
+        await until(lambda: b"".join(yard.texts).endswith(b"00059999"))
+        assert [int(word) for text in yard.texts for word in text.split()] == list(range(60_000))
+
+    in_yard(scene)
+
+
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+def test_utf_16_with_a_mark(in_yard: Scene, logs: Path, order: str):
+    path = logs / "mssql.log"
+    mark = "\ufeff".encode(order)
+    path.touch()
+
+    async def scene(yard: Any, until: Any) -> None:
+        state = shaped(yard, path, encoding="utf-16")
+        await until(lambda: state.idle)
+        append(path, mark + "2026 Ċ\n".encode(order))  # its second byte is that of a newline
+        await until(lambda: yard.texts == ["2026 Ċ".encode()])
+        append(path, "zwei\r\n".encode(order)[:5])
+        append(path, "zwei\r\n".encode(order)[5:])
+        await until(lambda: yard.texts == ["2026 Ċ".encode(), b"zwei"])
+
+    in_yard(scene)
+
+
+def test_exclusion_filters_and_forms(in_yard: Scene, logs: Path):
+    append(logs / "a.json", '{"n":1}\n{"n":2}\nnoise\n')
+    append(logs / "b.json", '{"n":3}\n')
+
+    async def scene(yard: Any, until: Any) -> None:
+        keys: dict[str, Any] = {"exclude": ("*/b.*",), "restrict": ("n",), "ignore": ("noise",)}
+        state = shaped(yard, logs / "*.json", format="json", labels={"app": "shop"}, out_format="x $(log)", **keys)
+        await until(lambda: len(yard.texts) == 2)
+        assert yard.texts == [b'x {"app": "shop","n":1}', b'x {"app": "shop","n":2}']
+        await until(lambda: state.skipped == 1)
+
+    in_yard(scene)
+
+
+def test_an_old_file_is_left_alone_until_it_is_written(in_yard: Scene, logs: Path):
+    path = logs / "a.log"
+    append(path, "old\n")
+    os.utime(path, (1, 1))
+
+    async def scene(yard: Any, until: Any) -> None:
+        state = shaped(yard, logs / "*.log", max_age_s=60)
+        await until(lambda: state.idle)
+        assert state.files == {}
+        append(path, "new\n")
+        await until(lambda: yard.texts == [b"old", b"new"])
+
+    in_yard(scene)
+
+
+def test_the_date_in_a_path_is_todays(in_yard: Scene, logs: Path):
+    today = logs / f"app-{time.strftime('%Y-%m-%d')}.log"
+    append(logs / "app-2001-01-01.log", "long ago\n")
+
+    async def scene(yard: Any, until: Any) -> None:
+        state = shaped(yard, logs / "app-%Y-%m-%d.log")
+        await until(lambda: state.idle)
+        append(today, "now\n")
+        await until(lambda: yard.texts == [b"now"])
+
+    in_yard(scene)
+    assert dated("/x/%Y%%", 0) == f"/x/{time.strftime('%Y', time.localtime(0))}%"
+    assert dated("/x/100", 0) == "/x/100"
+
+
+def test_a_hundred_files_at_once_while_they_rotate(in_yard: Scene, logs: Path):
+    wanted: list[bytes] = []
+
+    def burst(turn: int) -> None:
+        for number in range(100):
+            lines = [b"%d %d %d" % (turn, number, each) for each in range(50)]
+            append(logs / f"{number}.log", b"\n".join(lines) + b"\n")
+            wanted.extend(lines)
+
+    async def scene(yard: Any, until: Any) -> None:
+        state = shaped(yard, logs / "*.log")
+        await until(lambda: state.idle)
+        for turn in range(4):
+            burst(turn)
+            await until(lambda: yard.desk.next > len(wanted), "all of this turn")
+            for number in range(100):
+                path = logs / f"{number}.log"
+                if number % 3 == 0:
+                    path.rename(logs / f"{number}.log.{turn}")
+                elif number % 3 == 1:
+                    path.write_bytes(b"")  # what copytruncate does after its copy
+                else:
+                    path.unlink()
+        await until(lambda: len(yard.texts) >= len(wanted))
+        assert sorted(yard.texts) == sorted(wanted)
+
+    in_yard(scene)

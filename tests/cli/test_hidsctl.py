@@ -50,6 +50,7 @@ def agent(**changes: Any) -> dict[str, Any]:
         "removed_by": None,
         "committed": 42,
         "epoch": 1,
+        "groups": ["web"],
     }
     return made | changes
 
@@ -159,7 +160,8 @@ def test_a_token_comes_as_the_command_to_type(manager: Manager):
     shown = manager.run(*arguments)
     assert shown.exit_code == 0, shown.output
     assert "hids-agent join boss.example.org:1515 --token TOKEN --ca-pin sha256:ab" in shown.output
-    assert manager.asked == [("token", {"valid_s": 7 * 86_400, "uses": 20, "note": "web"})]
+    terms = {"groups": [], "networks": [], "approve": False}
+    assert manager.asked == [("token", {"valid_s": 7 * 86_400, "uses": 20, "note": "web", **terms})]
     answer = json.loads(manager.run(*arguments, "--json").output)
     assert answer["command"].startswith("hids-agent join boss.example.org:1515")
 
@@ -210,3 +212,83 @@ def test_a_reload_says_which_rules_are_in_use(manager: Manager):
 def test_the_version_needs_no_manager(tmp_path: Path):
     shown = CliRunner().invoke(app, ["--state", str(tmp_path), "version"])
     assert (shown.exit_code, shown.output) == (0, f"hids {hids.__version__}\n")
+
+
+# ---- a fleet
+
+
+def test_a_token_has_terms_and_an_agent_is_added_by_name(manager: Manager):
+    answer = {"token": "t0ken", "pin": "sha256:00", "join_port": 1515, "expires_ms": 1_700_000_000_000, "uses": 1}
+    manager.answers["token"] = answer | {"name": ""}
+    made = manager.run("agent", "token", "--group", "web", "--group", "prod", "--from", "10.0.0.0/8", "--approve")
+    assert made.exit_code == 0, made.output
+    (_, asked) = manager.asked[-1]
+    assert (asked["groups"], asked["networks"], asked["approve"]) == (["web", "prod"], ["10.0.0.0/8"], True)
+    manager.answers["token"] = answer | {"name": "db 1"}
+    added = manager.run("agent", "add", "db 1", "--host", "boss")
+    assert "hids-agent join boss:1515 --token t0ken --ca-pin sha256:00 --name 'db 1'" in added.stdout
+    assert manager.asked[-1][1]["name"] == "db 1"
+
+
+def test_what_others_wrote_reaches_no_terminal_as_it_is(manager: Manager):
+    row = {"key": "a" * 64, "name": EVIL, "state": "waiting", "address": "::1", "os": EVIL, "groups": "", "asked_ms": 1}
+    manager.answers |= {
+        "pending": [row],
+        "decide": row | {"state": "approved"},
+        "rename": {"id": "007", "name": EVIL},
+        "group": {"id": "007", "name": EVIL, "groups": [EVIL]},
+        "restart": {"id": "007", "name": EVIL},
+        "why": {"id": "007", "name": EVIL, "connected": False, "reasons": [EVIL]},
+        "agents": [agent(software=EVIL), agent(state="removed")],
+        "config_plan": {
+            "before": {"a": EVIL},
+            "agents": [{"id": "1", "name": EVIL, "before": "", "after": "x", "connected": False}],
+        },
+        "config_apply": {"version": 3, "trial": {"canaries": ["001"]}},
+        "config_rollback": {"current": 2, "last": EVIL},
+        "config_list": {
+            "current": 2,
+            "trial": {"number": 3, "until_ms": 1, "canaries": ["001"]},
+            "last": EVIL,
+            "versions": [{"number": 2, "by": EVIL, "at_ms": 1, "files": [EVIL]}],
+        },
+    }
+    folder = manager.state / "agents.d"
+    folder.mkdir()
+    (folder / "a.toml").write_text('[[source]]\npath = "/x"\n')
+    for arguments, status in (
+        (("agent", "pending"), 0),
+        (("agent", "approve", "x"), 0),
+        (("agent", "deny", "x"), 0),
+        (("agent", "rename", "x", "y"), 0),
+        (("agent", "group", "x", "y"), 0),
+        (("agent", "restart", "x"), 0),
+        (("agent", "why-offline", "x"), 1),
+        (("agent", "upgrade-info"), 1),
+        (("config", "check"), 0),
+        (("config", "plan"), 0),
+        (("config", "apply"), 0),
+        (("config", "rollback"), 0),
+        (("config", "status"), 0),
+        (("config", "list"), 0),
+    ):
+        shown = manager.run(*arguments)
+        assert shown.exit_code == status, (arguments, shown.output, shown.exception)
+        assert "\x1b" not in shown.output, arguments
+        as_json = manager.run("--json", *arguments)
+        assert as_json.exit_code == status
+        json.loads(as_json.stdout)
+
+
+def test_files_that_are_wrong_are_told_without_a_manager(tmp_path: Path):
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["--state", str(tmp_path), "config", "check", *arguments])
+
+    assert "no such folder" in run().stderr
+    (tmp_path / "agents.d").mkdir()
+    (tmp_path / "agents.d" / "a.toml").write_text("colour = 1")
+    wrong = run()
+    assert wrong.exit_code == 1
+    assert "a.toml: Object contains unknown field `colour`" in wrong.stderr
+    (tmp_path / "agents.d" / "a.toml").write_bytes(b"\xff")
+    assert "cannot be read" in run().stderr

@@ -20,8 +20,8 @@ def test_the_shipped_file_is_the_defaults():
 def test_the_shipped_file_shows_every_key():
     shown = tomli.loads(SHIPPED.read_text())
     expected: dict[str, Any] = msgspec.to_builtins(Config())
-    for name in ("ruleset", "output"):  # by default there is none; the file shows one in a comment
-        expected.pop(name)
+    for tables in ("ruleset", "syslog", "agentless", "output"):
+        expected.pop(tables)  # by default there are none; the file shows some in comments
     assert {section: set(keys) for section, keys in shown.items()} == {
         section: set(keys) for section, keys in expected.items()
     }
@@ -100,3 +100,51 @@ def test_an_address_is_a_host_and_a_port(text: str, address: tuple[str, int]):
 def test_what_is_no_address_is_refused(text: str):
     with pytest.raises(ConfigError, match=r"^here: expected"):
         address_of(text, "here")
+
+
+def test_the_examples_in_the_shipped_file_work(tmp_path: Path):
+    lines = SHIPPED.read_text().splitlines()
+    start, end = lines.index("# [[syslog]]"), lines.index("[workers]")
+    path = tmp_path / "manager.toml"
+    path.write_text("\n".join(line[2:] for line in lines[start:end] if "[[" in line or " = " in line))
+    config = read_config(path)
+    assert [(port.protocol, port.listen) for port in config.syslog] == [("udp", ":514"), ("tls", ":6514")]
+    assert [host.type for host in config.agentless] == ["generic_diff", "integrity_check", "command"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("host = '-oProxyCommand=x'\nrun = 'x'", 'expected "user@host"'),
+        ("host = 'h'", 'need run = "..."'),
+        ("host = 'h'\ntype = 'integrity_check'", "go together"),
+        ("host = 'h'\ntype = 'integrity_check'\npaths = ['etc']", "absolute"),
+        ("host = 'h'\ntype = 'integrity_check'\npaths = ['/etc']\nrun = 'x'", "has none"),
+        ("host = 'h'\nrun = 'x'\npaths = ['/etc']", "go together"),
+    ],
+)
+def test_an_agentless_check_that_makes_no_sense(tmp_path: Path, text: str, complaint: str):
+    path = tmp_path / "manager.toml"
+    path.write_text(f"[[agentless]]\n{text}\n")
+    with pytest.raises(ConfigError) as refused:
+        read_config(path)
+    assert complaint in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("listen = ':514'", "allow is missing"),
+        ("listen = ':514'\nallow = ['10.0.0.1/8']", "expected addresses or networks"),
+        ("listen = '514'\nallow = ['::1']", 'expected "address:port"'),
+        ("listen = ':6514'\nallow = ['::1']\nprotocol = 'tls'", "needs certificate"),
+        ("listen = ':514'\nallow = ['::1']\nkey = '/x'", 'for protocol "tls"'),
+        ("listen = ':514'\nallow = ['::1']\nprotocol = 'sctp'", "Invalid enum value"),
+    ],
+)
+def test_a_syslog_port_that_makes_no_sense(tmp_path: Path, text: str, complaint: str):
+    path = tmp_path / "manager.toml"
+    path.write_text(f"[[syslog]]\n{text}\n")
+    with pytest.raises(ConfigError) as refused:
+        read_config(path)
+    assert complaint in str(refused.value)

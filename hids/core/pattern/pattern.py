@@ -314,6 +314,44 @@ class _TextFound:
         return len(_encoded(self._match.string[: self._match.end()]))
 
 
+class _BytesFound:
+    """A match in `one_byte_each` of a text, told in bytes of the text."""
+
+    def __init__(self, match: Any, text: str) -> None:
+        self._match = match
+        self._text = text
+
+    def groups(self) -> tuple[bytes | None, ...]:
+        spans = [self._match.span(group + 1) for group in range(len(self._match.groups()))]
+        return tuple(None if begin < 0 else _encoded(self._text[begin:end]) for begin, end in spans)
+
+    def end(self) -> int:
+        return len(_encoded(self._text[: self._match.end()]))
+
+
+def _by_bytes(linear: _Find) -> _Find:
+    """RE2 knows no letters that are no UTF-8; so it gets a byte for each letter."""
+
+    def search(text: bytes) -> _Found | None:
+        found = linear(one_byte_each(text))
+        return None if found is None else _BytesFound(found, _decoded(text))
+
+    return search
+
+
+def _by_letters(linear: _Find, otherwise: _Find) -> _Find:
+    """For patterns with letters beyond ASCII: RE2 where the text is UTF-8."""
+
+    def search(text: bytes) -> _Found | None:
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            return otherwise(text)
+        return linear(text)
+
+    return search
+
+
 def _utf_search(pattern: bytes, forms: Forms, in_bytes: _Find) -> _Find:
     """Search that decodes what is not ASCII; invalid bytes are kept as surrogates."""
     if forms is UNKNOWN or forms.python is None:
@@ -328,9 +366,13 @@ def _utf_search(pattern: bytes, forms: Forms, in_bytes: _Find) -> _Find:
         found = in_text(_decoded(text))
         return None if found is None else _TextFound(found)
 
-    long_too = _other_when_long(
-        by_characters, lambda: _compile_re2(forms.python, caseless=True, utf=True) or by_characters
-    )
+    def bounded() -> _Find:
+        linear = _compile_re2(forms.python, caseless=True, utf=always_text)
+        if linear is None:
+            return by_characters
+        return _by_letters(linear, by_characters) if always_text else _by_bytes(linear)
+
+    long_too = _other_when_long(by_characters, bounded)
 
     def search(text: bytes) -> _Found | None:
         return in_bytes(text) if text.isascii() and not always_text else long_too(text)

@@ -33,7 +33,10 @@ _ORDER = (
 
 def sender_members(agent: Agent, manager_name: str) -> bytes:
     """Who sends lines to whom: the first members of `tail`."""
-    members = {"agent": {"id": agent.id, "name": agent.name, "ip": agent.ip}, "manager": {"name": manager_name}}
+    sender: dict[str, Any] = {"id": agent.id, "name": agent.name, "ip": agent.ip}
+    if agent.labels:
+        sender["labels"] = dict(agent.labels)
+    members = {"agent": sender, "manager": {"name": manager_name}}
     return _encode(members)[1:-1]
 
 

@@ -1,0 +1,1 @@
+"""What an agent reads: its configuration, and how the raw lines of a source become events."""

@@ -1,0 +1,73 @@
+"""What a manager sets: for whom, how files add up, and what an agent takes."""
+
+import msgspec
+import pytest
+
+from hids.core.collect.config import AgentConfig, CentralConfig, SharedConfig, merged, parse, refusal_of
+from hids.core.collect.shared import Edition, Member, edition_for, parse_file, parse_files
+from hids.errors import ConfigError
+
+WEB = 'match = { group = ["web"] }\n[[source]]\npath = "/w"\n'
+ALL = '[[source]]\npath = "/a"\n[labels]\nsite = "berlin"\n'
+DEBIAN = 'match = { os = ["debian*"], name = ["WEB*", "db?"] }\nexclude = ["/x"]\n[syscheck]\ndirectories = ["/etc"]\n'
+
+
+def config_of(edition: Edition) -> SharedConfig:
+    return msgspec.msgpack.decode(edition.body, type=SharedConfig)
+
+
+def test_an_agent_gets_what_is_for_its_groups_name_and_system():
+    files = parse_files({"1.toml": ALL, "2.toml": WEB, "3.toml": DEBIAN})
+    web = config_of(edition_for(files, Member("web1", ("web", "prod"), "debian 13")))
+    assert [source.path for source in web.source] == ["/a", "/w"]
+    assert (web.labels, web.exclude) == ({"site": "berlin"}, ("/x",))
+    assert web.syscheck is not None
+    assert web.syscheck.directories == ("/etc",)
+    other = config_of(edition_for(files, Member("mail", (), "debian 13")))
+    assert [source.path for source in other.source] == ["/a"]
+    assert other.syscheck is None
+    assert edition_for({}, Member("web1")) == Edition()
+
+
+def test_the_same_content_has_the_same_version():
+    one, two = parse_files({"a.toml": ALL}), parse_files({"b.toml": ALL + "# a comment\n"})
+    assert edition_for(one, Member("x")) == edition_for(two, Member("y"))
+
+
+def test_later_files_replace_sources_and_labels_of_the_same_name():
+    late = '[[source]]\npath = "/a"\nformat = "json"\n[labels]\nsite = "rome"\n'
+    config = config_of(edition_for(parse_files({"1": ALL, "2": late}), Member("x")))
+    assert [(source.path, source.format) for source in config.source] == [("/a", "json")]
+    assert config.labels == {"site": "rome"}
+
+
+def test_all_problems_are_told():
+    with pytest.raises(ConfigError) as refused:
+        parse_files(
+            {"a.toml": "[[source]]\npath = 'x'\n", "b.toml": "colour = 1", "c.toml": "[manager]\naddress = 'x'"}
+        )
+    assert [line.partition(":")[0] for line in str(refused.value).splitlines()] == ["a.toml", "b.toml", "c.toml"]
+    with pytest.raises(ConfigError, match="unknown field `grp`"):
+        parse_file('match = { grp = ["a"] }', "x")
+    many = "".join(f'[[source]]\npath = "/{number}"\n' for number in range(200))
+    with pytest.raises(ConfigError, match="agent x: .*at most 256"):
+        edition_for(parse_files({"a": many, "b": many.replace('"/', '"/b')}), Member("x"))
+
+
+def test_the_agents_own_file_comes_first():
+    own = parse(
+        '[[source]]\npath = "/a"\nfrom = "start"\n[labels]\nsite = "own"\n[syscheck]\ndirectories = ["/own"]\n', "x"
+    )
+    config = merged(own, config_of(edition_for(parse_files({"1": ALL, "2": DEBIAN}), Member("web1", (), "debian"))))
+    assert [(source.path, source.from_) for source in config.source] == [("/a", "start")]
+    assert config.labels == {"site": "own"}
+    assert config.syscheck.directories == ("/own", "/etc")
+
+
+def test_commands_and_all_else_are_refused_unless_the_agents_own_file_says_so():
+    shared = parse_file('[[source]]\nformat = "command"\ncommand = "df"\n', "x")
+    assert "accept_commands" in refusal_of(AgentConfig(), shared)
+    assert refusal_of(AgentConfig(central=CentralConfig(accept_commands=True)), shared) == ""
+    assert "accept = false" in refusal_of(AgentConfig(central=CentralConfig(accept=False)), parse_file(ALL, "x"))
+    with pytest.raises(ConfigError, match="unknown field `central`"):
+        parse_file("[central]\naccept_commands = true\n", "x")
