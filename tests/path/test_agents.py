@@ -122,7 +122,7 @@ def test_configuration_is_planned_tried_and_taken_back(stand: Stand):
     wait_for(lambda: is_connected(stand, "web1") and is_connected(stand, "db1"), "both are connected")
     extra = stand.folder / "extra.log"
     extra.touch()
-    everywhere = f'[[source]]\npath = "{extra}"\n[labels]\nsite = "berlin"\n'
+    everywhere = f'[[source]]\npath = "{extra}"\nfrom = "start"\n[labels]\nsite = "berlin"\n'
     agents_d(stand, all=everywhere, db='match = { group = ["db"] }\n[labels]\nrole = "database"\n')
     plan = stand.ctl("config", "plan")
     assert {row["name"] for row in plan["agents"]} == {"web1", "db1"}
