@@ -12,11 +12,11 @@ from waiting import until
 
 from hids.actors.stage import Mailbox
 from hids.adapters.clock import SystemClock
-from hids.core.collect.config import ManagerConfig
 from hids.agent.link import LinkState
 from hids.agent.ossec_identity import write_key
 from hids.agent.ossec_link import COUNTERS_FILE, SHARED, OssecLink, Used
 from hids.agent.spooler import Desk, Spooler
+from hids.core.collect.config import ManagerConfig
 from hids.messages import Append, LogLine
 
 

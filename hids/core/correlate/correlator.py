@@ -31,6 +31,8 @@ FIRST_SEEN_DAYS = 365
 IGNORED_DAYS = 30
 """What `<ignore>` noted counts for so long. OSSEC keeps it until somebody empties the file."""
 
+NOTHING_FIRED: frozenset[int] = frozenset()
+
 TABLES_KEPT = 16
 """Rulesets, and versions of them, for which plain rules are remembered."""
 
@@ -123,6 +125,8 @@ class Correlator:
             return self._late(_base(residual, {}), semantics, occurrence)
         run = _Run(self, semantics, occurrence)
         ends = run.ends(residual)
+        if not run.fired and semantics.asks_once:
+            return self._usual(ends[0], run, semantics, occurrence, sender)
         fired = [end for end in ends if end.fired]
         speaking = ends if self._tells_all else fired or ends
         results = [self._result(end, run, semantics, occurrence) for end in speaking if _level(table, end.rule) > 0]
@@ -130,12 +134,28 @@ class Correlator:
         base = _base(residual, run.answers)
         occurrence.rules = {base, *run.fired}
         semantics.remember(base, tuple(result.rule for result in kept), frozenset(run.fired), occurrence)
-        if sender is not None:
+        if sender is not None and semantics.waiting:
             self._expect(semantics, occurrence, Origin(table.hash, sender, event))
         if not results:
             return Decision(speaking[0].rule)
         highest, *also = sorted(results, key=lambda result: (result.silent, -_level(table, result.rule)))
-        return highest._replace(also=tuple(also))
+        return highest._replace(also=tuple(also)) if also else highest
+
+    def _usual(
+        self, end: "_End", run: "_Run", semantics: Semantics, occurrence: Occurrence, sender: Sender | None
+    ) -> Decision:
+        """`decide` where no composite fired, as for nearly all events: then there is one end, and it is the base rule."""
+        table, rule = occurrence.table, end.rule
+        if _level(table, rule) > 0:
+            result = self._result(end, run, semantics, occurrence)
+            finals = () if semantics.forgets_silenced and result.silent else (result.rule,)
+        else:
+            result, finals = Decision(rule), ()
+        semantics.remember(rule, finals, NOTHING_FIRED, occurrence)
+        if sender is not None and semantics.waiting:
+            occurrence.rules = {rule}
+            self._expect(semantics, occurrence, Origin(table.hash, sender, occurrence.event))
+        return result
 
     def due(self, table: RuleTable, agent: str, through_ms: int) -> list[tuple[int, Missed]]:
         """What did not come, by rule, now that all of an agent's events up to a time are decided."""
@@ -184,12 +204,13 @@ class Correlator:
 
     def _result(self, end: "_End", run: "_Run", semantics: Semantics, occurrence: Occurrence) -> Decision:
         """One rule that the event fulfils, and whether it is silent."""
-        decision = Decision(
-            end.rule,
-            run.fired.get(end.rule, ())[:PREVIOUS_TOLD],
-            previous_log=occurrence.previous_log if end.rule in run.changed else b"",
-        )
-        return self._silence(decision, end.parent, semantics, occurrence) if self._silences else decision
+        rule = end.rule
+        row = occurrence.table.rules[rule]
+        previous = run.fired.get(rule, ())[:PREVIOUS_TOLD]
+        decision = Decision(rule, previous, previous_log=occurrence.previous_log if rule in run.changed else b"")
+        if self._silences and (row.ignore_ms or row.check_ignored or row.ignore_fields):
+            return self._silence(decision, end.parent, semantics, occurrence)
+        return decision
 
     def ask(self, operation: int, rule: int, occurrence: Occurrence) -> bool:
         """A question that is no window's."""

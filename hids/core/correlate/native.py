@@ -97,6 +97,11 @@ class Native:
 
     def remember(self, base: int, finals: tuple[int, ...], fired: frozenset[int], occurrence: Occurrence) -> None:
         """Feed the windows that list the base rule, a composite that fired or a rule that took one's event."""
+        if not fired and not self._by_regex and (not finals or finals == (base,)):
+            feeds = occurrence.table.rules[base].feeds if base != NO_RULE else ()
+            for composite in feeds:
+                self._feed(composite, occurrence)
+            return
         for composite in sorted(self._fed({base, *finals, *fired}, occurrence) - fired):
             self._feed(composite, occurrence)
 
