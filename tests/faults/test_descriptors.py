@@ -19,7 +19,7 @@ def test_no_descriptor_is_left(stand: Stand):
     stand.join("web1")
     config = f'[[source]]\npath = "{log}"\n'
     stand.start_agent("web1", config)
-    wait_for(lambda: stand.nodes().get("session-1"), "the agent is connected")
+    wait_for(lambda: stand.ask("agents")[0]["state"] == "connected", "the agent is connected")
     assert stand.manager is not None
     manager = psutil.Process(stand.manager.pid)
     before = manager.rlimit(resource.RLIMIT_NOFILE)
