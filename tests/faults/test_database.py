@@ -19,7 +19,7 @@ def log(stand: Stand) -> Path:
     log.touch()
     stand.start_manager()
     stand.join("web1")
-    stand.start_agent("web1", f'[[source]]\npath = "{log}"\n')
+    stand.start_agent("web1", f'[[source]]\npath = "{log}"\nfrom = "start"\n')
     wait_for(lambda: stand.nodes().get("session-1"), "the agent is connected")
     return log
 

@@ -17,7 +17,7 @@ def test_no_descriptor_is_left(stand: Stand):
     stand.settings = "[workers]\ncount = 1\n"
     stand.start_manager()
     stand.join("web1")
-    config = f'[[source]]\npath = "{log}"\n'
+    config = f'[[source]]\npath = "{log}"\nfrom = "start"\n'
     stand.start_agent("web1", config)
     wait_for(lambda: stand.ask("agents")[0]["state"] == "connected", "the agent is connected")
     assert stand.manager is not None

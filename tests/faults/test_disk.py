@@ -42,7 +42,7 @@ def test_a_full_disk(small_disk: Path, stand: Stand):
     log.touch()
     stand.start_manager()
     stand.join("web1")
-    stand.start_agent("web1", f'[[source]]\npath = "{log}"\n')
+    stand.start_agent("web1", f'[[source]]\npath = "{log}"\nfrom = "start"\n')
     wait_for(lambda: stand.nodes().get("session-1"), "the agent is connected")
     filler = small_disk / "filler"
     fill(filler)

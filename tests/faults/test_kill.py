@@ -47,7 +47,7 @@ def test_every_alert_exactly_once(stand: Stand, victim: str):
     log.touch()
     stand.start_manager()
     stand.join("web1")
-    config = f'[[source]]\npath = "{log}"\n'
+    config = f'[[source]]\npath = "{log}"\nfrom = "start"\n'
     stand.start_agent("web1", config)
     wait_for(lambda: stand.nodes().get("session-1"), "the agent is connected")
     made = lines()

@@ -16,7 +16,7 @@ def test_a_hung_process_is_replaced(stand: Stand, victim: str):
     stand.settings = "[workers]\ncount = 1\nstuck_s = 1.0\n"
     stand.start_manager()
     stand.join("web1")
-    stand.start_agent("web1", f'[[source]]\npath = "{log}"\n')
+    stand.start_agent("web1", f'[[source]]\npath = "{log}"\nfrom = "start"\n')
     wait_for(lambda: stand.nodes().get("session-1"), "the agent is connected")
     os.kill(stand.pid_of(victim), signal.SIGSTOP)
     with log.open("a") as file:

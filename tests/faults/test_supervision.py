@@ -143,7 +143,7 @@ def test_a_worker_that_leaks_is_replaced_and_nothing_is_lost(stand: Stand):
     log.touch()
     stand.start_manager()
     stand.join("web1")
-    stand.start_agent("web1", f'[[source]]\npath = "{log}"\n')
+    stand.start_agent("web1", f'[[source]]\npath = "{log}"\nfrom = "start"\n')
     wait_for(lambda: stand.nodes().get("session-1"), "the agent is connected")
     switch.touch()
     with log.open("a") as file:

@@ -29,7 +29,7 @@ def test_the_alert_comes_exactly_once(stand: Stand, victim: str):
     stand.settings = "[workers]\ncount = 1\n"
     stand.start_manager()
     stand.join("web1")
-    stand.start_agent("web1", f'[[source]]\npath = "{log}"\n')
+    stand.start_agent("web1", f'[[source]]\npath = "{log}"\nfrom = "start"\n')
     wait_for(lambda: stand.nodes().get("session-1"), "the agent is connected")
     addresses = [f"192.0.2.{number + 1}" for number in range(ATTACKERS)]
     append(log, "".join(failed_login(f"u{turn}", source) for source in addresses for turn in range(BEFORE)))

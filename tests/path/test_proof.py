@@ -23,7 +23,7 @@ def test_to_be_sure(stand: Stand):
     log.touch()
     stand.start_manager()
     stand.join("web1")
-    stand.start_agent("web1", f'[[source]]\npath = "{log}"\n')
+    stand.start_agent("web1", f'[[source]]\npath = "{log}"\nfrom = "start"\n')
     wait_for(lambda: stand.nodes().get("session-1"), "the agent is connected")
     with log.open("a") as file:
         file.writelines(failed_login(f"u{number}", f"192.0.2.{number}") for number in range(100))

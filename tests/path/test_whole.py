@@ -71,7 +71,7 @@ def test_agents_join_are_listed_and_removed(stand: Stand):
     log.touch()
     stand.start_manager()
     stand.join("web1")
-    stand.start_agent("web1", f'[[source]]\npath = "{log}"\n')
+    stand.start_agent("web1", f'[[source]]\npath = "{log}"\nfrom = "start"\n')
     wait_for(lambda: connected(stand, "web1"), "the agent is connected")
     wait_for(lambda: stand.rules()["206101"] or stand.rules(), "the agent's start is told")
 
@@ -92,7 +92,7 @@ def test_the_agent_waits_for_a_manager_that_is_not_there_yet(stand: Stand):
     stand.join("web1")
     assert stand.manager is not None
     assert stand.manager.stop() == 0
-    stand.start_agent("web1", f'[[source]]\npath = "{log}"\n')
+    stand.start_agent("web1", f'[[source]]\npath = "{log}"\nfrom = "start"\n')
     wait_for(lambda: "nobody listens there" in stand.agents["web1"].output(), "the agent says that nobody answers")
     append(log, failed_login("patient"))
     stand.start_manager()
@@ -164,7 +164,7 @@ def test_a_bad_reload_changes_nothing_and_a_good_one_takes_effect(stand: Stand):
     log.touch()
     stand.start_manager()
     stand.join("web1")
-    stand.start_agent("web1", f'[[source]]\npath = "{log}"\n')
+    stand.start_agent("web1", f'[[source]]\npath = "{log}"\nfrom = "start"\n')
     wait_for(lambda: connected(stand, "web1"), "the agent is connected")
     append(log, "one needle\n")
     wait_for(lambda: stand.rules()["299001"] == 1, "the first alert")
@@ -211,7 +211,7 @@ def test_a_runaway_pattern_is_suspended_and_named_and_the_other_rules_go_on(stan
     log.touch()
     stand.start_manager()
     stand.join("web1")
-    stand.start_agent("web1", f'[[source]]\npath = "{log}"\n')
+    stand.start_agent("web1", f'[[source]]\npath = "{log}"\nfrom = "start"\n')
     wait_for(lambda: connected(stand, "web1"), "the agent is connected")
 
     append(log, ("a" * 64_000 + "!\n") * 40 + "a needle\n")
