@@ -41,6 +41,10 @@ LETTERS = (
 )
 """Rows for `letter_of`."""
 
+STORED_KNOWN = 250_000
+"""Windows of which it is known in memory that they are stored (15 MiB), so that a new key, which most of an attack are, costs no
+look at the disk. Beyond, each new key costs some microseconds more."""
+
 _pack = msgspec.msgpack.Encoder().encode
 _line_decoder = msgspec.msgpack.Decoder(LogLine)
 _agent_decoder = msgspec.msgpack.Decoder(Agent)
@@ -68,6 +72,13 @@ class Ledger:
                 "they still have, and the gap will be reported"
             ) from error
         self._compressor = zstandard.ZstdCompressor(level=1)
+        rows = self._db.execute("SELECT rule, key FROM state LIMIT ?", (STORED_KNOWN + 1,))
+        self._stored: set[int] | None = self._few({hash(row) for row in rows})
+        """Hashes of the windows that are stored; None when they are too many to be known."""
+
+    @staticmethod
+    def _few(stored: set[int]) -> set[int] | None:
+        return stored if len(stored) <= STORED_KNOWN else None
 
     def _prepare(self) -> None:
         db = self._db
@@ -173,7 +184,9 @@ class Ledger:
         return max(highest or 1, kept or 1)
 
     def window(self, where: tuple[str, bytes]) -> bytes | None:
-        """Stored state of a window; some microseconds, whether there is one or not."""
+        """Stored state of a window."""
+        if self._stored is not None and hash(where) not in self._stored:
+            return None
         row = self._db.execute("SELECT data FROM state WHERE rule=? AND key=?", where).fetchone()
         return row[0] if row else None
 
@@ -298,6 +311,9 @@ class Ledger:
     def _write_state(self, db: sqlite3.Connection, group: Group) -> None:
         rows = ((rule, key, data, until_ms) for (rule, key), (data, until_ms) in group.state.items())
         db.executemany("INSERT OR REPLACE INTO state VALUES (?,?,?,?)", rows)
+        if self._stored is not None:
+            self._stored.update(map(hash, group.state))
+            self._stored = self._few(self._stored)
         for rule, count in group.fired.items():
             db.execute("INSERT OR REPLACE INTO fired VALUES (?,?)", (rule, count))
         for (agent, path), fact in group.baselines.items():
@@ -382,6 +398,8 @@ class Ledger:
         with self._transaction() as db:
             rows = db.execute("SELECT rule, key FROM state WHERE newest_ms < ? LIMIT ?", (before_ms, limit)).fetchall()
             db.executemany("DELETE FROM state WHERE rule=? AND key=?", rows)
+            if self._stored is not None:
+                self._stored.difference_update(map(hash, rows))
             kept_from = before_ms // HOUR_MS - PROOF_HOURS
             for table in ("stretch", "tally"):
                 db.execute(f"DELETE FROM {table} WHERE hour < ?", (kept_from,))  # noqa: S608 - one of two names

@@ -386,3 +386,20 @@ def test_windows_over_the_bound_go_the_oldest_first(ledger: Ledger, path: Path):
     again = reopened(ledger, path)
     assert [again.window(where) for where in keys] == [None] * 3 + [b"data"] * 7
     again.close()
+
+
+def test_stored_windows_are_found_whether_all_are_known_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for known in (0, 2, 100):
+        monkeypatch.setattr("hids.adapters.ledger.STORED_KNOWN", known)
+        path = tmp_path / f"ledger-{known}.db"
+        ledger = Ledger(path)
+        for number in range(4):
+            ledger.commit(Group(at_ms=1, state={("rule", b"%d" % number): (b"x", 1000 + number)}), 1)
+            assert ledger.window(("rule", b"%d" % number)) == b"x"
+            assert ledger.window(("rule", b"other")) is None
+        ledger.close()
+        again = Ledger(path)
+        assert again.window(("rule", b"3")) == b"x"
+        assert again.expire(1002) == 2
+        assert [again.window(("rule", b"%d" % number)) for number in range(4)] == [None, None, b"x", b"x"]
+        again.close()

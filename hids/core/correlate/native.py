@@ -73,7 +73,11 @@ class Native:
         if spec is None or key is None:
             return None
         where = (row.identity, key)
-        window = self._windows.get(where)
+        window = self._windows.find(where)
+        if window is None:
+            if spec.needed:
+                return None  # nothing came before
+            window = self._windows.get(where)
         entries = _enough(window, spec, occurrence)
         if entries is not None:
             before = Windows.cost(window)

@@ -45,6 +45,11 @@ class Windows:
 
     def get(self, key: WindowKey) -> Window:
         """The window of a key, from memory or the store; a new one when neither knows it."""
+        window = self.find(key)
+        return self._hold(key, Window()) if window is None else window
+
+    def find(self, key: WindowKey) -> Window | None:
+        """The window of a key, from memory or the store; None when neither knows it."""
         window = self._held.get(key)
         if window is not None:
             self._held.move_to_end(key)
@@ -52,7 +57,9 @@ class Windows:
             return window
         taken = self._uncommitted.get(key)
         data = self._load(key) if taken is None else taken[0]
-        window = Window.load(data) if data is not None else Window()
+        return None if data is None else self._hold(key, Window.load(data))
+
+    def _hold(self, key: WindowKey, window: Window) -> Window:
         window.used_s = self._now_s
         self._held[key] = window
         self._bytes += _cost(window)
