@@ -58,12 +58,18 @@ class Native:
             n for n, row in enumerate(table.rules) if row.window is not None and row.window.unless and row.level > 0
         )
 
+        self._waiting_for = {
+            n: concerned
+            for n, row in enumerate(table.rules)
+            if (concerned := tuple(sorted(set(self.waiting).intersection(row.feeds))))
+        }
+
     def waits(self, rules: AbstractSet[int], occurrence: Occurrence) -> tuple[int, ...]:
         """Rules with `unless` that list one of these."""
-        if not self.waiting:
-            return ()
-        rows = occurrence.table.rules
-        return tuple(n for n in self.waiting if any(rule != NO_RULE and n in rows[rule].feeds for rule in rules))
+        found = [waiting for rule in rules if (waiting := self._waiting_for.get(rule)) is not None]
+        if len(found) <= 1:
+            return found[0] if found else ()
+        return tuple(sorted({rule for each in found for rule in each}))
 
     def ask(self, rule: int, occurrence: Occurrence) -> tuple[Entry, ...] | None:
         """Fires when enough past events of the event's key lie within one timeframe around it."""
@@ -153,10 +159,15 @@ class Native:
 
 def window_key(spec: WindowSpec, occurrence: Occurrence) -> bytes | None:
     """The window's key, or None when the event lacks one of its fields."""
-    values = occurrence.values(spec.key)
-    if None in values:
-        return None
-    return _encode_key((occurrence.agent, *values) if spec.per_agent else values)
+    slots = spec.key
+    if spec.per_agent:
+        values = occurrence.values(slots)
+        return None if None in values else _encode_key((occurrence.agent, *values))
+    if slots in occurrence.keys:
+        return occurrence.keys[slots]
+    values = occurrence.values(slots)
+    key = occurrence.keys[slots] = None if None in values else _encode_key(values)
+    return key
 
 
 def parts(spec: WindowSpec, occurrence: Occurrence) -> tuple[bool, bool]:

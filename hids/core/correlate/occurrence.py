@@ -11,7 +11,7 @@ SHORT = 64
 class Occurrence:
     """An event with its sender and the rules that its numbers mean."""
 
-    __slots__ = ("agent", "event", "mark", "previous_log", "rules", "table")
+    __slots__ = ("agent", "event", "keys", "mark", "previous_log", "rules", "table")
 
     def __init__(self, table: RuleTable, event: EventOut, agent: str) -> None:
         self.table = table
@@ -21,6 +21,8 @@ class Occurrence:
         """Level of the last composite that fired for the event (correlation "compat")."""
         self.rules: set[int] = set()
         """What the event is so far: its rule if no composite fired, and composites that did."""
+        self.keys: dict[tuple[int, ...], bytes | None] = {}
+        """Keys by the slots that they are of: most composites that an event feeds count by the same."""
         self.previous_log = b""
         """What `check_diff` found changed: the log before."""
 
