@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple
 
 import structlog
 
-from hids.adapters.files import private_folder
+from hids.adapters.files import private_folder, sync_folder
 from hids.errors import StoreError
 
 log = structlog.get_logger()
@@ -140,11 +140,7 @@ class Journal:
         self.close()
         path = self._path(number)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._folder)
         self._sizes[number] = 0
         self._turned = False
 
