@@ -150,22 +150,27 @@ class LedgerStore(Protocol):
 class Journal(Protocol):
     """Keeps lines of sources that cannot send again, from their arrival until they are committed. For one thread."""
 
-    epoch: int
-    next: int
-    """Sequence that the next line gets."""
+    @property
+    def epoch(self) -> int:
+        """Numbers this history."""
+        ...
+
+    @property
+    def next(self) -> int:
+        """Sequence that the next line gets."""
+        ...
 
     @property
     def oldest(self) -> int:
         """First sequence that is still here, or the next one."""
         ...
 
-    @property
-    def chain_before_oldest(self) -> bytes:
-        """Chain value of the line before `oldest`."""
+    def chain_before(self, seq: int) -> bytes:
+        """Chain value before the batch that starts there."""
         ...
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Bytes of what waits."""
         ...
 
@@ -174,7 +179,10 @@ class Journal(Protocol):
         ...
 
     def batches(self, from_seq: int, limit_bytes: int) -> Sequence[Batch]:
-        """Batches from the one that starts there on: at least one if it is here, then up to the limit."""
+        """Batches from the first that starts there or later on: at least one if one is here, then up to the limit.
+
+        Where the disk lost something, a sequence is missing between two.
+        """
         ...
 
     def trim(self, through_seq: int) -> None:

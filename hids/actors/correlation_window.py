@@ -159,10 +159,7 @@ class CorrelationWindow(LoopActor):
                 self._through[message.source] = message
                 self._look_through(message.source)
             case Hole():
-                after = self._sequencer.skip(message)
-                ready = after or []
-                if after is not None:
-                    self._emit(_hole(message, self._clock.now_ms()))
+                ready = self._sequencer.skip(message)
             case Notice():
                 ready = []
                 self._notice(message)
@@ -170,9 +167,12 @@ class CorrelationWindow(LoopActor):
                 ready = []
                 self._windows.committed(message.state)
                 self._cells.committed(message.state)
-        for outcome in ready:
-            self._emit(self._apply(outcome))
-            self._look_through(outcome.source)
+        for each in ready:
+            if isinstance(each, Hole):
+                self._emit(_hole(each, self._clock.now_ms()))
+            else:
+                self._emit(self._apply(each))
+                self._look_through(each.source)
 
     def facts(self) -> dict[str, int]:
         """Figures for `hidsctl status`."""

@@ -55,7 +55,7 @@ OWN_LOCATION = "ossec-monitord"
 
 
 class Journal(Protocol):
-    """Where what came is durable (hids.adapters.legacy_journal)."""
+    """Where what came is durable (hids.adapters.journal)."""
 
     @property
     def size(self) -> int:
@@ -67,7 +67,7 @@ class Journal(Protocol):
         """Before the oldest record."""
         ...
 
-    def append(self, records: Sequence[bytes]) -> None:
+    def append(self, records: Sequence[bytes]) -> object:
         """Make records durable, or raise OSError."""
         ...
 

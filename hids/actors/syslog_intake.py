@@ -114,14 +114,14 @@ class SyslogIntake(ThreadActor):
 
     def facts(self) -> dict[str, int | str]:
         """Figures for `hidsctl status`."""
-        return {"next": self._journal.next, "journal_bytes": self._journal.bytes, "stopped": self._problem}
+        return {"next": self._journal.next, "journal_bytes": self._journal.size, "stopped": self._problem}
 
     def _has_group(self) -> bool:
         return len(self._waiting) >= MAX_BATCH_LINES
 
     def _store(self) -> None:
         """Put the group on disk; when that cannot be done it waits, and so does the listener."""
-        if self._journal.bytes >= self._max_bytes:
+        if self._journal.size >= self._max_bytes:
             self._hold("the journal is full")
             return
         try:
@@ -167,21 +167,22 @@ class SyslogIntake(ThreadActor):
             epoch=journal.epoch,
             oldest=journal.oldest,
             next=journal.next,
-            chain=journal.chain_before_oldest,
+            chain=journal.chain_before(journal.oldest),
             clock_ms=self._clock.now_ms(),
         )
         match judge(hello, self._register.get(SOURCE)):
             case GoOn(from_seq):
                 self._next = from_seq
             case Missing(first, last, chain):
-                log.error("lines lost", source=SOURCE, epoch=journal.epoch, first=first, last=last)
-                self._emit(
-                    Hole(SOURCE, self._manager, journal.epoch, first, last, chain, "the journal has them no more")
-                )
+                self._lose(first, last, chain, "the journal has them no more")
             case Fork(reason, after):
                 log.warning("the journal of syslog begins a new epoch", reason=reason)
                 journal.new_epoch(after, self._clock.now_ms())
                 self._begin()
+
+    def _lose(self, first: int, last: int, chain: bytes, reason: str) -> None:
+        log.error("lines lost", source=SOURCE, epoch=self._journal.epoch, first=first, last=last, reason=reason)
+        self._emit(Hole(SOURCE, self._manager, self._journal.epoch, first, last, chain, reason))
 
     def _feed(self) -> None:
         while self._next is not None and self._next < self._journal.next and self._out_bytes < WINDOW_BYTES:
@@ -189,6 +190,9 @@ class SyslogIntake(ThreadActor):
             if not batches:
                 return
             for batch in batches:
+                if batch.first_seq > self._next:
+                    before = self._journal.chain_before(batch.first_seq)
+                    self._lose(self._next, batch.first_seq - 1, before, "the journal was damaged")
                 self._next = batch.first_seq + batch.count
                 self._out.append(_Out(self._next - 1, len(batch.data)))
                 self._out_bytes += len(batch.data)

@@ -1,29 +1,27 @@
-"""A journal of lines that came from where nobody can send them again: append-only files, synced before they count.
+"""Lines that came from where nobody can send them again, in a journal until they are committed.
 
-    <folder>/<epoch>-<first sequence>.seg    frames (hids.core.wire.frames), each one `_Entry`: a `Batch` as it goes to the workers
-
-The chain of the batches tells whether the files are whole. What a crash left half-written at the end was never counted, and is
-cut off. A file that is damaged before its end is kept aside, and a new epoch begins. For one thread.
+A record of the journal (hids.adapters.journal) is an `_Entry`: a `Batch` as it goes to the workers, and the chain before it.
+A segment's head is one without lines, so that numbers go on when all before it is gone. What the disk lost is a gap in the
+sequences of `batches`; all that is whole stays. For one thread.
 """
 
-import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import structlog
 
-from hids.adapters.files import private_folder
-from hids.core.wire.frames import FrameReader, frame
-from hids.core.wire.lines import GENESIS, cut, link, pack
-from hids.errors import RemoteProtocolError, StoreError
-from hids.messages import MAX_BATCH_PACKED, Batch, LogLine
+from hids.adapters.journal import SEGMENT_BYTES, Journal, Position
+from hids.core.wire.lines import GENESIS, batched, link
+from hids.errors import StoreError
+from hids.messages import Batch, LogLine
 
 log = structlog.get_logger()
 
-SEGMENT_BYTES = 16 * 1024 * 1024
+COPY_BYTES = 4 * 1024 * 1024
+"""Packed batches in memory at a time when all are numbered anew."""
 
 
 class _Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -40,32 +38,52 @@ class _Place(NamedTuple):
     first_seq: int
     lines: int
     chain_before: bytes
-    path: Path
-    offset: int
+    start: Position
     size: int
-    """Bytes of the frame."""
+    """Bytes of the record."""
+
+
+class _Epoch:
+    """The batches of one epoch, in order."""
+
+    def __init__(self, number: int, first: int = 1, chain: bytes = GENESIS) -> None:
+        self.number = number
+        self.next = first
+        self.chain = chain
+        self.size = 0
+        """Bytes of the records of `places`."""
+        self.places: deque[_Place] = deque()
+
+    def enter(self, entry: _Entry, start: Position, size: int) -> None:
+        """Take in a batch, or a head, that is on disk."""
+        batch = entry.batch
+        if batch.count:
+            self.places.append(_Place(batch.first_seq, batch.count, entry.before, start, size))
+            self.size += size
+        self.next, self.chain = batch.first_seq + batch.count, batch.chain
+
+    def leave(self, through_seq: int) -> None:
+        """Let go of the batches that end there or before."""
+        while self.places and self.places[0].first_seq + self.places[0].lines - 1 <= through_seq:
+            self.size -= self.places.popleft().size
+
+    @property
+    def lines(self) -> int:
+        """How many are here."""
+        return sum(place.lines for place in self.places)
 
 
 class ArrivalJournal:
     """Numbered, chained lines on disk until they are committed."""
 
-    def __init__(self, folder: Path, now_ms: int) -> None:
+    def __init__(self, folder: Path, now_ms: int, segment_bytes: int = SEGMENT_BYTES) -> None:
         """Open the journal in `folder`, or begin one.
 
         Raises:
             StoreError: it cannot be read or written.
         """
-        private_folder(folder)
-        self._folder = folder
-        self._places: deque[_Place] = deque()
-        self._file: int | None = None
-        self._file_path = folder
-        self._file_size = 0
-        self.epoch = now_ms // 1000
-        self.next = 1
-        self._chain = GENESIS
-        self.damaged = False
-        """What was here before is lost in part, and was set aside."""
+        self._epoch = _Epoch(now_ms // 1000)
+        self._journal = Journal(folder, self._head, segment_bytes)
         try:
             self._load(now_ms)
         except OSError as error:
@@ -73,196 +91,141 @@ class ArrivalJournal:
 
     def close(self) -> None:
         """Close the file that is written."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self._journal.close()
+
+    @property
+    def epoch(self) -> int:
+        """Numbers this history; a later one has a larger number."""
+        return self._epoch.number
+
+    @property
+    def next(self) -> int:
+        """Sequence that the next line gets."""
+        return self._epoch.next
 
     @property
     def oldest(self) -> int:
         """The first sequence that is still here, or the next one."""
-        return self._places[0].first_seq if self._places else self.next
+        places = self._epoch.places
+        return places[0].first_seq if places else self.next
+
+    def chain_before(self, seq: int) -> bytes:
+        """Chain value before the first batch that starts at `seq` or later."""
+        places = self._epoch.places
+        return next((place.chain_before for place in places if place.first_seq >= seq), self._epoch.chain)
 
     @property
-    def chain_before_oldest(self) -> bytes:
-        """Chain value of the line before `oldest`."""
-        return self._places[0].chain_before if self._places else self._chain
-
-    @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Bytes of what waits."""
-        return sum(place.size for place in self._places)
+        return self._epoch.size
 
     def append(self, lines: Sequence[LogLine]) -> None:
         """Store lines; when this returns they are on disk.
 
         Raises:
-            OSError: nothing of it counts; a new journal on this folder cuts off what was written of it.
+            OSError: nothing of it is there.
         """
-        added: list[_Place] = []
-        number, chain = self.next, self._chain
-        data = bytearray()
-        self._turn_page()
-        for count, packed in _batches(lines):
-            after = link(chain, packed)
-            batch = Batch(epoch=self.epoch, first_seq=number, count=count, chain=after, data=packed)
-            framed = frame(_encode(_Entry(chain, batch)))
-            added.append(_Place(number, count, chain, self._file_path, self._file_size + len(data), len(framed)))
-            data += framed
-            number, chain = number + count, after
-        assert self._file is not None  # noqa: S101 - a page is open
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._file, view) :]
-            os.fdatasync(self._file)
-        except OSError:
-            os.ftruncate(self._file, self._file_size)
-            raise
-        self._file_size += len(data)
-        self._places += added
-        self.next, self._chain = number, chain
+        self._append(batched(lines))
 
     def batches(self, from_seq: int, limit_bytes: int) -> tuple[Batch, ...]:
-        """Batches in order from the one that starts at `from_seq` on: at least one if it is here, then up to the limit."""
+        """Batches from the first that starts at `from_seq` or later on: at least one if it is here, then up to the limit."""
+        places = self._epoch.places
+        start = next((place.start for place in places if place.first_seq >= from_seq), self._journal.end)
         found: list[Batch] = []
-        for place in self._places:
-            if place.first_seq < from_seq:
-                continue
-            if found and place.size > limit_bytes:
+        for batch in self._batches(start, self.epoch):
+            limit_bytes -= len(batch.data)
+            if found and limit_bytes < 0:
                 break
-            with place.path.open("rb") as file:
-                data = os.pread(file.fileno(), place.size, place.offset)
-            (payload,) = FrameReader().feed(data)
-            found.append(_decoder.decode(payload).batch)
-            limit_bytes -= place.size
+            found.append(batch)
         return tuple(found)
 
     def trim(self, through_seq: int) -> None:
         """Forget the batches that end at or before `through_seq`, and remove the files that held nothing else."""
-        before = {place.path for place in self._places}
-        while self._places and self._places[0].first_seq + self._places[0].lines - 1 <= through_seq:
-            self._places.popleft()
-        for path in before - {place.path for place in self._places} - {self._file_path}:
-            path.unlink(missing_ok=True)
+        self._epoch.leave(through_seq)
+        self._forget()
 
     def new_epoch(self, after: int, now_ms: int) -> None:
-        """Number anew what is here: another history is committed. Its batches keep their data."""
-        kept = [batch for place in tuple(self._places) for batch in self.batches(place.first_seq, 0)]
-        old = {place.path for place in self._places} | {self._file_path}
-        self.close()
-        self.epoch = max(self.epoch + 1, after + 1, now_ms // 1000)
-        self._places.clear()
-        self.next, self._chain = 1, GENESIS
-        self._file_path = self._folder
-        for batch in kept:
-            self._adopt(batch)
-        if self._file is not None:
-            os.fdatasync(self._file)
-        for path in old - {self._folder} - {place.path for place in self._places}:
-            path.unlink(missing_ok=True)
+        """Number anew what is here: another history is committed. Its batches keep their data.
 
-    def _adopt(self, batch: Batch) -> None:
-        self._turn_page()
-        chain = link(self._chain, batch.data)
-        again = Batch(epoch=self.epoch, first_seq=self.next, count=batch.count, chain=chain, data=batch.data)
-        framed = frame(_encode(_Entry(self._chain, again)))
-        assert self._file is not None  # noqa: S101 - a page is open
-        os.write(self._file, framed)
-        self._places.append(_Place(self.next, batch.count, self._chain, self._file_path, self._file_size, len(framed)))
-        self._file_size += len(framed)
-        self.next, self._chain = self.next + batch.count, chain
-
-    # -- files
-
-    def _turn_page(self) -> None:
-        """Have a file open that takes more."""
-        if self._file is not None and self._file_size < SEGMENT_BYTES:
-            return
-        self.close()
-        full = self._file_path
-        self._file_path = self._folder / f"{self.epoch:012}-{self.next:020}.seg"
-        self._file = os.open(self._file_path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._file_size = os.fstat(self._file).st_size
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-        if full != self._folder and full not in {place.path for place in self._places}:
-            full.unlink(missing_ok=True)
+        Raises:
+            OSError: the disk does not take it; this journal is of no more use, and opening it again begins with the old.
+        """
+        old = self._batches(self._start(), self.epoch)
+        self._epoch = _Epoch(max(self.epoch + 1, after + 1, now_ms // 1000))
+        self._journal.turn()
+        waiting: list[tuple[int, bytes]] = []
+        size = 0
+        for batch in old:
+            waiting.append((batch.count, batch.data))
+            size += len(batch.data)
+            if size >= COPY_BYTES:
+                self._append(waiting)
+                waiting, size = [], 0
+        self._append(waiting)
+        self._forget()
 
     def _load(self, now_ms: int) -> None:
-        paths = sorted(self._folder.glob("*.seg"))
-        for index, path in enumerate(paths):
-            whole = self._read(path, is_first=index == 0)
-            if whole == path.stat().st_size:
-                continue
-            if index == len(paths) - 1:
-                log.warning("the end of a journal was never completed and is cut off", file=str(path), at=whole)
-                os.truncate(path, whole)
-                continue
-            self._set_aside(paths[index:], now_ms)
+        """Take in what is here. Two epochs are here when numbering anew was interrupted: the copy counts if it is complete."""
+        whole: _Epoch | None = None
+        latest: _Epoch | None = None
+        start = self._journal.start
+        for position, record in self._journal.read(start):
+            entry = _decoded(record)
+            if entry is not None:
+                if latest is None or latest.number != entry.batch.epoch:
+                    whole, latest = _fuller(whole, latest), _Epoch(entry.batch.epoch)
+                latest.enter(entry, start, len(record))
+            start = position
+        if latest is None:
             return
-        if paths and self._places:
-            self._open_last(self._places[-1].path)
-        elif paths:  # nothing waits, but the numbers go on
-            self._open_last(paths[-1])
-
-    def _open_last(self, path: Path) -> None:
-        self._file_path = path
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        self._file_size = os.fstat(self._file).st_size
-
-    def _read(self, path: Path, *, is_first: bool) -> int:
-        """Take in one file's batches; returns up to where it is whole."""
-        at = 0
-        for size, payload in _frames(path):
-            try:
-                entry = _decoder.decode(payload)
-            except msgspec.MsgspecError:
-                return at
-            batch = entry.batch
-            if is_first and at == 0:  # those before are committed and gone
-                self.epoch, self.next, self._chain = batch.epoch, batch.first_seq, entry.before
-            if link(self._chain, batch.data) != batch.chain or (batch.epoch, batch.first_seq) != (
-                self.epoch,
-                self.next,
-            ):
-                return at
-            self._places.append(_Place(batch.first_seq, batch.count, self._chain, path, at, size))
-            self.next, self._chain = batch.first_seq + batch.count, batch.chain
-            at += size
-        return at
-
-    def _set_aside(self, paths: Sequence[Path], now_ms: int) -> None:
-        log.error("a journal is damaged, what follows is set aside", file=str(paths[0]))
-        for path in paths:
-            path.rename(path.with_suffix(".damaged"))
-        self.damaged = True
-        self.new_epoch(self.epoch, now_ms)
-
-
-def _frames(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The frames of a file with their sizes, up to the first that is not whole."""
-    reader = FrameReader()
-    with path.open("rb") as file:
-        while data := file.read(1024 * 1024):
-            try:
-                payloads = reader.feed(data)
-            except RemoteProtocolError:
-                return
-            for payload in payloads:
-                yield len(payload) + 4, payload
-
-
-def _batches(lines: Sequence[LogLine]) -> Iterator[tuple[int, bytes]]:
-    """Cut lines into packed batches; one that packs badly is halved until it fits."""
-    waiting = list(reversed(cut(lines)))
-    while waiting:
-        part = waiting.pop()
-        data = pack(part)
-        if len(data) > MAX_BATCH_PACKED and len(part) > 1:
-            half = len(part) // 2
-            waiting += [part[half:], part[:half]]
+        self._epoch = _fuller(whole, latest) or latest
+        if self._epoch is latest:
+            self._forget()
         else:
-            yield len(part), data
+            self.new_epoch(latest.number, now_ms)
+
+    def _append(self, parts: Iterable[tuple[int, bytes]]) -> None:
+        first, before = self.next, self._epoch.chain
+        entries: list[_Entry] = []
+        for count, data in parts:
+            batch = Batch(epoch=self.epoch, first_seq=first, count=count, chain=link(before, data), data=data)
+            entries.append(_Entry(before, batch))
+            first, before = first + count, batch.chain
+        records = [_encode(entry) for entry in entries]
+        starts = self._journal.append(records)
+        for entry, record, start in zip(entries, records, starts, strict=True):
+            self._epoch.enter(entry, start, len(record))
+
+    def _head(self) -> bytes:
+        """Begins a segment: a batch of no lines says where numbers and chain stand."""
+        chain = self._epoch.chain
+        return _encode(_Entry(chain, Batch(epoch=self.epoch, first_seq=self.next, count=0, chain=chain, data=b"")))
+
+    def _batches(self, start: Position, epoch: int) -> Iterator[Batch]:
+        for _position, record in self._journal.read(start):
+            entry = _decoded(record)
+            if entry is not None and entry.batch.count and entry.batch.epoch == epoch:
+                yield entry.batch
+
+    def _start(self) -> Position:
+        """Of what waits."""
+        places = self._epoch.places
+        return places[0].start if places else self._journal.end
+
+    def _forget(self) -> None:
+        self._journal.forget(self._start())
+
+
+def _fuller(older: _Epoch | None, newer: _Epoch | None) -> _Epoch | None:
+    """The newer, if it has all that the older has."""
+    if older is None or newer is None:
+        return newer or older
+    return newer if newer.lines >= older.lines else older
+
+
+def _decoded(record: bytes) -> _Entry | None:
+    try:
+        return _decoder.decode(record)
+    except msgspec.MsgspecError as error:
+        log.error("journal damaged: a record is lost", reason=str(error))  # noqa: TRY400 - the trace tells nothing more
+        return None

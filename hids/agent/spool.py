@@ -12,7 +12,7 @@ A damaged file is moved aside, never repaired: what it held would be a guess. Th
 
 import os
 import sqlite3
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Self
@@ -20,9 +20,9 @@ from typing import Self
 import msgspec
 import structlog
 
-from hids.core.wire.lines import GENESIS, cut, link, pack
+from hids.core.wire.lines import GENESIS, batched, link
 from hids.errors import StoreError
-from hids.messages import MAX_BATCH_PACKED, Batch, LogLine
+from hids.messages import Batch, LogLine
 
 log = structlog.get_logger()
 
@@ -109,7 +109,7 @@ class Spool:
         """
         numbers, added = self._numbers, 0
         with self._transaction():
-            for count, data in _batches(lines):
+            for count, data in batched(lines):
                 chain = link(numbers.chain, data)
                 self._db.execute("INSERT INTO batch VALUES (?, ?, ?, ?)", (numbers.next, count, chain, data))
                 numbers = msgspec.structs.replace(numbers, next=numbers.next + count, chain=chain)
@@ -227,19 +227,6 @@ def _write_numbers(db: sqlite3.Connection, numbers: Numbers) -> None:
         "INSERT OR REPLACE INTO numbers VALUES (1, :epoch, :previous_epoch, :oldest, :oldest_chain, :next, :chain)",
         msgspec.structs.asdict(numbers),
     )
-
-
-def _batches(lines: Sequence[LogLine]) -> Iterator[tuple[int, bytes]]:
-    """Cut lines into packed batches; one that packs badly is halved until it fits."""
-    waiting = list(reversed(cut(lines)))
-    while waiting:
-        part = waiting.pop()
-        data = pack(part)
-        if len(data) > MAX_BATCH_PACKED and len(part) > 1:
-            half = len(part) // 2
-            waiting += [part[half:], part[:half]]
-        else:
-            yield len(part), data
 
 
 def _connect(path: Path, now_ms: int, previous_epoch: int) -> sqlite3.Connection:

@@ -15,7 +15,7 @@ from hids.actors.legacy_desk import LegacyDesk
 from hids.actors.stage import Mailbox
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
-from hids.adapters.legacy_journal import Journal
+from hids.adapters.journal import Journal
 from hids.adapters.legacy_port import LegacyPort
 from hids.adapters.shared_files import SharedFiles
 from hids.core.wire.ossec.manager import Limits

@@ -11,7 +11,7 @@ from waiting import SetClock, settle, until
 
 from hids.actors.legacy_desk import Hungup, LegacyDesk
 from hids.actors.stage import Mailbox
-from hids.adapters.legacy_journal import Journal
+from hids.adapters.journal import Journal, Position
 from hids.core.wire.lines import GENESIS, unpack
 from hids.core.wire.ossec.cipher import Keyring, Method
 from hids.core.wire.ossec.counters import following
@@ -70,10 +70,10 @@ class Port:
 class BrokenJournal(Journal):
     broken = False
 
-    def append(self, records: Any) -> None:
+    def append(self, records: Any) -> list[Position]:
         if self.broken:
             raise OSError(28, "No space left on device")
-        super().append(records)
+        return super().append(records)
 
 
 class Stand:

@@ -151,6 +151,26 @@ def test_what_is_gone_from_the_journal_is_a_hole(yard: Yard):
     yard.stop()
 
 
+def test_what_a_damaged_disk_lost_is_a_hole_and_the_rest_goes_on(yard: Yard):
+    journal = ArrivalJournal(yard.folder, 1_795_500_000_000)
+    for text in (b"a", b"b", b"c"):
+        journal.append((LogLine("192.0.2.7", text, 1, 1),))
+    first, lost, last = journal.batches(1, 1 << 20)
+    journal.close()
+    (path,) = yard.folder.iterdir()
+    data = path.read_bytes()
+    assert data.count(lost.data) == 1
+    path.write_bytes(data.replace(lost.data, bytes(len(lost.data))))
+    yard.register.update({})
+    yard.start()
+    wait_for(lambda: len(yard.out) == 3, "it")
+    before, hole, behind = yard.out
+    assert (before.batch, behind.batch) == (first, last)
+    assert isinstance(hole, Hole)
+    assert (hole.epoch, hole.first, hole.last, hole.chain) == (lost.epoch, 2, 2, lost.chain)
+    yard.stop()
+
+
 def test_a_journal_that_lost_what_is_committed_begins_a_new_epoch(yard: Yard):
     yard.register.update({SOURCE: Progress(1_795_500_000, 7, bytes(32))})
     yard.start()

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from stand import Stand, failed_login, wait_for
 
+from hids.adapters.arrivals import ArrivalJournal
 from hids.adapters.clock import SystemClock
 from hids.adapters.pki import Authority
+from hids.messages import LogLine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -81,5 +83,35 @@ def test_from_a_device_to_an_alert(tmp_path: Path):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as device:
             device.sendto(f"<38>{failed_login('later', '192.0.2.13')}".encode(), ("127.0.0.1", udp))
         wait_for(lambda: users(stand) == sorted([*wanted, "later"]), f"one more, none twice: {users(stand)}")
+    finally:
+        stand.close()
+
+
+def test_what_a_damaged_disk_lost_is_an_alert_and_the_rest_is_evaluated(tmp_path: Path):
+    stand = Stand(tmp_path)
+    stand.settings = '[[syslog]]\nlisten = "127.0.0.1:0"\nallow = ["127.0.0.1"]\n[workers]\ncount = 1\n'
+    stand.start_manager()
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as device:
+            (udp,) = stand.ports["syslog"]  # type: ignore[misc]
+            device.sendto(f"<38>{failed_login('first')}".encode(), ("127.0.0.1", udp))
+        wait_for(lambda: users(stand) == ["first"], "the first alert")
+        stand.manager.stop()  # type: ignore[union-attr]
+
+        # What came in the moment before: on disk, not committed.
+        journal = ArrivalJournal(stand.paths.syslog, 1)
+        before, now_ms = journal.next, SystemClock().now_ms()
+        for user in ("kept", "lost", "kept_too"):
+            journal.append((LogLine("127.0.0.1", failed_login(user).strip().encode(), now_ms, now_ms),))
+        _, lost, _ = journal.batches(before, 1 << 20)
+        journal.close()
+        newest = max(stand.paths.syslog.glob("*.journal"))
+        newest.write_bytes(newest.read_bytes().replace(lost.data, bytes(len(lost.data))))
+
+        stand.start_manager()
+        wait_for(lambda: users(stand) == ["first", "kept", "kept_too"], f"both others: {users(stand)}")
+        (told,) = wait_for(lambda: [alert for alert in stand.alerts() if alert["rule"]["id"] == "206107"], "the hole")
+        assert f"{lost.first_seq}" in told["full_log"]
+        assert "the journal was damaged" in told["full_log"]
     finally:
         stand.close()

@@ -6,11 +6,11 @@ from hids.messages import Hole, Outcome, Progress
 
 
 class Sequencer:
-    """Committed-or-about-to-be progress of every source, and the outcomes that came too early."""
+    """Committed-or-about-to-be progress of every source, and what came too early."""
 
     def __init__(self, progress: dict[str, Progress]) -> None:
         self._progress = dict(progress)
-        self._parked: dict[str, dict[tuple[int, int], Outcome]] = {}
+        self._parked: dict[str, dict[tuple[int, int], Outcome | Hole]] = {}
         self.repeated = 0
         """Outcomes refused because their lines are already applied."""
 
@@ -20,11 +20,11 @@ class Sequencer:
 
     @property
     def parked(self) -> int:
-        """Outcomes that wait for one before them."""
+        """Outcomes and holes that wait for one before them."""
         return sum(map(len, self._parked.values()))
 
-    def offer(self, outcome: Outcome) -> list[Outcome]:
-        """Take an outcome; return those that may be applied now, in order, and count them as applied.
+    def offer(self, outcome: Outcome) -> list[Outcome | Hole]:
+        """Take an outcome; return what may be applied now, in order, and count it as applied.
 
         Raises:
             LocalProtocolError: it overlaps what is applied, so batches were cut anew: a bug.
@@ -42,24 +42,27 @@ class Sequencer:
         parked[outcome.epoch, outcome.first_seq] = outcome
         return self._release(source)
 
-    def skip(self, hole: Hole) -> list[Outcome] | None:
-        """Move over sequences that will never come.
+    def skip(self, hole: Hole) -> list[Outcome | Hole]:
+        """Take a hole; return what may be applied now, in order: it, when its turn has come, and what waited for it.
 
-        Returns:
-            What may be applied now; None when progress is already past the hole (it was recorded before).
+        Nothing when progress is already past it: it was recorded before.
         """
-        now = self._progress.get(hole.source, Progress(epoch=hole.epoch, seq=0, chain=GENESIS))
+        source = hole.source
+        now = self._progress.get(source, Progress(epoch=hole.epoch, seq=0, chain=GENESIS))
         if hole.epoch < now.epoch or (hole.epoch == now.epoch and hole.last <= now.seq):
-            return None
-        self._progress[hole.source] = Progress(epoch=hole.epoch, seq=hole.last, chain=hole.chain)
-        parked = self._parked.get(hole.source, {})
+            return []
+        if hole.first > (now.seq + 1 if hole.epoch == now.epoch else 1):
+            self._parked.setdefault(source, {})[hole.epoch, hole.first] = hole  # lines before it are still at a worker
+            return []
+        self._progress[source] = _behind(hole)
+        parked = self._parked.get(source, {})
         for inside in [place for place in parked if place <= (hole.epoch, hole.last)]:
             del parked[inside]
-        return self._release(hole.source)
+        return [hole, *self._release(source)]
 
-    def _release(self, source: str) -> list[Outcome]:
+    def _release(self, source: str) -> list[Outcome | Hole]:
         parked = self._parked.get(source, {})
-        ready: list[Outcome] = []
+        ready: list[Outcome | Hole] = []
         while parked:
             now = self._progress.get(source, Progress(epoch=0, seq=0, chain=GENESIS))
             following = parked.pop((now.epoch, now.seq + 1), None)
@@ -70,9 +73,13 @@ class Sequencer:
                 following = parked.pop((newer[0], 1))
                 for stale in [key for key in parked if key[0] < newer[0]]:
                     del parked[stale]
-            last = following.first_seq + following.count - 1
-            self._progress[source] = Progress(epoch=following.epoch, seq=last, chain=following.chain)
+            self._progress[source] = _behind(following)
             ready.append(following)
         if not parked:
             self._parked.pop(source, None)
         return ready
+
+
+def _behind(item: Outcome | Hole) -> Progress:
+    last = item.last if isinstance(item, Hole) else item.first_seq + item.count - 1
+    return Progress(epoch=item.epoch, seq=last, chain=item.chain)

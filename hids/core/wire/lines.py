@@ -6,7 +6,7 @@ before memory is taken.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
 import msgspec
@@ -15,6 +15,7 @@ import zstandard
 from hids.errors import RemoteProtocolError
 from hids.messages import (
     MAX_BATCH_LINES,
+    MAX_BATCH_PACKED,
     MAX_BATCH_UNPACKED,
     MAX_LINE_BYTES,
     MAX_LOCATION,
@@ -101,3 +102,16 @@ def cut(lines: Sequence[LogLine]) -> list[tuple[LogLine, ...]]:
     if start < len(lines):
         batches.append(tuple(lines[start:]))
     return batches
+
+
+def batched(lines: Sequence[LogLine]) -> Iterator[tuple[int, bytes]]:
+    """Cut and pack lines, in order: (how many, packed). What packs badly is halved until it fits `MAX_BATCH_PACKED`."""
+    waiting = list(reversed(cut(lines)))
+    while waiting:
+        part = waiting.pop()
+        data = pack(part)
+        if len(data) > MAX_BATCH_PACKED and len(part) > 1:
+            half = len(part) // 2
+            waiting += [part[half:], part[:half]]
+        else:
+            yield len(part), data

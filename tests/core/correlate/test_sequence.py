@@ -104,22 +104,37 @@ def test_a_hole_releases_what_waited_behind_it():
     sequencer = Sequencer({})
     sequencer.offer(outcome("agent/007", 1, 1, 2))
     sequencer.offer(outcome("agent/007", 1, 6, 1))
-    ready = sequencer.skip(hole(1, 3, 5))
-    assert ready is not None
-    assert [item.first_seq for item in ready] == [6]
-    assert sequencer.skip(hole(1, 3, 5)) is None
+    assert sequencer.skip(hole(1, 3, 5)) == [hole(1, 3, 5), outcome("agent/007", 1, 6, 1)]
+    assert sequencer.skip(hole(1, 3, 5)) == []
+
+
+def test_a_hole_waits_for_the_lines_before_it():
+    sequencer = Sequencer({})
+    assert sequencer.skip(hole(1, 3, 5)) == []
+    assert sequencer.offer(outcome("agent/007", 1, 6, 1)) == []
+    assert sequencer.skip(hole(1, 3, 5)) == []
+    first = outcome("agent/007", 1, 1, 2)
+    assert sequencer.offer(first) == [first, hole(1, 3, 5), outcome("agent/007", 1, 6, 1)]
+    assert sequencer.parked == 0
+
+
+def test_a_hole_in_a_new_epoch_waits_for_the_epochs_beginning():
+    sequencer = Sequencer({"agent/007": Progress(epoch=1, seq=50, chain=GENESIS)})
+    assert sequencer.skip(hole(2, 3, 5)) == []
+    first = outcome("agent/007", 2, 1, 2)
+    assert sequencer.offer(first) == [first, hole(2, 3, 5)]
 
 
 def test_what_waited_inside_a_hole_is_forgotten():
     sequencer = Sequencer({})
     sequencer.offer(outcome("agent/007", 1, 3, 2))
-    assert sequencer.skip(hole(1, 1, 5)) == []
+    assert sequencer.skip(hole(1, 1, 5)) == [hole(1, 1, 5)]
     assert sequencer.parked == 0
     assert sequencer.offer(outcome("agent/007", 1, 3, 2)) == []
 
 
 def test_a_hole_at_the_start_of_a_new_epoch():
     sequencer = Sequencer({"agent/007": Progress(epoch=2, seq=50, chain=GENESIS)})
-    assert sequencer.skip(hole(1, 1, 99)) is None
-    assert sequencer.skip(hole(3, 1, 10)) == []
+    assert sequencer.skip(hole(1, 1, 99)) == []
+    assert sequencer.skip(hole(3, 1, 10)) == [hole(3, 1, 10)]
     assert sequencer.progress("agent/007") == Progress(epoch=3, seq=10, chain=b"after")

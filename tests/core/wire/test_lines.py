@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 
 import msgspec
 import pytest
@@ -9,10 +10,11 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hids.core.wire.lines import GENESIS, cut, link, pack, unpack
+from hids.core.wire.lines import GENESIS, batched, cut, link, pack, unpack
 from hids.errors import RemoteProtocolError
 from hids.messages import (
     MAX_BATCH_LINES,
+    MAX_BATCH_PACKED,
     MAX_BATCH_UNPACKED,
     MAX_LINE_BYTES,
     MAX_LOCATION,
@@ -157,3 +159,11 @@ def test_every_batch_that_is_cut_can_be_unpacked(letter: str):
     batches = cut(lines)
     assert all(unpack(pack(batch), len(batch)) == batch for batch in batches)
     assert max(sum(len(item.text) for item in batch) for batch in batches) <= MAX_BATCH_UNPACKED
+
+
+@given(st.lists(st.integers(0, 200_000), max_size=12))
+def test_batches_fit_and_keep_the_order(sizes: list[int]):
+    lines = [line(os.urandom(min(size, MAX_LINE_BYTES))) for size in sizes]
+    batches = list(batched(lines))
+    assert [each for count, data in batches for each in unpack(data, count)] == lines
+    assert all(len(data) <= MAX_BATCH_PACKED or count == 1 for count, data in batches)

@@ -5,13 +5,13 @@ that what is older may be forgotten. The ledger counts on a source's numbers to 
 they come from.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from hids.core.wire.lines import GENESIS, cut, link, pack
+from hids.core.wire.lines import GENESIS, batched, link
 from hids.core.wire.ossec.counters import Seen
-from hids.messages import MAX_BATCH_PACKED, Agent, AgentId, Batch, LogLine, Progress, SourceId
+from hids.messages import Agent, AgentId, Batch, LogLine, Progress, SourceId
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
@@ -126,7 +126,7 @@ class Book:
         entries: list[Entry] = []
         for agent, (who, texts) in lines.items():
             mark = moved.get(agent) or self._standing(agent, committed, now_ms)
-            for count, data in _batches(texts):
+            for count, data in batched(texts):
                 chain = link(mark.chain, data)
                 batch = Batch(epoch=mark.epoch, first_seq=mark.seq + 1, count=count, chain=chain, data=data)
                 entries.append(Entry(who, batch, now_ms, mark.chain))
@@ -161,16 +161,3 @@ def entries_in(record: bytes) -> tuple[Entry, ...]:
 def encode_group(group: Group) -> bytes:
     """A group as a record."""
     return _encode(group)
-
-
-def _batches(lines: Sequence[LogLine]) -> Iterable[tuple[int, bytes]]:
-    """Cut and pack lines; what packs badly is halved until it fits."""
-    waiting = list(reversed(cut(lines)))
-    while waiting:
-        part = waiting.pop()
-        data = pack(part)
-        if len(data) > MAX_BATCH_PACKED and len(part) > 1:
-            half = len(part) // 2
-            waiting += [part[half:], part[:half]]
-        else:
-            yield len(part), data

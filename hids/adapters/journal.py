@@ -1,9 +1,11 @@
 """An append-only journal in segments: what cannot be asked for again is on disk before it counts.
 
-    <folder>/0000000000000001.journal      records: u32 length, u32 CRC-32, bytes; big-endian
+    <folder>/0000000000000001.journal      records: u32 length, u32 CRC-32, bytes (at least one)
 
-`append` returns when its records are durable. A torn end, as a crash leaves it, is cut off on opening. Each segment
-begins with a head, a record that its user makes, so that old segments can go without anything being forgotten.
+`append` returns when its records are durable: one fdatasync for all of them. A torn end, as a crash leaves it, is cut off
+on opening: nobody was told of it. A record that is damaged is passed over when there is a whole one right behind it; its
+user sees the gap. Each segment begins with a head, a record that its user makes, so that old segments can go without
+anything being forgotten.
 """
 
 import os
@@ -12,11 +14,11 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import structlog
 
-from hids.adapters.files import private_folder
+from hids.adapters.files import private_folder, sync_folder
 from hids.errors import StoreError
 
 log = structlog.get_logger()
@@ -48,6 +50,7 @@ class Journal:
         self._head = head
         self._segment_bytes = segment_bytes
         self._file = -1
+        self._turned = False
         private_folder(folder)
         try:
             found = sorted(int(match[1]) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name)))
@@ -67,21 +70,37 @@ class Journal:
         """Before the oldest record."""
         return Position(min(self._sizes, default=0), 0)
 
-    def append(self, records: Sequence[bytes]) -> None:
+    @property
+    def end(self) -> Position:
+        """Behind the newest record."""
+        newest = max(self._sizes, default=0)
+        return Position(newest, self._sizes.get(newest, 0))
+
+    def turn(self) -> None:
+        """Have the next `append` begin a segment, so that all before it can be forgotten."""
+        self._turned = True
+
+    def append(self, records: Sequence[bytes]) -> list[Position]:
         """Write records and wait until they are durable.
+
+        Returns:
+            Where each of them begins: `read` from there gives it first.
 
         Raises:
             OSError: nothing of them is there; try again when there is room.
         """
         number = max(self._sizes, default=0)
-        if number == 0 or self._sizes[number] >= self._segment_bytes:
+        if number == 0 or self._turned or self._sizes[number] >= self._segment_bytes:
             number += 1
             self._begin(number)
         elif self._file < 0:
             self._file = os.open(self._path(number), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         before = self._sizes[number]
-        records = (self._head(), *records) if before == 0 else records
-        data = b"".join(_RECORD.pack(len(record), zlib.crc32(record)) + record for record in records)
+        data = bytearray(_framed(self._head()) if before == 0 else b"")
+        starts: list[Position] = []
+        for record in records:
+            starts.append(Position(number, before + len(data)))
+            data += _framed(record)
         try:
             _write_all(self._file, data)
             os.fdatasync(self._file)
@@ -89,9 +108,10 @@ class Journal:
             os.ftruncate(self._file, before)
             raise
         self._sizes[number] = before + len(data)
+        return starts
 
     def read(self, after: Position) -> Iterator[tuple[Position, bytes]]:
-        """Records behind a position, each with the position behind it, up to what was there when it began."""
+        """Whole records behind a position, each with the position behind it, up to what was there when it began."""
         for number in sorted(self._sizes):
             if number < after.segment:
                 continue
@@ -101,7 +121,7 @@ class Journal:
                 offset = place.offset
                 yield place, record
             if offset < end:
-                log.error("journal damaged: the rest of a segment is lost", segment=str(self._path(number)))
+                log.error("journal damaged: the rest of a segment is lost", segment=str(self._path(number)), at=offset)
 
     def forget(self, before: Position) -> None:
         """Remove the segments that end before this position; the newest one stays."""
@@ -120,25 +140,23 @@ class Journal:
         self.close()
         path = self._path(number)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._folder)
         self._sizes[number] = 0
+        self._turned = False
 
     def _records(self, number: int, offset: int, end: int) -> Iterator[tuple[Position, bytes]]:
-        """Whole records, up to the first that is not."""
+        """Whole records; a damaged one is passed over, unless what is behind it is not whole either."""
         with self._path(number).open("rb") as file:
-            file.seek(offset)
             while offset < end:
-                head = file.read(_RECORD.size)
-                length, crc = _RECORD.unpack(head) if len(head) == _RECORD.size else (0, 1)
-                record = file.read(length) if length <= MAX_RECORD_BYTES else b""
-                if len(record) != length or zlib.crc32(record) != crc:
+                length, record = _read_record(file, offset)
+                behind = offset + _RECORD.size + length
+                if record is not None:
+                    yield Position(number, behind), record
+                elif _read_record(file, behind)[1] is not None:
+                    log.error("journal damaged: a record is lost", segment=str(self._path(number)), at=offset)
+                else:
                     return
-                offset += _RECORD.size + length
-                yield Position(number, offset), record
+                offset = behind
 
     def _cut_torn_end(self, number: int) -> None:
         """A crash in the middle of an append leaves a record that nobody was told of."""
@@ -152,7 +170,25 @@ class Journal:
         return self._folder / f"{number:016}.journal"
 
 
-def _write_all(file: int, data: bytes) -> None:
+def _framed(record: bytes) -> bytes:
+    return _RECORD.pack(len(record), zlib.crc32(record)) + record
+
+
+def _read_record(file: BinaryIO, offset: int) -> tuple[int, bytes | None]:
+    """The length that a record says it has, and its bytes; None when it is not whole.
+
+    None is empty, as zeros at the end of a file, which a crash may leave, would be.
+    """
+    file.seek(offset)
+    head = file.read(_RECORD.size)
+    if len(head) < _RECORD.size:
+        return 0, None
+    length, crc = _RECORD.unpack(head)
+    record = file.read(length) if 0 < length <= MAX_RECORD_BYTES else b""
+    return length, record if record and len(record) == length and zlib.crc32(record) == crc else None
+
+
+def _write_all(file: int, data: bytes | bytearray) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
