@@ -283,9 +283,10 @@ def _compile_pcre2(pattern: bytes, guard: Guard, *, caseless: bool, limit: int =
     import pcre2  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
 
     library: Any = pcre2
-    limited = b"(*LIMIT_MATCH=%d)" % limit + pattern
+    flags = library.IGNORECASE if caseless else 0
     try:
-        search: _Find = library.compile(limited, library.IGNORECASE if caseless else 0).search
+        library.compile(pattern, flags)  # without our limit before it, so that the position in the message is theirs
+        search: _Find = library.compile(b"(*LIMIT_MATCH=%d)" % limit + pattern, flags).search
     except library.PatternError as error:
         raise PatternError(f"pattern {_shown(pattern)}: {error.msg}") from None
 
