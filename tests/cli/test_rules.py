@@ -144,6 +144,13 @@ def test_tests_and_their_coverage(folder: Path, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("name", "text"), [("t.toml", ""), ("t.ini", ""), ("t.ini", "[a]\nrule = 1\n")])
+def test_files_without_a_test_do_not_pass(folder: Path, tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    result = hidsctl("rules", "test", tmp_path / name, "--ruleset", folder)
+    assert (result.exit_code, "there is no test" in result.stderr) == (2, True)
+
+
 def test_a_test_file_that_is_none(folder: Path, tmp_path: Path) -> None:
     result = hidsctl("rules", "test", tmp_path / "x.ini", "--ruleset", folder)
     assert (result.exit_code, "x.ini: cannot be read" in result.stderr) == (2, True)
