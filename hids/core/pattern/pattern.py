@@ -340,14 +340,36 @@ def _by_bytes(linear: _Find) -> _Find:
     return search
 
 
-def _by_letters(linear: _Find, otherwise: _Find) -> _Find:
-    """For patterns with letters beyond ASCII: RE2 where the text is UTF-8."""
+class _LettersFound:
+    """A match in `_valid` of a text, told in bytes of the text."""
+
+    def __init__(self, match: Any, valid: bytes, letters: str) -> None:
+        self._match = match
+        self._valid = valid
+        self._letters = letters
+
+    def groups(self) -> tuple[bytes | None, ...]:
+        spans = [self._match.span(group + 1) for group in range(len(self._match.groups()))]
+        return tuple(None if begin < 0 else self._between(begin, end) for begin, end in spans)
+
+    def end(self) -> int:
+        return len(self._between(0, self._match.end()))
+
+    def _between(self, begin: int, end: int) -> bytes:
+        first = len(self._valid[:begin].decode())
+        return _encoded(self._letters[first : first + len(self._valid[begin:end].decode())])
+
+
+def _by_letters(linear: _Find) -> _Find:
+    """For patterns with letters beyond ASCII. RE2 wants UTF-8, so what is none in a text gets letters that stand for it."""
 
     def search(text: bytes) -> _Found | None:
         try:
             text.decode()
         except UnicodeDecodeError:
-            return otherwise(text)
+            valid = _valid(text)
+            found = linear(valid)
+            return None if found is None else _LettersFound(found, valid, _decoded(text))
         return linear(text)
 
     return search
@@ -368,10 +390,11 @@ def _utf_search(pattern: bytes, forms: Forms, in_bytes: _Find) -> _Find:
         return None if found is None else _TextFound(found)
 
     def bounded() -> _Find:
-        linear = _compile_re2(forms.python, caseless=True, utf=always_text)
+        readable = None if forms.python is None else _valid(forms.python)
+        linear = _compile_re2(readable, caseless=True, utf=always_text)
         if linear is None:
             return by_characters
-        return _by_letters(linear, by_characters) if always_text else _by_bytes(linear)
+        return _by_letters(linear) if always_text else _by_bytes(linear)
 
     long_too = _other_when_long(by_characters, bounded)
 
@@ -402,6 +425,15 @@ codecs.register_error(_ONE_BYTE, _one_byte)
 
 def _decoded(text: bytes) -> str:
     return text.decode("utf-8", "surrogateescape")
+
+
+_STAND_INS = {0xDC00 + byte: 0x10FF00 + byte for byte in range(0x80, 0x100)}
+"""A letter of a private plane for each byte that is no UTF-8."""
+
+
+def _valid(text: bytes) -> bytes:
+    """UTF-8 with as many letters as `_decoded` has."""
+    return _decoded(text).translate(_STAND_INS).encode()
 
 
 def _encoded(text: str) -> bytes:

@@ -84,6 +84,8 @@ SLOW: list[tuple[Language, bytes]] = [
     ("os_regex", b"\\S*\\S*\\S*\\d+"),
     ("os_regex", b"(\\.+) (\\.+) x(\\.+)y"),
     ("os_regex", b"(\\S+)\xc3\xa4 (\\S+)!"),
+    ("os_regex", b"\\S*R\xc3\xa4"),
+    ("os_regex", b"\\S*R\x9c\x9f"),
     ("osregex", b"(\\.+) \\.+: (\\S+)x"),
     ("pcre2", b"(a|aa)+$|(\\w+\\s?)+!"),
     ("pcre2", b"(?=x)?(\\w*)(\\w*)\\w*!$"),
@@ -92,7 +94,7 @@ SLOW: list[tuple[Language, bytes]] = [
 
 
 @pytest.mark.parametrize(("language", "text"), SLOW)
-@pytest.mark.parametrize("piece", [b"a", b" ", b"a ", b"((", "ä ".encode(), b"x: "])
+@pytest.mark.parametrize("piece", [b"a", b" ", b"a ", b"((", "ä ".encode(), b"x: ", b"a\xff"])
 def test_no_long_text_takes_long(language: Language, text: bytes, piece: bytes) -> None:
     pattern = Pattern(language, text)
     subject = (piece * 65_536)[:65_536]
@@ -104,7 +106,18 @@ def test_no_long_text_takes_long(language: Language, text: bytes, piece: bytes) 
 
 @given(
     st.sampled_from(["os_regex", "pcre2-caseless", "pcre2"]),
-    st.sampled_from([b"^(\\S+) (\\d+)", b"(x|xy)(\\w*)$", b"a(\\w+)?b", b"(\\S+)@(\\w+)", b" (\\S*)$", b"k(\\S)s"]),
+    st.sampled_from(
+        [
+            b"^(\\S+) (\\d+)",
+            b"(x|xy)(\\w*)$",
+            b"a(\\w+)?b",
+            b"(\\S+)@(\\w+)",
+            b" (\\S*)$",
+            b"k(\\S)s",
+            b"\xc3\xa4(\\S*)",
+            b"\xe4(\\S*)",
+        ]
+    ),
     st.lists(
         st.sampled_from([b"x", b"xy", b" ", b"12", b"a", b"b", b"@", b"K", b"s", b"\n", "ä".encode(), b"\xe4"])
     ).map(b"".join),
