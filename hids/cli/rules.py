@@ -408,6 +408,8 @@ def _print_stats(found: Sequence[RulesetStats], top: int) -> None:
             typer.echo(
                 f"{plain(name)[:32]:20}{figure.evaluated:12}{figure.matched:10}{shown:>10}{each:10.2f}{line:11.3f}"
             )
+        for text, times in one.suspended.items():
+            typer.echo(f"suspended, {times} times: {plain(text)}")
 
 
 def _prometheus(found: Sequence[RulesetStats]) -> Iterator[str]:
@@ -429,6 +431,11 @@ def _prometheus(found: Sequence[RulesetStats]) -> Iterator[str]:
     for one in found:
         for rule, count in one.fired.items():
             yield f"hids_rule_fired_total{{{_labels(one, 'rule', str(rule))}}} {count}"
+    yield "# HELP hids_pattern_suspensions_total Times that a worker suspended a pattern that ran out of steps."
+    yield "# TYPE hids_pattern_suspensions_total counter"
+    for one in found:
+        for text, times in one.suspended.items():
+            yield f"hids_pattern_suspensions_total{{{_labels(one, 'pattern', text)}}} {times}"
     yield "# HELP hids_rules_sampled_lines_total Lines in the sample."
     yield "# TYPE hids_rules_sampled_lines_total counter"
     for one in found:
