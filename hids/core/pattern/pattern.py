@@ -237,24 +237,36 @@ def _bounded_when_long(find: _Find, pattern: bytes, forms: Forms, guard: Guard, 
             return linear or _compile_pcre2(pattern, guard, caseless=caseless, limit=LONG_MATCH_LIMIT)
         return linear or find
 
-    return _other_when_long(find, bounded)
+    def limited() -> _Find:
+        with suppress(ImportError):
+            return _compile_pcre2(pattern, guard, caseless=caseless, limit=LONG_MATCH_LIMIT)
+        return find
+
+    return _other_when_long(find, bounded, limited if _asks_for_the_end(forms) else bounded)
 
 
-def _other_when_long(find: _Find, other: Callable[[], _Find]) -> _Find:
-    """`other` is made when the first long text comes."""
-    made: list[_Find] = []
+def _other_when_long(find: _Find, other: Callable[[], _Find], before_newline: Callable[[], _Find]) -> _Find:
+    """`other` and, for texts that end with a newline, `before_newline` are made when the first long text comes."""
+    made: dict[bool, _Find] = {}
 
     def search(text: bytes) -> _Found | None:
-        if len(text) <= LONG_BYTES or text.endswith(b"\n"):  # before a last newline `$` holds, but RE2's end does not
+        if len(text) <= LONG_BYTES:
             return find(text)
-        if not made:
-            made.append(other())
-        return made[0](text)
+        newline = text.endswith(b"\n")
+        if newline not in made:
+            made[newline] = (before_newline if newline else other)()
+        return made[newline](text)
 
     return search
 
 
+def _asks_for_the_end(forms: Forms) -> bool:
+    """Before a last newline `$` holds, but RE2's end does not."""
+    return forms.python is not None and any(found[0] in _ENDS for found in _ESCAPED_OR_END.finditer(forms.python))
+
+
 _ESCAPED_OR_END = re.compile(rb"(?s)\\(.)|\$")
+_ENDS = (b"$", b"\\Z")
 
 
 def _compile_re2(python: bytes | None, *, caseless: bool, utf: bool = False) -> _Find | None:
@@ -270,7 +282,7 @@ def _compile_re2(python: bytes | None, *, caseless: bool, utf: bool = False) -> 
     options.encoding = library.Options.Encoding.UTF8 if utf else library.Options.Encoding.LATIN1
     options.case_sensitive = not caseless
     options.log_errors = False
-    readable = _ESCAPED_OR_END.sub(lambda found: b"\\z" if found[0] in (b"$", b"\\Z") else found[0], python)
+    readable = _ESCAPED_OR_END.sub(lambda found: b"\\z" if found[0] in _ENDS else found[0], python)
     try:
         search: _Find = library.compile(readable, options).search
     except library.error:
@@ -396,7 +408,9 @@ def _utf_search(pattern: bytes, forms: Forms, in_bytes: _Find) -> _Find:
             return by_characters
         return _by_letters(linear) if always_text else _by_bytes(linear)
 
-    long_too = _other_when_long(by_characters, bounded)
+    long_too = _other_when_long(
+        by_characters, bounded, (lambda: by_characters) if _asks_for_the_end(forms) else bounded
+    )
 
     def search(text: bytes) -> _Found | None:
         return in_bytes(text) if text.isascii() and not always_text else long_too(text)
