@@ -37,6 +37,8 @@ class RulesetStats(msgspec.Struct):
     decoders: dict[str, Figure]
     fired: dict[int, int]
     """Rule -> events that it took, every one counted, since the manager's state exists. Level 0 is not counted."""
+    suspended: dict[str, int]
+    """Pattern that ran out of steps, with its rules and decoders in words -> times that a worker suspended it."""
     sample_every: int = SAMPLE_EVERY
 
 
@@ -60,10 +62,12 @@ def read_stats(paths: ManagerPaths) -> list[RulesetStats]:
     found: dict[str, RulesetStats] = {}
     for file in sorted(paths.stats.glob("[0-9]*")) if paths.stats.is_dir() else ():
         for figures in _read(file):
-            stats = found.setdefault(figures.hash, RulesetStats(figures.hash, figures.name, 0, {}, {}, {}))
+            stats = found.setdefault(figures.hash, RulesetStats(figures.hash, figures.name, 0, {}, {}, {}, {}))
             stats.sampled += figures.sampled
             _add(stats.rules, figures.rules)
             _add(stats.decoders, figures.decoders)
+            for text, times in figures.suspended.items():
+                stats.suspended[text] = stats.suspended.get(text, 0) + times
     fired = _fired(paths.ledger) if found else {}
     for stats in found.values():
         stats.fired = _of_rules(paths.tables / f"{stats.hash}.msgpack", fired)

@@ -27,6 +27,9 @@ _FORMATS: dict[str, Kind] = {"syslog": "log", "json": "log", "log": "log", "agen
 """What lines may be said to be; text of any log is one kind, the decoders tell what is in it."""
 
 
+_YEAR_S = 31_536_000
+
+
 class _Clock(NamedTuple):
     """When lines come: now, or at a time of the caller's that moves by a step each line."""
 
@@ -54,14 +57,14 @@ def logtest(
     time: Annotated[
         str, typer.Option("--time", help="Time of the first line, such as 2026-11-24T12:00:00Z; default: now.")
     ] = "",
-    every: Annotated[float, typer.Option("--every", min=0, help="Seconds from one line to the next.")] = 0,
+    every: Annotated[float, typer.Option("--every", min=0, max=_YEAR_S, help="Seconds from one line to the next.")] = 0,
     verbose: Annotated[
         bool,
         typer.Option("-v", "--verbose", help="Tell each decoder and rule tried, and the first condition that failed."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line and ruleset.")] = False,
 ) -> None:
-    r"""Try lines: how they are decoded and which rule takes them. Reads standard input until its end.
+    """Try lines: how they are decoded and which rule takes them. Reads standard input until its end.
 
     The lines of one run are one history: composite rules count them, and each line says how far they are ("counting").
     At a terminal each line is answered as it is typed.
@@ -73,7 +76,7 @@ def logtest(
       hidsctl logtest --time 2026-11-24T12:00:00Z --every 30 < attack.txt
 
     Exit status: 0 done, 2 the rules are refused.
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     settings: Settings = ctx.obj
     clock = _Clock(_time(time), round(every * 1000))
     kind = _FORMATS.get(format_)

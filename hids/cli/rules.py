@@ -76,7 +76,7 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="What Wazuh leaves out with a warning is an error.")] = False,
     json: JsonOption = False,
 ) -> None:
-    r"""Load rules as the manager would, and list all that is wrong with them.
+    """Load rules as the manager would, and list all that is wrong with them.
 
     \b
     Examples:
@@ -85,7 +85,7 @@ def check(
       hidsctl rules check /var/ossec --dialect ossec
 
     Exit status: 0 they can be used, 1 they are refused, 2 wrong usage.
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     settings: Settings = ctx.obj
     answers = [_checked(one, strict=strict) for one in _usable(lambda: folders(settings, folder, dialect, config))]
     settings.show(answers, _print_check, json=json)
@@ -133,7 +133,7 @@ def certificate(
     all_: Annotated[bool, typer.Option("--all", help="List what is exact, too.")] = False,
     json: JsonOption = False,
 ) -> None:
-    r"""Say of each rule and decoder whether it answers as in the engine it was written for.
+    """Say of each rule and decoder whether it answers as in the engine it was written for.
 
     exact: for every event. equivalent: but for a reason from a closed list, with an input where the answers differ.
     refused: left out, and why.
@@ -143,7 +143,7 @@ def certificate(
       hidsctl rules certificate /var/ossec/ruleset --dialect wazuh
 
     Exit status: 0 nothing is refused, 1 something is, 2 wrong usage.
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     settings: Settings = ctx.obj
     found = _usable(lambda: folders(settings, folder, dialect, config, compat=compat))
     certificates = _usable(lambda: [certify(load_folder(one)) for one in found])
@@ -229,15 +229,15 @@ def regex(
     kind: Annotated[str, typer.Option(help='"match", "regex" or "pcre2"; our own dialect knows pcre2 only.')] = "",
     json: JsonOption = False,
 ) -> None:
-    r"""Explain a pattern: what it is rewritten to, which engine runs it, what it makes of texts.
+    """Explain a pattern: what it is rewritten to, which engine runs it, what it makes of texts.
 
     \b
     Examples:
-      hidsctl rules regex --dialect ossec '^Failed \S+ for (\w+)' 'Failed password for root'
+      hidsctl rules regex --dialect ossec '^Failed \\S+ for (\\w+)' 'Failed password for root'
       hidsctl rules regex --dialect wazuh --kind match '!^ok|done$' 'ok'
 
     Exit status: 0 all texts match, 1 one does not, 2 the pattern cannot be used.
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     settings: Settings = ctx.obj
     made = _usable(lambda: Pattern(_language(known_dialect(dialect), kind), pattern.encode("utf-8", "surrogateescape")))
     answer = explain(made) | {"texts": [tried(made, text.encode("utf-8", "surrogateescape")) for text in texts or ()]}
@@ -296,7 +296,7 @@ def test_rules(
     coverage: Annotated[bool, typer.Option("--coverage", help="List the rules that no test reaches.")] = False,
     json: JsonOption = False,
 ) -> None:
-    r"""Run tests of rules: our TOML form, and the .ini files of OSSEC and Wazuh as they are.
+    """Run tests of rules: our TOML form, and the .ini files of OSSEC and Wazuh as they are.
 
     \b
     Examples:
@@ -304,7 +304,7 @@ def test_rules(
       hidsctl rules test --ruleset /var/ossec --dialect ossec --compat sshd.ini
 
     Exit status: 0 all go as written, 1 some do not, 2 wrong usage or refused rules.
-    """
+    """  # noqa: D301 - click's mark for lines that stay as they are
     settings: Settings = ctx.obj
     found = _usable(lambda: folders(settings, ruleset, dialect, config, compat=compat))
     if len(found) != 1:
@@ -318,6 +318,11 @@ def test_rules(
             count += 1
             if (wrong := trials.run(trial)) is not None:
                 failures.append(Failure(str(path), trial.name, wrong))
+    if not count:
+        fail(
+            "there is no test in these files; expected [[case]] or [[sequence]], in .ini files log N pass or fail",
+            USAGE,
+        )
     answer = {
         "tests": count,
         "failures": [msgspec.to_builtins(failure) for failure in failures],
@@ -403,6 +408,8 @@ def _print_stats(found: Sequence[RulesetStats], top: int) -> None:
             typer.echo(
                 f"{plain(name)[:32]:20}{figure.evaluated:12}{figure.matched:10}{shown:>10}{each:10.2f}{line:11.3f}"
             )
+        for text, times in one.suspended.items():
+            typer.echo(f"suspended, {times} times: {plain(text)}")
 
 
 def _prometheus(found: Sequence[RulesetStats]) -> Iterator[str]:
@@ -424,6 +431,11 @@ def _prometheus(found: Sequence[RulesetStats]) -> Iterator[str]:
     for one in found:
         for rule, count in one.fired.items():
             yield f"hids_rule_fired_total{{{_labels(one, 'rule', str(rule))}}} {count}"
+    yield "# HELP hids_pattern_suspensions_total Times that a worker suspended a pattern that ran out of steps."
+    yield "# TYPE hids_pattern_suspensions_total counter"
+    for one in found:
+        for text, times in one.suspended.items():
+            yield f"hids_pattern_suspensions_total{{{_labels(one, 'pattern', text)}}} {times}"
     yield "# HELP hids_rules_sampled_lines_total Lines in the sample."
     yield "# TYPE hids_rules_sampled_lines_total counter"
     for one in found:

@@ -32,7 +32,7 @@ async def tell_figures(profile: Profile, folder: Path, number: int) -> NoReturn:
     import asyncio  # noqa: PLC0415 - as below
 
     while True:
-        write_figures(folder, number, profile.figures)  # at once, over what a worker before it has left
+        write_figures(folder, number, profile.told())  # at once, over what a worker before it has left
         await asyncio.sleep(FIGURES_S)
 
 

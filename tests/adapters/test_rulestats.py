@@ -27,13 +27,14 @@ def paths(tmp_path: Path) -> ManagerPaths:
 
 def test_workers_are_added_up(paths: ManagerPaths) -> None:
     for number in (0, 11):
-        one = RulesetFigures("h", "n", 5, {200100: Figure(5, 2, 1000)}, {"d": Figure(4, 1, 700)})
+        one = RulesetFigures("h", "n", 5, {200100: Figure(5, 2, 1000)}, {"d": Figure(4, 1, 700)}, {"rule 7": 1})
         write_figures(paths.stats, number, [one])
         write_figures(paths.stats, number, [one])  # the newest of a worker counts
     (stats,) = read_stats(paths)
     assert (stats.hash, stats.name, stats.sampled, stats.fired) == ("h", "n", 10, {})
     assert stats.rules == {200100: Figure(10, 4, 2000)}
     assert stats.decoders == {"d": Figure(8, 2, 1400)}
+    assert stats.suspended == {"rule 7": 2}
 
 
 def test_firings_come_from_the_ledger(paths: ManagerPaths) -> None:

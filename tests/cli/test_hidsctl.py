@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 import hids
@@ -207,6 +208,20 @@ def test_a_reload_says_which_rules_are_in_use(manager: Manager):
     shown = manager.run("rules", "reload")
     assert shown.exit_code == 1
     assert shown.stderr.count("hidsctl: ") == 3
+
+
+def commands(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, *path, name)
+
+
+@pytest.mark.parametrize("path", list(commands(get_command(app))), ids=" ".join)
+def test_every_help_is_for_people(path: tuple[str, ...]):
+    result = CliRunner().invoke(app, [*path, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout
+    assert "\\b" not in result.stdout, "the mark for lines that stay as they are is not shown"
 
 
 def test_the_version_needs_no_manager(tmp_path: Path):

@@ -99,6 +99,7 @@ def test_hostile_bytes_are_shown_harmlessly(folder: Path) -> None:
     ("arguments", "words"),
     [
         (("--time", "noon"), "--time: expected a time such as"),
+        (("--every", "inf"), "--every"),
         (("--format", "nonsense"), "--format: expected one of syslog, json, log"),
         (("--dialect", "nonsense"), "dialect must be one of"),
     ],

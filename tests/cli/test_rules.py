@@ -144,6 +144,13 @@ def test_tests_and_their_coverage(folder: Path, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("name", "text"), [("t.toml", ""), ("t.ini", ""), ("t.ini", "[a]\nrule = 1\n")])
+def test_files_without_a_test_do_not_pass(folder: Path, tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    result = hidsctl("rules", "test", tmp_path / name, "--ruleset", folder)
+    assert (result.exit_code, "there is no test" in result.stderr) == (2, True)
+
+
 def test_a_test_file_that_is_none(folder: Path, tmp_path: Path) -> None:
     result = hidsctl("rules", "test", tmp_path / "x.ini", "--ruleset", folder)
     assert (result.exit_code, "x.ini: cannot be read" in result.stderr) == (2, True)
@@ -156,16 +163,20 @@ def test_stats(tmp_path: Path) -> None:
     paths.make()
     with closing(sqlite3.connect(paths.ledger)) as db:
         db.execute("CREATE TABLE fired (rule TEXT PRIMARY KEY, count INTEGER)")
-    figures = RulesetFigures("h", 'my "own"', 4, {200100: Figure(4, 1, 8000)}, {"app": Figure(3, 3, 3000)})
+    figures = RulesetFigures(
+        "h", 'my "own"', 4, {200100: Figure(4, 1, 8000)}, {"app": Figure(3, 3, 3000)}, {"rule 7: pattern (a+)+": 2}
+    )
     write_figures(paths.stats, 0, [figures])
     shown = hidsctl("--state", tmp_path, "rules", "stats").stdout.splitlines()
     assert shown[0] == 'ruleset my "own" (h): 4 lines sampled, one in 256'
     assert shown[2].split() == ["rule", "200100", "4", "1", "0", "2.00", "2.000"]
     assert shown[3].split() == ["decoder", "app", "3", "3", "1.00", "0.750"]
-    assert len(hidsctl("--state", tmp_path, "rules", "stats", "--top", "1").stdout.splitlines()) == 3
+    assert shown[4:] == ["suspended, 2 times: rule 7: pattern (a+)+"]
+    assert len(hidsctl("--state", tmp_path, "rules", "stats", "--top", "1").stdout.splitlines()) == 4
     told = answer(hidsctl("--state", tmp_path, "rules", "stats", "--json"))
     assert told[0]["rules"] == {"200100": {"evaluated": 4, "matched": 1, "ns": 8000}}
     text = hidsctl("--state", tmp_path, "rules", "stats", "--prometheus").stdout.splitlines()
     assert 'hids_rule_sampled_matched_total{ruleset="my \\"own\\"",rule="200100"} 1' in text
     assert 'hids_decoder_sampled_seconds_total{ruleset="my \\"own\\"",decoder="app"} 0.000003000' in text
+    assert 'hids_pattern_suspensions_total{ruleset="my \\"own\\"",pattern="rule 7: pattern (a+)+"} 2' in text
     assert 'hids_rules_sampled_lines_total{ruleset="my \\"own\\""} 4' in text

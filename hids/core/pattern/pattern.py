@@ -237,24 +237,36 @@ def _bounded_when_long(find: _Find, pattern: bytes, forms: Forms, guard: Guard, 
             return linear or _compile_pcre2(pattern, guard, caseless=caseless, limit=LONG_MATCH_LIMIT)
         return linear or find
 
-    return _other_when_long(find, bounded)
+    def limited() -> _Find:
+        with suppress(ImportError):
+            return _compile_pcre2(pattern, guard, caseless=caseless, limit=LONG_MATCH_LIMIT)
+        return find
+
+    return _other_when_long(find, bounded, limited if _asks_for_the_end(forms) else bounded)
 
 
-def _other_when_long(find: _Find, other: Callable[[], _Find]) -> _Find:
-    """`other` is made when the first long text comes."""
-    made: list[_Find] = []
+def _other_when_long(find: _Find, other: Callable[[], _Find], before_newline: Callable[[], _Find]) -> _Find:
+    """`other` and, for texts that end with a newline, `before_newline` are made when the first long text comes."""
+    made: dict[bool, _Find] = {}
 
     def search(text: bytes) -> _Found | None:
-        if len(text) <= LONG_BYTES or text.endswith(b"\n"):  # before a last newline `$` holds, but RE2's end does not
+        if len(text) <= LONG_BYTES:
             return find(text)
-        if not made:
-            made.append(other())
-        return made[0](text)
+        newline = text.endswith(b"\n")
+        if newline not in made:
+            made[newline] = (before_newline if newline else other)()
+        return made[newline](text)
 
     return search
 
 
+def _asks_for_the_end(forms: Forms) -> bool:
+    """Before a last newline `$` holds, but RE2's end does not."""
+    return forms.python is not None and any(found[0] in _ENDS for found in _ESCAPED_OR_END.finditer(forms.python))
+
+
 _ESCAPED_OR_END = re.compile(rb"(?s)\\(.)|\$")
+_ENDS = (b"$", b"\\Z")
 
 
 def _compile_re2(python: bytes | None, *, caseless: bool, utf: bool = False) -> _Find | None:
@@ -270,7 +282,7 @@ def _compile_re2(python: bytes | None, *, caseless: bool, utf: bool = False) -> 
     options.encoding = library.Options.Encoding.UTF8 if utf else library.Options.Encoding.LATIN1
     options.case_sensitive = not caseless
     options.log_errors = False
-    readable = _ESCAPED_OR_END.sub(lambda found: b"\\z" if found[0] in (b"$", b"\\Z") else found[0], python)
+    readable = _ESCAPED_OR_END.sub(lambda found: b"\\z" if found[0] in _ENDS else found[0], python)
     try:
         search: _Find = library.compile(readable, options).search
     except library.error:
@@ -283,9 +295,10 @@ def _compile_pcre2(pattern: bytes, guard: Guard, *, caseless: bool, limit: int =
     import pcre2  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs]
 
     library: Any = pcre2
-    limited = b"(*LIMIT_MATCH=%d)" % limit + pattern
+    flags = library.IGNORECASE if caseless else 0
     try:
-        search: _Find = library.compile(limited, library.IGNORECASE if caseless else 0).search
+        library.compile(pattern, flags)  # without our limit before it, so that the position in the message is theirs
+        search: _Find = library.compile(b"(*LIMIT_MATCH=%d)" % limit + pattern, flags).search
     except library.PatternError as error:
         raise PatternError(f"pattern {_shown(pattern)}: {error.msg}") from None
 
@@ -339,14 +352,36 @@ def _by_bytes(linear: _Find) -> _Find:
     return search
 
 
-def _by_letters(linear: _Find, otherwise: _Find) -> _Find:
-    """For patterns with letters beyond ASCII: RE2 where the text is UTF-8."""
+class _LettersFound:
+    """A match in `_valid` of a text, told in bytes of the text."""
+
+    def __init__(self, match: Any, valid: bytes, letters: str) -> None:
+        self._match = match
+        self._valid = valid
+        self._letters = letters
+
+    def groups(self) -> tuple[bytes | None, ...]:
+        spans = [self._match.span(group + 1) for group in range(len(self._match.groups()))]
+        return tuple(None if begin < 0 else self._between(begin, end) for begin, end in spans)
+
+    def end(self) -> int:
+        return len(self._between(0, self._match.end()))
+
+    def _between(self, begin: int, end: int) -> bytes:
+        first = len(self._valid[:begin].decode())
+        return _encoded(self._letters[first : first + len(self._valid[begin:end].decode())])
+
+
+def _by_letters(linear: _Find) -> _Find:
+    """For patterns with letters beyond ASCII. RE2 wants UTF-8, so what is none in a text gets letters that stand for it."""
 
     def search(text: bytes) -> _Found | None:
         try:
             text.decode()
         except UnicodeDecodeError:
-            return otherwise(text)
+            valid = _valid(text)
+            found = linear(valid)
+            return None if found is None else _LettersFound(found, valid, _decoded(text))
         return linear(text)
 
     return search
@@ -367,12 +402,15 @@ def _utf_search(pattern: bytes, forms: Forms, in_bytes: _Find) -> _Find:
         return None if found is None else _TextFound(found)
 
     def bounded() -> _Find:
-        linear = _compile_re2(forms.python, caseless=True, utf=always_text)
+        readable = None if forms.python is None else _valid(forms.python)
+        linear = _compile_re2(readable, caseless=True, utf=always_text)
         if linear is None:
             return by_characters
-        return _by_letters(linear, by_characters) if always_text else _by_bytes(linear)
+        return _by_letters(linear) if always_text else _by_bytes(linear)
 
-    long_too = _other_when_long(by_characters, bounded)
+    long_too = _other_when_long(
+        by_characters, bounded, (lambda: by_characters) if _asks_for_the_end(forms) else bounded
+    )
 
     def search(text: bytes) -> _Found | None:
         return in_bytes(text) if text.isascii() and not always_text else long_too(text)
@@ -401,6 +439,15 @@ codecs.register_error(_ONE_BYTE, _one_byte)
 
 def _decoded(text: bytes) -> str:
     return text.decode("utf-8", "surrogateescape")
+
+
+_STAND_INS = {0xDC00 + byte: 0x10FF00 + byte for byte in range(0x80, 0x100)}
+"""A letter of a private plane for each byte that is no UTF-8."""
+
+
+def _valid(text: bytes) -> bytes:
+    """UTF-8 with as many letters as `_decoded` has."""
+    return _decoded(text).translate(_STAND_INS).encode()
 
 
 def _encoded(text: str) -> bytes:

@@ -10,11 +10,22 @@ import msgspec
 
 from hids.core.decode.decoder import Decoder, Selection
 from hids.core.pattern.pattern import Pattern
-from hids.core.rules.conditions import fields_of
+from hids.core.rules.certificate import beyond_ascii
+from hids.core.rules.conditions import InList, fields_of
 from hids.core.rules.reach import Possible, possible_for
 from hids.core.rules.rule import Rule, Ruleset
 
-Kind = Literal["unreachable", "missing field", "shadowed", "duplicate", "never matches", "one key", "no description"]
+Kind = Literal[
+    "unreachable",
+    "missing field",
+    "shadowed",
+    "duplicate",
+    "never matches",
+    "missing list",
+    "beyond ASCII",
+    "one key",
+    "no description",
+]
 
 
 class Finding(msgspec.Struct, frozen=True, order=True):
@@ -35,7 +46,8 @@ CanMatch = Callable[[Pattern], bool]
 
 def lint(ruleset: Ruleset, can_match: CanMatch) -> list[Finding]:
     """Look at every rule, in load order."""
-    found = [*_unreachable(ruleset), *_overtaken(ruleset), *_patterns(ruleset, can_match), *_manners(ruleset)]
+    found = [*_unreachable(ruleset), *_overtaken(ruleset), *_patterns(ruleset, can_match)]
+    found += [*_lists(ruleset), *_manners(ruleset)]
     index = {rule.id: rule.index for rule in ruleset.rules}
     return sorted(found, key=lambda finding: (index[finding.rule], finding))
 
@@ -167,13 +179,30 @@ def _patterns(ruleset: Ruleset, can_match: CanMatch) -> Iterator[Finding]:
     for rule in ruleset.rules:
         for condition in rule.conditions:
             pattern: object = getattr(condition, "pattern", None)
-            if not isinstance(pattern, Pattern) or getattr(condition, "negated", False):
+            if not isinstance(pattern, Pattern):
+                continue
+            if beyond_ascii(ruleset.dialect, pattern):
+                text = f'Wazuh never matches {_shown(pattern)}, and we do; type="pcre2" is the same in both'
+                yield Finding(rule.id, "beyond ASCII", text)
+            if getattr(condition, "negated", False):
                 continue
             if pattern not in known:
                 known[pattern] = can_match(pattern)
             if not known[pattern]:
-                shown = pattern.key[1].decode("utf-8", "replace")
-                yield Finding(rule.id, "never matches", f"no text can match the {pattern.key[0]} pattern {shown!r}")
+                yield Finding(rule.id, "never matches", f"no text can match {_shown(pattern)}")
+
+
+def _shown(pattern: Pattern) -> str:
+    return f"the {pattern.key[0]} pattern {pattern.key[1].decode('utf-8', 'replace')!r}"
+
+
+def _lists(ruleset: Ruleset) -> Iterator[Finding]:
+    """OSSEC loads a rule that names a list that is not there, and so do we: the rule never holds."""
+    for rule in ruleset.rules:
+        for condition in rule.conditions:
+            if isinstance(condition, InList) and condition.table.entries is None:
+                text = f"the list {condition.table.name!r} is not there, so the rule never holds; add the list"
+                yield Finding(rule.id, "missing list", text)
 
 
 def _manners(ruleset: Ruleset) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import msgspec
 
 from hids.core.decode.event import DecoderTest, Event, Origin, select, undecoded
 from hids.core.rules.rule import Ruleset
+from hids.core.rules.suspended import suspended
 from hids.core.rules.trace import rules_tried
 from hids.messages import LogLine
 
@@ -49,6 +50,8 @@ class RulesetFigures(msgspec.Struct):
     """By id."""
     decoders: dict[str, Figure] = {}
     """By name as written; several of one name are one."""
+    suspended: dict[str, int] = {}
+    """Patterns that ran out of steps, with their rules and decoders in words -> times that they were suspended."""
 
 
 class Profile:
@@ -59,6 +62,12 @@ class Profile:
         self._clock = clock
         self._left = SAMPLE_EVERY
         self.figures = tuple(RulesetFigures(ruleset.hash, ruleset.name) for ruleset in rulesets)
+
+    def told(self) -> tuple[RulesetFigures, ...]:
+        """The figures, and what was suspended until now."""
+        for ruleset, figures in zip(self._rulesets, self.figures, strict=True):
+            figures.suspended = {text: pattern.guard.suspensions for pattern, text in suspended(ruleset).items()}
+        return self.figures
 
     def due(self, lines: int) -> list[int]:
         """Offsets of the lines to be looked at among the next `lines`."""

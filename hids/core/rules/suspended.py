@@ -30,15 +30,25 @@ class Suspensions:
         return tuple(text for ruleset in self._rulesets for text in self._of(ruleset))
 
     def _of(self, ruleset: Ruleset) -> Iterator[str]:
-        owners: defaultdict[Pattern, list[str]] = defaultdict(list)
-        for owner, pattern in _patterns(ruleset):
-            if pattern.guard.suspensions and (ruleset.name, pattern) not in self._told:
-                owners[pattern].append(owner)
-        for pattern, names in owners.items():
-            self._told.add((ruleset.name, pattern))
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            shown = pattern.key[1][:PATTERN_BYTES].decode("utf-8", "backslashreplace")
-            yield f"ruleset {ruleset.name}, {', '.join(names[:NAMED])}{more}: pattern {shown}"
+        for pattern, text in suspended(ruleset).items():
+            if (ruleset.name, pattern) not in self._told:
+                self._told.add((ruleset.name, pattern))
+                yield f"ruleset {ruleset.name}, {text}"
+
+
+def suspended(ruleset: Ruleset) -> dict[Pattern, str]:
+    """Each pattern that was suspended in this process, with its rules and decoders in words."""
+    owners: defaultdict[Pattern, list[str]] = defaultdict(list)
+    for owner, pattern in _patterns(ruleset):
+        if pattern.guard.suspensions:
+            owners[pattern].append(owner)
+    return {pattern: _named(pattern, names) for pattern, names in owners.items()}
+
+
+def _named(pattern: Pattern, names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    shown = pattern.key[1][:PATTERN_BYTES].decode("utf-8", "backslashreplace")
+    return f"{', '.join(names[:NAMED])}{more}: pattern {shown}"
 
 
 def _patterns(ruleset: Ruleset) -> Iterator[tuple[str, Pattern]]:

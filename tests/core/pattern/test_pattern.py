@@ -37,9 +37,9 @@ def test_invalid_utf8_is_text_like_any_other() -> None:
     assert Pattern("os_regex", rb"a(\.)b").search(b"xa\xffb") == Match((b"\xff",), 4)
 
 
-@pytest.mark.parametrize("text", [b"(", b"a{2,1}", b"[z-a]", b"*"])
-def test_what_pcre2_refuses_is_refused_with_its_words(text: bytes) -> None:
-    with pytest.raises(PatternError, match="compilation failed at position"):
+@pytest.mark.parametrize(("text", "position"), [(b"(", 1), (b"a{2,1}", 5), (b"[z-a]", 4), (b"*", 1)])
+def test_what_pcre2_refuses_is_refused_with_its_words_and_the_place(text: bytes, position: int) -> None:
+    with pytest.raises(PatternError, match=f"compilation failed at position {position};"):
         Pattern("pcre2", text)
 
 
@@ -84,6 +84,8 @@ SLOW: list[tuple[Language, bytes]] = [
     ("os_regex", b"\\S*\\S*\\S*\\d+"),
     ("os_regex", b"(\\.+) (\\.+) x(\\.+)y"),
     ("os_regex", b"(\\S+)\xc3\xa4 (\\S+)!"),
+    ("os_regex", b"\\S*R\xc3\xa4"),
+    ("os_regex", b"\\S*R\x9c\x9f"),
     ("osregex", b"(\\.+) \\.+: (\\S+)x"),
     ("pcre2", b"(a|aa)+$|(\\w+\\s?)+!"),
     ("pcre2", b"(?=x)?(\\w*)(\\w*)\\w*!$"),
@@ -92,30 +94,42 @@ SLOW: list[tuple[Language, bytes]] = [
 
 
 @pytest.mark.parametrize(("language", "text"), SLOW)
-@pytest.mark.parametrize("piece", [b"a", b" ", b"a ", b"((", "ä ".encode(), b"x: "])
+@pytest.mark.parametrize("piece", [b"a", b" ", b"a ", b"((", "ä ".encode(), b"x: ", b"a\xff"])
 def test_no_long_text_takes_long(language: Language, text: bytes, piece: bytes) -> None:
     pattern = Pattern(language, text)
     subject = (piece * 65_536)[:65_536]
     started = time.process_time()
     pattern.search(subject)
-    pattern.matches(subject)
+    pattern.matches(subject + b"\n")
     assert time.process_time() - started < 3.0
 
 
 @given(
     st.sampled_from(["os_regex", "pcre2-caseless", "pcre2"]),
-    st.sampled_from([b"^(\\S+) (\\d+)", b"(x|xy)(\\w*)$", b"a(\\w+)?b", b"(\\S+)@(\\w+)", b" (\\S*)$", b"k(\\S)s"]),
+    st.sampled_from(
+        [
+            b"^(\\S+) (\\d+)",
+            b"(x|xy)(\\w*)$",
+            b"a(\\w+)?b",
+            b"(\\S+)@(\\w+)",
+            b" (\\S*)$",
+            b"k(\\S)s",
+            b"\xc3\xa4(\\S*)",
+            b"\xe4(\\S*)",
+        ]
+    ),
     st.lists(
         st.sampled_from([b"x", b"xy", b" ", b"12", b"a", b"b", b"@", b"K", b"s", b"\n", "ä".encode(), b"\xe4"])
     ).map(b"".join),
+    st.sampled_from([b"", b"\n"]),
 )
-def test_long_texts_are_matched_as_short_ones(language: Language, text: bytes, subject: bytes) -> None:
+def test_long_texts_are_matched_as_short_ones(language: Language, text: bytes, subject: bytes, end: bytes) -> None:
     """What stands far behind, out of reach of the match, must not change it."""
     try:
         pattern = Pattern(language, text)
     except PatternError:
         return
-    far = subject + b" " * (LONG_BYTES + 1)
+    far = subject + b" " * (LONG_BYTES + 1) + end
     limited = Pattern(language, text)
     with unittest.mock.patch("hids.core.pattern.pattern.LONG_BYTES", 1 << 20):
         expected = limited.search(far)

@@ -1,6 +1,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from hids.core.pattern.emptiness import can_match
 from hids.core.rules.lint import lint
 from hids.core.rules.load import load
@@ -74,6 +76,25 @@ def test_a_higher_level_goes_first(make_ruleset: Make) -> None:
 
 def test_a_pattern_that_never_matches(make_ruleset: Make) -> None:
     assert found(make_ruleset, A, rule(2, "<if_sid>200001</if_sid><match>x\\Ay</match>")) == [(2, "never matches")]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "element", "kinds"),
+    [
+        ("wazuh", "<match>fä</match>", ["beyond ASCII"]),
+        ("wazuh", '<regex negate="yes">fä</regex>', ["beyond ASCII"]),
+        ("wazuh", '<match type="pcre2">fä</match>', []),
+        ("ossec", "<match>fä</match>", []),
+        ("ossec", '<list field="srcip" lookup="not_match_key">rules/gone</list>', ["missing list"]),
+    ],
+)
+def test_what_means_something_else_or_nothing_upstream(
+    make_ruleset: Make, dialect: str, element: str, kinds: list[str]
+) -> None:
+    below = f'<rule id="101" level="3"><if_sid>100</if_sid>{element}<description>d</description></rule>'
+    top = '<rule id="100" level="3"><decoded_as>a</decoded_as><description>d</description></rule>'
+    ruleset = make_ruleset(f'{DECODERS}<group name="g,">{top}{below}</group>', dialect)
+    assert [finding.kind for finding in lint(ruleset, can_match) if finding.rule == 101] == kinds
 
 
 def test_one_key_for_the_fleet(make_ruleset: Make) -> None:

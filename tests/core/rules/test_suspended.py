@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from hids.core.pattern.guard import STRIKES
 from hids.core.rules.plan import compile_plan
+from hids.core.rules.profile import Profile
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.suspended import Suspensions
 from hids.messages import LogLine
@@ -60,3 +61,12 @@ def test_a_decoder_is_named(make_ruleset: Callable[..., Ruleset], make_line: Cal
         assert "id" not in recognised.fields
     (text,) = suspensions.news()
     assert "decoder app-child" in text
+
+
+def test_figures_tell_what_was_suspended(make_ruleset: Callable[..., Ruleset], make_line: Callable[..., LogLine]):
+    plan = compile_plan(make_ruleset(RULES))
+    profile = Profile((plan.ruleset,), lambda: 0)
+    assert profile.told()[0].suspended == {}
+    for n in range(STRIKES):
+        plan.judge(plan.recognise(make_line("Nov 24 03:21:42 h1 app: " + "b" * (900 + n) + "!")))
+    assert profile.told()[0].suspended == {r"rule 290001: pattern (b+)+\1$": 1}
