@@ -72,6 +72,8 @@ _REGISTRY = re.compile(r"(?:\[x(?:32|64)\] )?HKEY_")
 """How paths of registry keys and values begin; those of files begin with a slash or a drive."""
 _REGISTRY_LOCATION = "syscheck-registry"
 """OSSEC's rules know the registry by the location."""
+FILE_DECODERS = frozenset(_DECODERS.values())
+"""Names of the decoders of files that came, changed and went."""
 _REGISTRY_DECODERS = {event: f"syscheck_registry_key_{event}" for event in _DECODERS}
 
 

@@ -28,7 +28,7 @@ def test_a_decoder_as_it_is_written() -> None:
         "<regex offset='after_prematch'>(\\S+) (\\S+)</regex><order>user, Foo</order></decoder>"
     )
     assert problems == []
-    root, rootcheck = tree.with_program
+    root, rootcheck, *_others = tree.with_program
     assert tree.without_program == ()
     assert (root.name, root.type, root.order, root.regex_offset) == ("q", "ids", ("dstuser", "Foo"), "prematch")
     assert rootcheck.name == "rootcheck"
@@ -170,7 +170,7 @@ def test_wazuhs_types_and_plug_ins() -> None:
         "wazuh",
     )
     assert problems == []
-    root, windows, _rootcheck = tree.with_program
+    root, windows, *_others = tree.with_program
     assert windows.name == "windows_eventchannel"
     assert root.program is not None
     assert root.prematch is not None
