@@ -40,7 +40,7 @@ STOCK = """<group name="syslog,"><rule id="7" level="0"><category>ossec</categor
 </group>"""
 
 
-@pytest.mark.parametrize(("third", "ours"), [("syscheck_new_entry", False), ("other", True)])
+@pytest.mark.parametrize(("third", "ours"), [("syscheck_new_entry", False), ("rootcheck", True)])
 def test_a_change_is_told_by_one_ruleset(tmp_path: Path, third: str, ours: bool):  # noqa: FBT001 - a parameter
     (tmp_path / "rules.xml").write_text(STOCK.format(third=third))
     config = Config(ruleset=(Ruleset(path=str(tmp_path), dialect="ossec"),))

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 CONFORMANCE = os.environ.get("HIDS_CONFORMANCE")
 FILES = {
     "ossec": ("decoders/decoder.xml", "rules/rules_config.xml", "rules/ossec_rules.xml"),
-    "wazuh": ("decoders/0005-wazuh_decoders.xml", "rules/0010-rules_config.xml", "rules/0015-ossec_rules.xml"),
+    "wazuh": ("decoders/0200-ossec_decoders.xml", "rules/0010-rules_config.xml", "rules/0015-ossec_rules.xml"),
 }
 
 

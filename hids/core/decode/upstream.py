@@ -9,7 +9,7 @@ log's has, and what is told of an agent is made of its name and address alone.
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -167,7 +167,7 @@ def take_change(facts: bytes, fields: Fields) -> None:
             fields.add(name, str(value).encode("utf-8", "replace"), last_wins=False)
     attributes = members.get("changed_attributes")
     if isinstance(attributes, list):
-        names = tuple(name for name in attributes if isinstance(name, str))
+        names = tuple(str(name) for name in cast("list[object]", attributes))
         fields.add("changed_fields", _wazuh_names(names).encode(), last_wins=False)
 
 
