@@ -319,9 +319,8 @@ class LegacyDesk(LoopActor):
 
     def _hear(self, peer: Peer, what: News) -> None:
         agent, now_s, now_ms = _whereabouts(peer), self._clock.monotonic_s(), self._clock.now_ms()
-        if what in ("stopped", "disconnected"):
-            sign = "->" if what == "stopped" else "-"
-            text = f"ossec: Agent {what}: '{agent.name}{sign}{peer.known.ip}'."
+        if what == "stopped":
+            text = f"ossec: Agent stopped: '{agent.name}->{peer.known.ip}'."
             self._keep(peer, (LogLine(OWN_LOCATION, text.encode(), now_ms, now_ms),))
         elif peer.missed:
             self._tell(peer, f"lines lost: {peer.missed} messages of this agent never came", now_s)

@@ -60,6 +60,8 @@ class Folder(msgspec.Struct, frozen=True):
     correlation: Correlation = "native"
     only: str = ""
     """Beginning of the names of the files to read; empty: all."""
+    yields: str = ""
+    """Name of the file that is left out when a ruleset before this one has OSSEC's or Wazuh's rules of changed files."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -91,8 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _serve(control, plans, options.manager, None if options.stats is None else Path(options.stats))
 
 
-def load_folder(folder: Folder, *, strict: bool = False) -> Ruleset:
+def load_folder(folder: Folder, *, strict: bool = False, without: str = "") -> Ruleset:
     """Read and load one ruleset; `strict`: what would be left out with a reason is a problem.
+
+    `without` names a file that is not to be read.
 
     Raises:
         RulesetError: with all that is wrong with it.
@@ -102,20 +106,27 @@ def load_folder(folder: Folder, *, strict: bool = False) -> Ruleset:
     return load(
         folder.name,
         folder.dialect,
-        [file for file in read_ruleset(path) if Path(file.path).name.startswith(folder.only)],
+        [file for file in read_ruleset(path) if _is_wanted(Path(file.path).name, folder.only, without)],
         read_lists(path),
         correlation=folder.correlation,
         strict=strict,
     )
 
 
+def _is_wanted(name: str, beginning: str, without: str) -> bool:
+    return name.startswith(beginning) and name != without
+
+
 def compile_all(folders: Sequence[Folder], cache: PatternCache | None = None) -> list[Plan]:
     """Read, load and compile every ruleset; all problems of all of them are raised together."""
     plans: list[Plan] = []
     problems: list[Problem] = []
+    told = False
     for folder in folders:
         try:
-            plans.append(compile_plan(load_folder(folder), cache))
+            ruleset = load_folder(folder, without=folder.yields if told else "")
+            told = told or ruleset.tells_changes
+            plans.append(compile_plan(ruleset, cache))
         except RulesetError as error:
             problems.extend(error.problems)
     if problems:

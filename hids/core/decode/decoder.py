@@ -45,6 +45,8 @@ def static_fields(dialect: Dialect) -> frozenset[str]:
 
 WINDOWS_EVENT = "eventchannel"
 """Plug-in of the decoder that takes events of Windows' event channel, which no file defines."""
+SYSCHECK = "syscheck"
+"""Plug-in of Wazuh's decoders of changed files, which no file defines: it takes what the manager knows of the change."""
 JSON = "JSON_Decoder"
 """Plug-in that takes all members of a JSON text."""
 RELAY = "OSSECAlert_Decoder"

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import msgspec
 
 from hids.core.decode.decoder import RELAY, RETYPING, Decoder, DecoderTree, Selection
-from hids.core.decode.header import Header, read_header
+from hids.core.decode.header import Header, header_reader
 from hids.core.decode.reading import Reading
+from hids.core.decode.upstream import in_upstream_words
 from hids.core.dialect import Dialect
 from hids.messages import LogLine
 
@@ -103,6 +104,26 @@ class Origin(NamedTuple):
 
 
 NOWHERE = Origin()
+
+Read = Callable[[LogLine, Origin], tuple[LogLine, Header]]
+"""Takes a line apart; the line may get another location with that."""
+
+
+def line_reader(dialect: Dialect, *, blind: bool = False) -> Read:
+    """Reads headers; what the manager tells of files and agents is put into the dialect's words first.
+
+    `blind` is as for `read_header`.
+    """
+    read = header_reader(dialect, blind=blind)
+
+    def read_line(line: LogLine, origin: Origin) -> tuple[LogLine, Header]:
+        if line.kind != "log":
+            told = in_upstream_words(line, dialect, origin.host, origin.sender)
+            if told is not None:
+                return told
+        return line, read(line)
+
+    return read_line
 
 
 class Event(msgspec.Struct, eq=False):
@@ -264,8 +285,8 @@ def undecoded(
     line: LogLine, dialect: Dialect, origin: Origin = NOWHERE, *, log_fw: bool = True, blind: bool = False
 ) -> Event:
     """An event of which only the header was read. `blind` is as for `read_header`, `log_fw` is `Ruleset.log_fw`."""
-    header = read_header(line, dialect, blind=blind)
-    return Event(line, header, Reading(header.log, dialect, log_fw and dialect == "ossec"), origin)
+    line, header = line_reader(dialect, blind=blind)(line, origin)
+    return Event(line, header, Reading(header.log, dialect, log_fw and dialect == "ossec", line.facts), origin)
 
 
 def decode(tree: DecoderTree, event: Event) -> None:

@@ -2,10 +2,20 @@
 
 from collections.abc import Callable
 
-from hids.core.decode.decoder import JSON, STATIC_FIELDS, WINDOWS_EVENT, Decoder, Offset, Selection, static_fields
+from hids.core.decode.decoder import (
+    JSON,
+    STATIC_FIELDS,
+    SYSCHECK,
+    WINDOWS_EVENT,
+    Decoder,
+    Offset,
+    Selection,
+    static_fields,
+)
 from hids.core.decode.fields import Fields
 from hids.core.decode.json_fields import take_json
 from hids.core.decode.plugins import PLUGINS
+from hids.core.decode.upstream import take_change
 from hids.core.decode.windows_event import take_event
 from hids.core.dialect import Dialect
 
@@ -18,6 +28,7 @@ class Extraction:
 
     __slots__ = (
         "_dialect",
+        "_facts",
         "_log",
         "_regex_start",
         "_rewrites",
@@ -34,12 +45,14 @@ class Extraction:
         selection: Selection,
         *,
         rewrites: bool,
+        facts: bytes = b"",
     ) -> None:
-        """`rewrites`: a firewall's action gets OSSEC's word."""
+        """`rewrites`: a firewall's action gets OSSEC's word. `facts`: of the line, `LogLine.facts`."""
         self._log = log
         self._dialect: Dialect = dialect
         self._selection = selection
         self._rewrites = rewrites
+        self._facts = facts
         self.current = selection.current
         self.fields = Fields()
         self._slots: dict[int, bytes] = {}
@@ -122,6 +135,8 @@ class Extraction:
             take_json(text, self.fields, null=self.current.json_null, csv=self.current.json_csv)
         elif name == WINDOWS_EVENT:
             take_event(self._log, self.fields)
+        elif name == SYSCHECK:
+            take_change(self._facts, self.fields)
         else:
             PLUGINS[name](self._log, self.fields, self._dialect)
 

@@ -19,7 +19,7 @@ from hids.messages import MAX_LINE_BYTES, LogLine
 _UMLAUT = "ä".encode()
 """Second letter of a month: upstream's tests then run one byte further on."""
 _CONTROL = bytes(range(32)) + b"\x7f"
-_OURS = b"hids:"
+OURS = b"hids:"
 """Starts the program names of lines that are no logs: a colon is no name byte."""
 _NAME = rb"[()\-./0-9@A-Z_a-z]"
 
@@ -58,7 +58,7 @@ def header_reader(dialect: Dialect, *, blind: bool = False) -> Callable[[LogLine
     def read(line: LogLine) -> Header:
         text = line.text[:MAX_LINE_BYTES]
         if line.kind != "log":
-            return Header(None, None, _OURS + line.kind.encode(), text, text)
+            return Header(None, None, OURS + line.kind.encode(), text, text)
         if unwanted:
             text = text.translate(None, unwanted)
         found = common(text)
@@ -258,7 +258,7 @@ def _asl(text: bytes) -> Header:
         if name == b"Host":
             hostname = value
             break
-        if name == b"Sender" and program is None and not value.startswith(_OURS):
+        if name == b"Sender" and program is None and not value.startswith(OURS):
             program, end_of_sender = value, _ASL_CUT + entry.end() - 1
         elif name == b"Message" and message is None:
             message = value

@@ -14,6 +14,7 @@ from hids.core.decode.decoder import (
     static_fields,
 )
 from hids.core.decode.plugins import PLUGINS
+from hids.core.decode.upstream import syscheck_decoders
 from hids.core.dialect import Dialect
 from hids.core.markup import Element
 from hids.core.pattern.pattern import Language, Pattern, PatternError
@@ -85,6 +86,7 @@ def load_decoders(elements: Iterable[Element], dialect: Dialect, problems: list[
         frozen.append(_WINDOWS)
     if dialect != "hids":
         frozen.append(_ROOTCHECK)
+        frozen.extend(syscheck_decoders(dialect))
     return DecoderTree(
         dialect,
         tuple(root for root in frozen if root.program is not None),

@@ -18,6 +18,8 @@ class Reading(msgspec.Struct, eq=False):
     dialect: Dialect
     rewrites: bool
     """OSSEC rewrites the action of a firewall's events (`analysisd.log_fw`)."""
+    facts: bytes = b""
+    """What the manager knows of the line besides its log; a log with facts is one of a kind."""
     selection: Selection | None = None
     members: bytes | None = None
     """Decoder and fields as members of an alert, once they were written (hids.core.rules.render)."""
@@ -64,7 +66,7 @@ class Reading(msgspec.Struct, eq=False):
         """The run of the chain, once. `selection` is this log's."""
         done = self._extraction
         if done is None:
-            done = Extraction(self.log, self.dialect, selection, rewrites=self.rewrites)
+            done = Extraction(self.log, self.dialect, selection, rewrites=self.rewrites, facts=self.facts)
             done.run(self.end_of_root)
             self._extraction = done
         return done

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from hids.core.decode.decoder import Selection
-from hids.core.decode.event import NOWHERE, Event, Origin, decode, relays, select
-from hids.core.decode.header import Header, header_reader
+from hids.core.decode.event import NOWHERE, Event, Origin, decode, line_reader, relays, select
+from hids.core.decode.header import Header
 from hids.core.decode.reading import Reading
 from hids.core.dialect import Dialect
 from hids.core.rules.conditions import of_log
@@ -150,25 +150,25 @@ class Plan:
         self._dialect: Dialect = ruleset.dialect
         self._rewrites = ruleset.log_fw and ruleset.dialect == "ossec"
         self._skips = ruleset.correlation != "compat"  # OSSEC's repeats are of lines that matter to nobody, too
-        self._read = header_reader(ruleset.dialect, blind=ruleset.correlation == "compat")
+        self._read = line_reader(ruleset.dialect, blind=ruleset.correlation == "compat")
         self._class_of(None)
 
     def recognise(self, line: LogLine, origin: Origin = NOWHERE) -> Event:
         """Read the header, scan, choose the decoders."""
-        header = self._read(line)
+        line, header = self._read(line, origin)
         kind = self._programs.get(header.program)
-        known = None if kind is None else kind.known.get(header.log)
+        known = None if kind is None or line.facts else kind.known.get(header.log)
         if known is not None:
             return Event(line, header, known, origin)
         return self._recognised(line, header, origin)
 
     def notice(self, line: LogLine, origin: Origin = NOWHERE) -> Event | None:
         """The same; None when the log came before and is known to matter to nobody."""
-        header = self._read(line)
+        line, header = self._read(line, origin)
         kind = self._programs.get(header.program)
         if kind is not None and kind.program.is_idle and self._skips:
             return None
-        known = None if kind is None else kind.known.get(header.log)
+        known = None if kind is None or line.facts else kind.known.get(header.log)
         if known is None:
             return self._recognised(line, header, origin)
         if known.silent:
@@ -198,7 +198,7 @@ class Plan:
     def _recognised(self, line: LogLine, header: Header, origin: Origin) -> Event:
         log = header.log
         kind = self._class_of(header.program)
-        known = _Known(log, self._dialect, self._rewrites)
+        known = _Known(log, self._dialect, self._rewrites, line.facts)
         event = Event(line, header, known, origin)
         if kind is None:
             decode(self.ruleset.decoders, event)
@@ -213,7 +213,7 @@ class Plan:
             event.select(chosen.selection)
             return event
         known.selection, known.chosen = chosen.selection, chosen
-        if len(log) <= MAX_KNOWN_LOG:
+        if len(log) <= MAX_KNOWN_LOG and not line.facts:
             self._keep(kind, log, known)
         return event
 

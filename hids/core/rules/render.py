@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import msgspec
 
-from hids.core.decode.decoder import STATIC_FIELDS, Decoder
+from hids.core.decode.decoder import STATIC_FIELDS, SYSCHECK, Decoder
 from hids.core.decode.event import Event
 from hids.messages import Agent, LogLine
 
@@ -57,7 +57,8 @@ def _decoded(event: Event) -> bytes:
     if reading.members is not None and not event.given:
         return reading.members
     members = _decoder(event.decoder)
-    if data := _data(event.fields):
+    told = event.decoder is not None and event.decoder.plugin == SYSCHECK  # as the alert's `syscheck`
+    if not told and (data := _data(event.fields)):
         members += b',"data":' + _encode(data)
     if not event.given:
         reading.members = members

@@ -3,9 +3,10 @@
 import msgspec
 
 from hids.core.decode.decoder import DecoderTree
+from hids.core.decode.upstream import FILE_DECODERS
 from hids.core.dialect import Dialect, Refused
 from hids.core.rules.composite import Window
-from hids.core.rules.conditions import Condition
+from hids.core.rules.conditions import Condition, DecodedAs
 from hids.core.rules.describe import Template
 from hids.messages import Correlation
 
@@ -85,3 +86,9 @@ class Ruleset(msgspec.Struct, frozen=True, eq=False):
     refused: tuple[Refused, ...]
     by_id: dict[int, int]
     """Id -> index."""
+
+    @property
+    def tells_changes(self) -> bool:
+        """Whether OSSEC's or Wazuh's rules of files that came, changed and went are in it."""
+        asked = {c.name for rule in self.rules for c in rule.conditions if isinstance(c, DecodedAs)}
+        return self.dialect != "hids" and asked.issuperset(FILE_DECODERS)

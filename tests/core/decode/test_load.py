@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hids.core.decode.decoder import DecoderTree
 from hids.core.decode.event import decode, undecoded
 from hids.core.decode.load import load_decoders
+from hids.core.decode.upstream import FILE_DECODERS
 from hids.core.dialect import Dialect
 from hids.core.markup import read
 from hids.errors import Problem
@@ -28,13 +29,13 @@ def test_a_decoder_as_it_is_written() -> None:
         "<regex offset='after_prematch'>(\\S+) (\\S+)</regex><order>user, Foo</order></decoder>"
     )
     assert problems == []
-    root, rootcheck = tree.with_program
+    root, rootcheck, *changes = tree.with_program
     assert tree.without_program == ()
     assert (root.name, root.type, root.order, root.regex_offset) == ("q", "ids", ("dstuser", "Foo"), "prematch")
     assert rootcheck.name == "rootcheck"
-    assert tree.roots(b"") == (root, rootcheck)
+    assert tree.roots(b"") == (root, rootcheck, *changes)
     assert tree.roots(None) == ()
-    assert tree.names == {"q", "rootcheck"}
+    assert tree.names == {"q", "rootcheck", *FILE_DECODERS}
 
 
 def test_a_child_hangs_under_every_decoder_of_its_parents_name_before_it() -> None:
@@ -170,7 +171,7 @@ def test_wazuhs_types_and_plug_ins() -> None:
         "wazuh",
     )
     assert problems == []
-    root, windows, _rootcheck = tree.with_program
+    root, windows, *_others = tree.with_program
     assert windows.name == "windows_eventchannel"
     assert root.program is not None
     assert root.prematch is not None

@@ -1,0 +1,194 @@
+"""What the manager tells of files and agents, in the words that OSSEC's and Wazuh's own rules know.
+
+    derived line "File '/etc/x' modified: size" -> decoder syscheck_integrity_changed, rule 550
+    "agent started: ..." of kind `agent`        -> "ossec: Agent started: 'web1->192.0.2.7'.", rules 501 and 503
+
+Lines of dialect `hids` stay as they are. A log cannot write such lines: the program names have a colon, which no
+log's has, and what is told of an agent is made of its name and address alone.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from hids.core.decode.decoder import SYSCHECK, Decoder
+from hids.core.decode.fields import Fields
+from hids.core.decode.header import OURS, Header
+from hids.core.dialect import Dialect
+from hids.core.pattern.pattern import Pattern
+from hids.messages import LogLine
+
+
+class Told(NamedTuple):
+    """A line in upstream's words."""
+
+    line: LogLine
+    header: Header
+
+
+def in_upstream_words(line: LogLine, dialect: Dialect, host: bytes | None, sender: bytes | None) -> Told | None:
+    """The line as OSSEC or Wazuh would have it; None for what neither knows.
+
+    Args:
+        line: of whatever kind.
+        dialect: of the ruleset that is to judge it.
+        host: name of the agent that it is about.
+        sender: `(name) ip` of that agent; None when it is the manager.
+    """
+    if dialect == "hids":
+        return None
+    if line.kind == "syscheck":
+        return _change(line, dialect)
+    if line.kind == "agent" and host is not None and sender is not None:
+        return _presence(line, host, sender[len(host) + len("() ") :])
+    return None
+
+
+# ---- agents ----------------------------------------------------------------------------------------------
+
+_PRESENCES = (
+    (b"agent started: ", b"started", b"->"),
+    (b"agent stopped: ", b"stopped", b"->"),
+    (b"agent disconnected: ", b"disconnected", b"-"),
+    (b"agent removed: ", b"removed", b"-"),
+)
+"""How our line begins, upstream's word, and what upstream puts between name and address."""
+
+
+def _presence(line: LogLine, name: bytes, address: bytes) -> Told | None:
+    for beginning, word, joint in _PRESENCES:
+        if line.text.startswith(beginning):
+            text = b"ossec: Agent %b: '%b%b%b'." % (word, name, joint, address or b"any")
+            return Told(line, Header(None, None, None, text, text))
+    return None
+
+
+# ---- files -----------------------------------------------------------------------------------------------
+
+_DECODERS = {"added": "syscheck_new_entry", "modified": "syscheck_integrity_changed", "deleted": "syscheck_deleted"}
+_REGISTRY = re.compile(r"(?:\[x(?:32|64)\] )?HKEY_")
+"""How paths of registry keys and values begin; those of files begin with a slash or a drive."""
+_REGISTRY_LOCATION = "syscheck-registry"
+"""OSSEC's rules know the registry by the location."""
+FILE_DECODERS = frozenset(_DECODERS.values())
+"""Names of the decoders of files that came, changed and went."""
+_REGISTRY_DECODERS = {event: f"syscheck_registry_key_{event}" for event in _DECODERS}
+
+
+class _Change(msgspec.Struct):
+    """What hids.core.syscheck.change tells as the alert's `syscheck` member, as far as the frame is concerned."""
+
+    path: str
+    event: str
+    mode: str
+    changed_attributes: tuple[str, ...] = ()
+
+
+class _Facts(msgspec.Struct):
+    syscheck: _Change
+
+
+_facts = msgspec.json.Decoder(_Facts)
+_members = msgspec.json.Decoder(dict[str, dict[str, Any]])
+
+_NAMES = {"permissions": "permission", "owner": "uid", "group": "gid"}
+"""Our name of a changed attribute -> Wazuh's, where they differ."""
+
+
+def _change(line: LogLine, dialect: Dialect) -> Told | None:
+    try:
+        change = _facts.decode(b"{" + line.facts + b"}").syscheck
+    except msgspec.MsgspecError:
+        return None
+    of_registry = _of_registry(change)
+    decoders = _REGISTRY_DECODERS if of_registry and dialect == "wazuh" else _DECODERS
+    decoder = decoders.get(change.event)
+    if decoder is None:
+        return None
+    details = line.text.partition(b"\n")[2]
+    path = change.path.encode("utf-8", "replace")
+    text = _ossec_text(change.event, path, details) if dialect == "ossec" else _wazuh_text(change, path, details)
+    if of_registry and dialect == "ossec":
+        line = msgspec.structs.replace(line, location=_REGISTRY_LOCATION)
+    return Told(line, Header(None, None, OURS + decoder.encode(), text, text))
+
+
+def _of_registry(change: _Change) -> bool:
+    return _REGISTRY.match(change.path) is not None
+
+
+def _ossec_text(event: str, path: bytes, details: bytes) -> bytes:
+    match event:
+        case "added":
+            return b"New file '%b' added to the file system." % path
+        case "deleted":
+            return b"File '%b' was deleted. Unable to retrieve checksum." % path
+        case _:
+            return b"Integrity checksum changed for: '%b'\n%b\n" % (path, details)
+
+
+def _wazuh_text(change: _Change, path: bytes, details: bytes) -> bytes:
+    what = b"Registry Key" if _of_registry(change) else b"File"
+    lines = [b"%b '%b' %b" % (what, path, change.event.encode()), b"Mode: " + change.mode.encode()]
+    if change.changed_attributes:
+        lines.append(b"Changed attributes: " + _wazuh_names(change.changed_attributes).encode())
+    return b"\n".join((*lines, details)) if details else b"\n".join(lines)
+
+
+def _wazuh_names(attributes: tuple[str, ...]) -> str:
+    return ",".join(_NAMES.get(name, name) for name in attributes)
+
+
+# ---- decoders --------------------------------------------------------------------------------------------
+
+_FIELDS: Mapping[str, str] = {
+    "path": "file",
+    "mode": "mode",
+    "diff": "changed_content",
+    **{f"{name}_before": f"{name}_before" for name in ("size", "perm", "uid", "gid", "md5", "sha1", "sha256")},
+    **{f"{name}_before": f"{name}_before" for name in ("uname", "gname", "mtime", "inode")},
+    **{f"{name}_after": name for name in ("size", "perm", "uid", "gid", "md5", "sha1", "sha256")},
+    **{f"{name}_after": name for name in ("uname", "gname", "mtime", "inode")},
+}
+"""Member of the alert's `syscheck` -> the name that Wazuh's `<field>` has for it."""
+
+
+def take_change(facts: bytes, fields: Fields) -> None:
+    """Put Wazuh's fields of a change into `fields`; of what is no such facts nothing is taken."""
+    try:
+        members = _members.decode(b"{" + facts + b"}").get("syscheck", {})
+    except msgspec.MsgspecError:
+        return
+    for member, name in _FIELDS.items():
+        value = members.get(member)
+        if isinstance(value, str | int) and value != "":
+            fields.add(name, str(value).encode("utf-8", "replace"), last_wins=False)
+    attributes = members.get("changed_attributes")
+    if isinstance(attributes, list):
+        names = tuple(str(name) for name in cast("list[object]", attributes))
+        fields.add("changed_fields", _wazuh_names(names).encode(), last_wins=False)
+
+
+def _decoder(name: str, plugin: str | None) -> Decoder:
+    return Decoder(
+        written=name,
+        name=name,
+        parent=None,
+        type="ossec",
+        program=Pattern("osmatch", b"^%b%b$" % (OURS, name.encode())),
+        prematch=None,
+        prematch_offset="start",
+        regex=None,
+        regex_offset="start",
+        order=(),
+        plugin=plugin,
+    )
+
+
+def syscheck_decoders(dialect: Dialect) -> tuple[Decoder, ...]:
+    """The decoders of changed files, which no file defines."""
+    if dialect == "ossec":
+        return tuple(_decoder(name, None) for name in _DECODERS.values())
+    return tuple(_decoder(name, SYSCHECK) for name in (*_DECODERS.values(), *_REGISTRY_DECODERS.values()))
