@@ -12,7 +12,7 @@ import msgspec
 from hids.core.decode.decoder import RELAY, RETYPING, Decoder, DecoderTree, Selection
 from hids.core.decode.header import Header, header_reader
 from hids.core.decode.reading import Reading
-from hids.core.decode.upstream import in_upstream_words
+from hids.core.decode.told import in_upstream_words
 from hids.core.dialect import Dialect
 from hids.messages import LogLine
 

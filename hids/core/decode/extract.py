@@ -15,7 +15,7 @@ from hids.core.decode.decoder import (
 from hids.core.decode.fields import Fields
 from hids.core.decode.json_fields import take_json
 from hids.core.decode.plugins import PLUGINS
-from hids.core.decode.upstream import take_change
+from hids.core.decode.told import take_change
 from hids.core.decode.windows_event import take_event
 from hids.core.dialect import Dialect
 

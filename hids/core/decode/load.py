@@ -14,7 +14,7 @@ from hids.core.decode.decoder import (
     static_fields,
 )
 from hids.core.decode.plugins import PLUGINS
-from hids.core.decode.upstream import syscheck_decoders
+from hids.core.decode.told import syscheck_decoders
 from hids.core.dialect import Dialect
 from hids.core.markup import Element
 from hids.core.pattern.pattern import Language, Pattern, PatternError

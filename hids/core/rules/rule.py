@@ -3,7 +3,7 @@
 import msgspec
 
 from hids.core.decode.decoder import DecoderTree
-from hids.core.decode.upstream import FILE_DECODERS
+from hids.core.decode.told import FILE_DECODERS
 from hids.core.dialect import Dialect, Refused
 from hids.core.rules.composite import Window
 from hids.core.rules.conditions import Condition, DecodedAs

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hids.core.decode.decoder import DecoderTree
 from hids.core.decode.event import decode, undecoded
 from hids.core.decode.load import load_decoders
-from hids.core.decode.upstream import FILE_DECODERS
+from hids.core.decode.told import FILE_DECODERS
 from hids.core.dialect import Dialect
 from hids.core.markup import read
 from hids.errors import Problem
