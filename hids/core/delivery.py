@@ -1,5 +1,7 @@
 """Delivery: what a webhook and the one who sends to it speak about."""
 
+from typing import Literal
+
 import msgspec
 
 from hids.errors import HidsError
@@ -13,6 +15,8 @@ class Receiver(msgspec.Struct, frozen=True):
     secret_file: str = ""
     level: int = 0
     """Lowest rule level that is sent."""
+    send: Literal["alerts", "incidents"] = "alerts"
+    """"incidents": only what is new in one: its first alert, a higher level, another agent."""
     batch: int = 100
     """Alerts in one request, at most."""
     timeout_s: float = 10.0
@@ -30,7 +34,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
     first: int
     last: int
-    """Numbers that it covers; alerts below the wanted level are among them, but not sent."""
+    """Numbers that it covers; alerts that are not wanted are among them, but not sent."""
     alerts: tuple[bytes, ...]
     """JSON objects."""
 

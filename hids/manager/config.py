@@ -111,6 +111,7 @@ class Webhook(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field
     name: str = "webhook"
     secret_file: str = ""
     level: Annotated[int, msgspec.Meta(ge=0, le=16)] = 0
+    send: Literal["alerts", "incidents"] = "alerts"
     batch: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
     timeout_s: Positive = 10.0
     ca_file: str = ""

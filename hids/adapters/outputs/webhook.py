@@ -25,6 +25,7 @@ import structlog
 import hids
 from hids.adapters.files import read_private, write_atomically
 from hids.adapters.outbox import Outbox
+from hids.core.alert.incident import is_news
 from hids.core.delivery import Cursor, Delivery, Receiver, Refused
 from hids.errors import StoreError
 from hids.ports import Clock
@@ -99,7 +100,7 @@ class WebhookStore:
             if upto > after and number > upto:
                 break
             last = number
-            if alert.rule.level >= self._receiver.level:
+            if alert.rule.level >= self._receiver.level and (self._receiver.send == "alerts" or is_news(line)):
                 alerts.append(line)
                 size += len(line)
             if upto <= after and (len(alerts) >= self._receiver.batch or size >= BODY_BYTES):

@@ -26,11 +26,12 @@ def incident_of(line: bytes) -> Incident | None:
         return None
 
 
+def is_news(line: bytes) -> bool:
+    """Whether an output of incidents tells this alert: it begins one, raises its level, or brings another agent into it."""
+    incident = incident_of(line)
+    return incident is not None and bool(incident.news)
+
+
 def only_news(lines: bytes) -> bytes:
-    """Of alerts, JSON lines, those that an output of incidents tells: all that is new in one."""
-    told: list[bytes] = []
-    for line in lines.splitlines(keepends=True):
-        incident = incident_of(line)
-        if incident is not None and incident.news:
-            told.append(line)
-    return b"".join(told)
+    """Of alerts, JSON lines, those that an output of incidents tells."""
+    return b"".join(line for line in lines.splitlines(keepends=True) if is_news(line))

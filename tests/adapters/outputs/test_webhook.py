@@ -118,6 +118,23 @@ def test_all_alerts_come_once_in_batches_and_new_ones_follow(tmp_path: Path, lis
     assert bench.store.cursor() == Cursor(13)
 
 
+def test_who_wants_incidents_gets_what_is_new_in_them(tmp_path: Path, listener: Listener):
+    bench = Bench(tmp_path, listener.url, send="incidents")
+    lines = alerts(1, 6, 5)
+    for place, news in ((1, "first"), (2, ""), (4, "agent")):
+        alert = json.loads(lines[place])
+        alert["hids"]["incident"] = {"id": "007-1-2", "key": {"srcip": "192.0.2.7"}, "news": news}
+        lines[place] = json.dumps(alert, separators=(",", ":")).encode() + b"\n"
+    bench.ledger.commit(Group(alerts=lines), 1)
+    bench.next = 7
+
+    async def test() -> None:
+        await until(lambda: bench.cursors[-1:] == [6], "all are looked at")
+
+    run(bench, test)
+    assert set(listener.seen) == {"007-1-2", "007-1-5"}
+
+
 @pytest.mark.parametrize("mood", ["failing", "hanging", "dying"])
 def test_a_receiver_that_misbehaves_gets_all_of_it_later(tmp_path: Path, listener: Listener, mood: Any):
     bench = Bench(tmp_path, listener.url, timeout_s=0.1)
