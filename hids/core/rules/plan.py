@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from hids.core.decode.decoder import Selection
 from hids.core.decode.event import NOWHERE, Event, Origin, decode, line_reader, relays, select
-from hids.core.decode.header import Header
+from hids.core.decode.header import Header, header_reader
 from hids.core.decode.reading import Reading
 from hids.core.dialect import Dialect
 from hids.core.rules.conditions import of_log
@@ -150,6 +150,7 @@ class Plan:
         self._dialect: Dialect = ruleset.dialect
         self._rewrites = ruleset.log_fw and ruleset.dialect == "ossec"
         self._skips = ruleset.correlation != "compat"  # OSSEC's repeats are of lines that matter to nobody, too
+        self._read_log = header_reader(ruleset.dialect, blind=ruleset.correlation == "compat")
         self._read = line_reader(ruleset.dialect, blind=ruleset.correlation == "compat")
         self._class_of(None)
 
@@ -164,7 +165,10 @@ class Plan:
 
     def notice(self, line: LogLine, origin: Origin = NOWHERE) -> Event | None:
         """The same; None when the log came before and is known to matter to nobody."""
-        line, header = self._read(line, origin)
+        if line.kind == "log":
+            header = self._read_log(line)
+        else:
+            line, header = self._read(line, origin)
         kind = self._programs.get(header.program)
         if kind is not None and kind.program.is_idle and self._skips:
             return None
