@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -22,6 +23,8 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(tuple[RulesetFigures, ...])
 _table_decoder = msgspec.msgpack.Decoder(RuleTable)
+
+Name = TypeVar("Name", int, str)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -82,9 +85,9 @@ def _read(file: Path) -> tuple[RulesetFigures, ...]:
     return ()
 
 
-def _add(total: dict[int, Figure] | dict[str, Figure], more: dict[int, Figure] | dict[str, Figure]) -> None:
+def _add(total: dict[Name, Figure], more: dict[Name, Figure]) -> None:
     for name, figure in more.items():
-        sum_ = total.setdefault(name, Figure())  # type: ignore[arg-type]
+        sum_ = total.setdefault(name, Figure())
         sum_.evaluated += figure.evaluated
         sum_.matched += figure.matched
         sum_.ns += figure.ns

@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -16,8 +17,8 @@ from typing import Any, NoReturn
 import structlog
 
 from hids.actors.stage import Exited, Mailbox
-from hids.adapters.channel import Channel
-from hids.messages import NodeFacts, Pulse
+from hids.adapters.channel import Channel, open_channel
+from hids.messages import NodeFacts, Outboxed, Pulse, ToOutput
 
 PULSE_S = 1.0
 
@@ -118,6 +119,28 @@ def end_on_exit(mailboxes: Sequence[Mailbox], stopped: Callable[[str], None] | N
 
     for mailbox in mailboxes:
         mailbox.on_exit = ended
+
+
+def follow_outbox(channel_fd: int, outputs: Sequence[Mailbox], left: asyncio.Event, stopping: Stopping) -> Channel:
+    """Open the channel on which main says how far the outbox goes; `left` is set when all outputs ended in order.
+
+    An output that has word of it waiting needs no second: only the newest counts.
+    """
+    running = {mailbox.name for mailbox in outputs}
+
+    def stopped(name: str) -> None:
+        running.discard(name)
+        if not running:
+            left.set()
+
+    end_on_exit(outputs, stopped)
+
+    def receive(message: Outboxed) -> None:
+        for mailbox in outputs:
+            if mailbox.depth == 0:
+                mailbox.tell(message)
+
+    return open_channel(socket.socket(fileno=channel_fd), ToOutput, on_message=receive, on_close=stopping.stop)
 
 
 def node_of(mailbox: Mailbox, kind: str) -> NodeFacts:

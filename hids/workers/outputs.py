@@ -5,7 +5,6 @@ main --Outboxed--> [alert writer ...] --Cursors--> main
 
 import argparse
 import asyncio
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,17 +12,15 @@ from pathlib import Path
 from hids.actors.alert_writer import AlertWriter, Destination
 from hids.actors.stage import Mailbox
 from hids.adapters.archive import rows_after
-from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.outbox import Outbox, OutboxRow
 from hids.adapters.outputs.file import JSON_LINES, NEWS_LINES, AlertFile, text_blocks
 from hids.adapters.search import SearchIndex
-from hids.messages import Outboxed, ToOutput
 from hids.workers.inside import (
     Stopping,
     collect_seldom,
     die_with_parent,
-    end_on_exit,
+    follow_outbox,
     hold,
     leave_signals_to_main,
     node_of,
@@ -89,23 +86,7 @@ async def _main(options: argparse.Namespace) -> int:
     stopping, left = Stopping(), asyncio.Event()
     alerts = Path(options.alerts)
     mailboxes = {name: Mailbox(name) for name in options.outputs.split(",")}
-    running = set(mailboxes)
-
-    def stopped(name: str) -> None:
-        running.discard(name)
-        if not running:
-            left.set()
-
-    end_on_exit(tuple(mailboxes.values()), stopped)
-
-    def receive(message: Outboxed) -> None:
-        for mailbox in mailboxes.values():
-            if mailbox.depth == 0:
-                mailbox.tell(message)
-
-    channel = open_channel(
-        socket.socket(fileno=options.channel_fd), ToOutput, on_message=receive, on_close=stopping.stop
-    )
+    channel = follow_outbox(options.channel_fd, tuple(mailboxes.values()), left, stopping)
     for name, opener in _openers(tuple(mailboxes), alerts, Path(options.search)).items():
         outbox = Outbox(Path(options.ledger))
         rows = (

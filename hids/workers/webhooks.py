@@ -5,7 +5,6 @@ main --Outboxed--> [webhook sender ...] --Cursors--> main
 
 import argparse
 import asyncio
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,16 +12,14 @@ import msgspec
 
 from hids.actors.stage import Mailbox
 from hids.actors.webhook_sender import WebhookSender
-from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.outbox import Outbox
 from hids.adapters.outputs.webhook import Webhook, WebhookStore
 from hids.core.delivery import Receiver
-from hids.messages import Outboxed, ToOutput
 from hids.workers.inside import (
     Stopping,
     die_with_parent,
-    end_on_exit,
+    follow_outbox,
     hold,
     leave_signals_to_main,
     node_of,
@@ -36,23 +33,7 @@ async def _main(options: argparse.Namespace) -> int:
     stopping, left = Stopping(), asyncio.Event()
     receivers = msgspec.json.decode(options.receivers, type=tuple[Receiver, ...])
     mailboxes = {receiver.output: Mailbox(receiver.output) for receiver in receivers}
-    running = set(mailboxes)
-
-    def stopped(name: str) -> None:
-        running.discard(name)
-        if not running:
-            left.set()
-
-    end_on_exit(tuple(mailboxes.values()), stopped)
-
-    def receive(message: Outboxed) -> None:
-        for mailbox in mailboxes.values():
-            if mailbox.depth == 0:
-                mailbox.tell(message)
-
-    channel = open_channel(
-        socket.socket(fileno=options.channel_fd), ToOutput, on_message=receive, on_close=stopping.stop
-    )
+    channel = follow_outbox(options.channel_fd, tuple(mailboxes.values()), left, stopping)
     webhooks = [Webhook(receiver, SystemClock()) for receiver in receivers]
     for receiver, webhook in zip(receivers, webhooks, strict=True):
         cursor = Path(options.cursors) / f"webhook-{receiver.name}.cursor"
