@@ -8,6 +8,7 @@ import msgspec
 
 from hids.core.pattern.pattern import Pattern
 from hids.core.rules.composite import Window
+from hids.core.rules.mitre import mitre_object
 from hids.core.rules.rule import Rule, Ruleset
 from hids.core.rules.slots import IGNORE_SLOTS, Slots
 from hids.core.rules.walk import slots_of
@@ -81,7 +82,7 @@ def rule_object(rule: Rule) -> tuple[bytes, bytes, bytes]:
     head: dict[str, Any] = {"level": rule.level}
     rest: dict[str, Any] = {"id": str(rule.id)}
     if rule.mitre:
-        rest["mitre"] = {"id": rule.mitre}
+        rest["mitre"] = mitre_object(rule.mitre)
     if rule.cve:
         rest["cve"] = rule.cve
     if rule.info:
