@@ -77,8 +77,10 @@ def _openers(names: Sequence[str], alerts: Path, search: Path) -> dict[str, Open
 
 
 def reopened(opener: Opener, outbox: Outbox, newest: int) -> Destination[OutboxRow]:
-    """Open a destination. Numbers above the newest committed alert are of a ledger that is gone; those above `newest`, which
-    main has heard of, need not be.
+    """Open a destination.
+
+    Numbers above the newest committed alert are of a ledger that is gone; those above `newest`, of which main has
+    heard, need not be.
     """
     return opener(max(newest, outbox.newest()))
 
