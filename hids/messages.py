@@ -18,9 +18,9 @@ MANAGER = AgentId("000")
 SourceId = NewType("SourceId", str)
 """A numbered stream of lines: "agent/007", or "derived/<kind>/<agent id>" for lines that the manager made."""
 
-Kind = Literal["log", "agent", "syscheck", "eventchannel", "rootcheck"]
+Kind = Literal["log", "agent", "syscheck", "eventchannel", "rootcheck", "sca"]
 """What a line is: text of a log, an agent's word about itself, a packed `FileFact`, an event of Windows' event channel
-with its XML, or a finding of rootcheck."""
+with its XML, a finding of rootcheck, or what came of a policy (hids.core.policy.lines)."""
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """What an agent counts, or says the time is: refused at the door when no store could hold it."""

@@ -6,6 +6,7 @@ from typing import get_args
 from hids.core.decode.decoder import (
     FTS_ORDER,
     JSON,
+    SCA,
     WINDOWS_EVENT,
     Decoder,
     DecoderTree,
@@ -84,6 +85,7 @@ def load_decoders(elements: Iterable[Element], dialect: Dialect, problems: list[
     frozen = [root.freeze() for root in roots]
     if dialect == "wazuh":
         frozen.append(_WINDOWS)
+    frozen.append(_SCA)
     if dialect != "hids":
         frozen.append(_ROOTCHECK)
         frozen.extend(syscheck_decoders(dialect))
@@ -124,6 +126,22 @@ _ROOTCHECK = Decoder(
     fts=("extra_data", "location"),
 )
 """OSSEC's and Wazuh's decoder for lines of kind `rootcheck`: a finding that was told before is not new (`<if_fts>`)."""
+
+
+_SCA = Decoder(
+    written="sca",
+    name="sca",
+    parent=None,
+    type="ossec",
+    program=Pattern("osmatch", b"^hids:sca$"),
+    prematch=None,
+    prematch_offset="start",
+    regex=None,
+    regex_offset="start",
+    order=(),
+    plugin=SCA,
+)
+"""Wazuh's decoder for lines of kind `sca`, which no file defines. OSSEC has none; there it keeps its rules for logs away."""
 
 
 class _Root:

@@ -11,6 +11,7 @@ Facts from Wazuh's documentation of SCA policies. Its default language, `osregex
 import operator
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -106,6 +107,7 @@ def _term(written: str, language: PatternLanguage) -> Term:
     return Term(negated, text=text.encode("utf-8", "surrogateescape"))
 
 
+@lru_cache(maxsize=4096)
 def _pattern(text: str, language: PatternLanguage) -> Pattern:
     try:
         return Pattern(language, text.encode("utf-8", "surrogateescape"))
