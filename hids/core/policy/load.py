@@ -141,6 +141,8 @@ def _named(members: dict[str, Node], name: str, where: str, limit: int, default:
     value = _text(members.get(name, ""), where, name).strip() or default
     if value is None:
         raise ConfigError(f"{where}: {name} is missing")
+    if not value.isprintable():
+        raise ConfigError(f"{where}: {name}: expected one line of printable characters, got {value[:40]!r}")
     if len(value) > limit:
         raise ConfigError(f"{where}: {name}: at most {limit} characters, got {len(value)}")
     return value
