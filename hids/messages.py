@@ -422,6 +422,8 @@ class OutcomeBody(msgspec.Struct, frozen=True, array_like=True):
     make up the batch: the ledger compares."""
     canary: bytes = b""
     """The last line of the batch that looks like an agent's canary, now that the rules have seen it."""
+    scans: tuple[tuple[int, bytes], ...] = ()
+    """(event time, line) of what came of policies."""
 
 
 class ReadThrough(msgspec.Struct, frozen=True, tag="read_through"):
@@ -587,7 +589,8 @@ class Applied(msgspec.Struct, frozen=True):
     """First sequence that `progress` moves over."""
     digest: bytes = b""
     canary: bytes = b""
-    """See `OutcomeBody`."""
+    scans: tuple[tuple[int, bytes], ...] = ()
+    """See `OutcomeBody`, both."""
     alerts: tuple[bytes, ...] = ()
     state: dict[tuple[str, bytes], tuple[bytes, int]] = {}
     """Windows touched: (rule identity, key) -> (bytes, time until which it matters)."""
