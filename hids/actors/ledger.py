@@ -91,7 +91,7 @@ class Ledger(LoopActor):
         *,
         outbox_bytes: int,
         stored_keys: int,
-        record: Callable[[Sequence[Scan]], None] = lambda scans: None,
+        record: Callable[[Sequence[Scan]], None] | None = None,
     ) -> None:
         """`record` writes what came of policies; it is called before the commit, and may be so again after a crash."""
         super().__init__(mailbox)
@@ -233,7 +233,7 @@ class Ledger(LoopActor):
         if self._notices:
             group.notices = (self._boot, self._notices)
         group.at_ms = self._clock.now_ms()
-        if self._scans:
+        if self._scans and self._record is not None:
             self._record(self._scans)
             self._scans = []
         self._store.commit(group, self._next_alert)

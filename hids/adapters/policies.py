@@ -331,7 +331,12 @@ class PolicyReader:
         return [PolicyRow(*row) for row in rows]
 
     def results(
-        self, *, agent: str | None = None, policy: str | None = None, result: str | None = None, check: int | None = None
+        self,
+        *,
+        agent: str | None = None,
+        policy: str | None = None,
+        result: str | None = None,
+        check: int | None = None,
     ) -> list[ResultRow]:
         """Checks of hosts."""
         rows = self._ask(
@@ -374,7 +379,7 @@ class PolicyReader:
         }
         where = " AND ".join(tests[name] for name in values) or "1"
         try:
-            with closing(self._db.execute(f"{select} WHERE {where} {order}", values)) as found:  # noqa: S608
+            with closing(self._db.execute(f"{select} WHERE {where} {order}", values)) as found:
                 return found.fetchall()
         except sqlite3.Error as error:
             raise self._failure(error) from error

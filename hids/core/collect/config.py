@@ -207,8 +207,10 @@ def problem_of(config: AgentConfig) -> str:
         _check_sources(config.source)
     except ConfigError as error:
         return str(error)
-    return _syscheck_problem(config.syscheck) or _policy_problem(config) or (
-        "[spool] max_bytes: at least 1048576 (1 MiB)" if config.spool.max_bytes < 1024**2 else ""
+    return (
+        _syscheck_problem(config.syscheck)
+        or _policy_problem(config)
+        or ("[spool] max_bytes: at least 1048576 (1 MiB)" if config.spool.max_bytes < 1024**2 else "")
     )
 
 

@@ -102,7 +102,9 @@ def _term(written: str, language: PatternLanguage) -> Term:
     if text.startswith("n:"):
         found = _COMPARISON.match(text[2:])
         if found is None:
-            raise ConfigError(rf"{written!r}: expected n:PATTERN compare <= NUMBER, such as n:^Port\s+(\d+) compare > 22")
+            raise ConfigError(
+                rf"{written!r}: expected n:PATTERN compare <= NUMBER, such as n:^Port\s+(\d+) compare > 22"
+            )
         return Term(negated, pattern=_pattern(found[1], language), operator=found[2], number=int(found[3]))
     return Term(negated, text=text.encode("utf-8", "surrogateescape"))
 

@@ -39,9 +39,10 @@ def verdict_of(condition: Condition, rules: Sequence[Rule | Unusable], host: Hos
     """What a rule must be to settle it: with `all` one that does not hold does, else one that does."""
     reason = ""
     for rule in rules:
+        if isinstance(rule, Unusable):
+            reason = reason or rule.problem
+            continue
         try:
-            if isinstance(rule, Unusable):
-                raise Unavailable(rule.problem)
             if holds(rule, host) is settling:
                 return Verdict("passed" if condition == "any" else "failed")
         except Unavailable as error:

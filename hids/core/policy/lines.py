@@ -77,16 +77,15 @@ def score(passed: int, failed: int) -> int:
 
 def checked(policy: Policy, check: Check, verdict: Verdict) -> Checked:
     """A check with what came of it."""
+    texts = {
+        "description": check.description,
+        "rationale": check.rationale,
+        "impact": check.impact,
+        "remediation": check.remediation,
+        "references": ",".join(check.references),
+    }
     body: dict[str, object] = {"id": check.id, "title": check.title}
-    for name, text in (
-        ("description", check.description),
-        ("rationale", check.rationale),
-        ("impact", check.impact),
-        ("remediation", check.remediation),
-        ("references", ",".join(check.references)),
-    ):
-        if text:
-            body[name] = text
+    body |= {name: text for name, text in texts.items() if text}
     if check.compliance:
         body["compliance"] = {name: ",".join(requirements) for name, requirements in check.compliance.items()}
     body["condition"] = check.condition
