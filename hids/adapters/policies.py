@@ -212,7 +212,7 @@ class PolicyStore:
         return policies is not None and policies[0] >= MAX_POLICIES
 
     def _text(self, check: CheckBody) -> bytes:
-        body = _encode(CheckText(**{name: getattr(check, name, "") for name in CheckText.__struct_fields__}))
+        body = _encode(msgspec.convert(msgspec.to_builtins(check), CheckText))
         if len(body) > MAX_BODY:
             body = _encode(CheckText(title=check.title[:MAX_NAME], description="(too long to keep)"))
         digest = hashlib.sha256(body).digest()[:16]
@@ -348,7 +348,7 @@ class PolicyReader:
             result=result,
             check=check,
         )
-        return [ResultRow(*row, text=msgspec.json.decode(body, type=CheckText)) for *row, body in rows]
+        return [ResultRow(*row[:-1], msgspec.json.decode(row[-1], type=CheckText)) for row in rows]
 
     def history(self, *, agent: str | None = None, policy: str | None = None) -> list[ScoreRow]:
         """Scores over time, the oldest first."""

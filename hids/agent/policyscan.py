@@ -24,7 +24,6 @@ from hids.core.policy.document import MAX_BYTES
 from hids.core.policy.judge import is_for, judge
 from hids.core.policy.lines import Report, checked
 from hids.core.policy.load import load_policy
-from hids.core.policy.policy import Policy
 from hids.errors import ConfigError
 
 _MAX_WRITABLE = 0o022
@@ -78,19 +77,6 @@ def _check_owner(path: str, found: os.stat_result) -> None:
             f"{path}: others than root and this user may write it, and policies run commands; "
             f"chown root {path}; chmod go-w {path}"
         )
-
-
-def validate(path: str) -> Policy:
-    """Read a policy without evaluating it.
-
-    Raises:
-        ConfigError: it cannot be used.
-    """
-    try:
-        with open(path, "rb") as file:
-            return load_policy(file.read(MAX_BYTES + 1), path)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def be_nice() -> None:

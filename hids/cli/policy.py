@@ -1,5 +1,6 @@
 """`hidsctl policy`: how hosts are set up, measured by their policies."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -152,28 +153,36 @@ def check_file(
     """  # noqa: D301 - click's mark for lines that stay as they are
     settings: Settings = ctx.obj
     found = list(map(_checked, files))
-    settings.show(found, lambda _: [_print_checked(one) for one in found], json=json)
-    if any(one["problems"] for one in found):
+    settings.show(msgspec.to_builtins(found), lambda _: _print_checked(found), json=json)
+    if any(one.problems for one in found):
         raise typer.Exit(REFUSED)
 
 
-def _checked(path: Path) -> dict[str, object]:
+class Checked(msgspec.Struct, frozen=True):
+    """What is to say of a policy's file."""
+
+    file: str
+    policy: str = ""
+    checks: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def _checked(path: Path) -> Checked:
     try:
         with path.open("rb") as file:
             policy = load_policy(file.read(MAX_BYTES + 1), str(path))
     except OSError as error:
-        return {"file": str(path), "checks": 0, "problems": [f"{path}: cannot be read: {error.strerror}"]}
+        return Checked(str(path), problems=(f"{path}: cannot be read: {error.strerror}",))
     except ConfigError as error:
-        return {"file": str(path), "checks": 0, "problems": [str(error)]}
-    return {"file": str(path), "id": policy.id, "checks": len(policy.checks), "problems": list(policy.problems)}
+        return Checked(str(path), problems=(str(error),))
+    return Checked(str(path), policy.id, len(policy.checks), policy.problems)
 
 
-def _print_checked(one: dict[str, object]) -> None:
-    problems = one["problems"]
-    assert isinstance(problems, list)  # noqa: S101 - made above
-    typer.echo(f"{plain(str(one['file']))}: {one['checks']} checks, {len(problems)} problems")
-    for problem in problems:
-        typer.echo(f"  {plain(str(problem))}")
+def _print_checked(found: Sequence[Checked]) -> None:
+    for one in found:
+        typer.echo(f"{plain(one.file)}: {one.checks} checks, {len(one.problems)} problems")
+        for problem in one.problems:
+            typer.echo(f"  {plain(problem)}")
 
 
 def _read(
@@ -210,7 +219,7 @@ def _table(headings: str, rows: list[tuple[object, ...]]) -> None:
     Console(highlight=False, soft_wrap=True).print(table)
 
 
-def _print_policies(rows: list[PolicyRow]) -> None:
+def _print_policies(rows: Sequence[PolicyRow]) -> None:
     def cells(row: PolicyRow) -> tuple[object, ...]:
         counts = (f"{row.score} %", row.passed, row.failed, row.invalid)
         return (row.agent_name, row.policy, *counts, when(row.scanned_ms), row.name)
@@ -218,7 +227,7 @@ def _print_policies(rows: list[PolicyRow]) -> None:
     _table("agent,policy,score,passed,failed,n/a,last scan,name", list(map(cells, rows)))
 
 
-def _print_results(rows: list[ResultRow]) -> None:
+def _print_results(rows: Sequence[ResultRow]) -> None:
     _table(
         "agent,policy,id,result,before,since,title",
         [
@@ -228,7 +237,7 @@ def _print_results(rows: list[ResultRow]) -> None:
     )
 
 
-def _print_history(rows: list[ScoreRow]) -> None:
+def _print_history(rows: Sequence[ScoreRow]) -> None:
     _table(
         "agent,policy,when,score,passed,failed,n/a",
         [
@@ -238,7 +247,7 @@ def _print_history(rows: list[ScoreRow]) -> None:
     )
 
 
-def _print_whole(rows: list[ResultRow]) -> None:
+def _print_whole(rows: Sequence[ResultRow]) -> None:
     for row in rows:
         typer.echo(f"{plain(row.agent_name)} {plain(row.policy)} {row.id}: {row.result} since {when(row.since_ms)}")
         parts = (

@@ -5,7 +5,7 @@ nothing can be made that is larger than its file.
 """
 
 from collections.abc import Iterator
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 import yaml
 
@@ -73,7 +73,7 @@ class _Builder:
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
             raise self._wrong(event, "anchors and aliases are not taken; write the value out")
         if isinstance(event, yaml.ScalarEvent):
-            value = cast("str", event.value)
+            value: str = event.value
             return "" if event.style is None and value in _NULLS else value
         self._depth += 1
         if self._depth > MAX_DEPTH:

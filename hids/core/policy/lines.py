@@ -227,7 +227,7 @@ class DumpSaid(msgspec.Struct, frozen=True, tag_field="type", tag="dump_end"):
 
 Said = CheckSaid | SummarySaid | PoliciesSaid | ScannedSaid | DumpSaid
 
-_decoder = msgspec.json.Decoder(Said)
+_decoder: msgspec.json.Decoder[Said] = msgspec.json.Decoder(Said)
 
 
 def read_said(text: bytes) -> Said | None:

@@ -1,7 +1,7 @@
 """A policy's YAML -> `Policy`. Members that are not known are left alone, as Wazuh does: its own files have some."""
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypeVar, cast
+from typing import Final, cast
 
 from hids.core.policy.content import PatternLanguage
 from hids.core.policy.document import Node, read_document
@@ -24,9 +24,7 @@ MAX_REFERENCES: Final = 64
 MAX_COMPLIANCE: Final = 64
 
 _LANGUAGES: Final[Mapping[str, PatternLanguage]] = {"osregex": "osregex", "os_regex": "osregex", "pcre2": "pcre2"}
-_CONDITIONS: Final = ("all", "any", "none")
-
-T = TypeVar("T")
+_CONDITIONS: Final[Mapping[str, Condition]] = {"all": "all", "any": "any", "none": "none"}
 
 
 def load_policy(data: bytes, where: str) -> Policy:
@@ -186,9 +184,10 @@ def _id(members: dict[str, Node], where: str) -> int:
 
 def _condition(members: dict[str, Node], where: str) -> Condition:
     written = _text(members.get("condition", ""), where, "condition")
-    if written not in _CONDITIONS:
+    condition = _CONDITIONS.get(written)
+    if condition is None:
         raise ConfigError(f"{where}: condition: expected all, any or none, got {_shown(written)}")
-    return cast("Condition", written)
+    return condition
 
 
 def _language(members: dict[str, Node], default: PatternLanguage, where: str) -> PatternLanguage:
