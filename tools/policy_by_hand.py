@@ -2,7 +2,7 @@
 """What a person finds with stat, sysctl and dpkg, beside what the policy for Debian 12 says: the table of docs/policy.md.
 
     tools/policy_by_hand            the table, as Markdown
-    tools/policy_by_hand.py --json     one object a line
+    tools/policy_by_hand --json     one object a line
 
 The last column is what hids says. Ends with 1 when they differ anywhere.
 """

@@ -74,7 +74,7 @@ class _Builder:
             raise self._wrong(event, "anchors and aliases are not taken; write the value out")
         if isinstance(event, yaml.ScalarEvent):
             value: str = event.value
-            return "" if event.style is None and value in _NULLS else value
+            return "" if not event.style and value in _NULLS else value
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise self._wrong(event, f"nested more than {MAX_DEPTH} levels deep")

@@ -234,7 +234,7 @@ def read_said(text: bytes) -> Said | None:
     """What a line says; None for what is no such line."""
     try:
         return _decoder.decode(text)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # msgspec lets a UnicodeDecodeError through
         return None
 
 

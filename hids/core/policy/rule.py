@@ -36,7 +36,7 @@ _KINDS: Final[dict[str, RuleKind]] = {
 _HEAD = re.compile(r"(?s)\s*((?:(?:not|NOT)\s+|!\s*)*)([fdpcr])\s*:\s*(.*)\Z")
 _ARROW = re.compile(r"\s*->(?:\s+|\Z)")
 """Upstream's own policies leave the space before it out here and there."""
-_ARROWS: Final[dict[RuleKind, int]] = {"file": 1, "directory": 2, "process": 0, "command": 1, "registry": 2}
+_ARROWS: Final[dict[RuleKind, int]] = {"file": 1, "directory": 2, "process": 1, "command": 1, "registry": 2}
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ def parse_rule(written: str, variables: Mapping[str, str], language: PatternLang
     target = _replaced(target.strip(), variables)
     if not target:
         raise ConfigError(f"{written[:80]!r}: there is nothing behind {head[2]}:")
-    if kind == "process" and _ARROW.search(target):
+    if kind == "process" and behind:
         raise ConfigError(f"{written[:80]!r}: a process has no content; only p:NAME is possible")
     content, name = (parse_content(behind[-1], language) if behind else None), None
     if kind == "process" and target.startswith(("r:", "!")):
