@@ -112,11 +112,13 @@ class PolicyWatch(Collector):
 
     async def _wait(self, last_ms: int) -> None:
         """Until it is time; a clock that went back does not put it off for longer than usual."""
+        due_s = (last_ms - self._clock.now_ms()) / 1000 + self._config.scan_interval_s
+        if due_s <= 0:
+            return
         self._state.state = "waiting for the next scan"
         self._state.idle = True
-        due_s = (last_ms - self._clock.now_ms()) / 1000 + self._config.scan_interval_s
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(max(0.0, due_s), self._config.scan_interval_s)):
+            async with asyncio.timeout(min(due_s, self._config.scan_interval_s)):
                 await self._stir.wait()
         self._stir.clear()
         self._state.idle = False
@@ -223,7 +225,7 @@ class PolicyWatch(Collector):
         """Say what is wrong with a policy, once."""
         if problem and self._problems.get(path) != problem:
             log.warning("policy unusable", policy=path, reason=problem)
-            self._say(f"policy unusable: {path}: {problem}")
+            self._say(f"policy unusable: {problem if problem.startswith(path) else f'{path}: {problem}'}")
         if problem:
             self._problems[path] = problem
         else:
