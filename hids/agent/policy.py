@@ -53,7 +53,7 @@ _report = msgspec.msgpack.Decoder(Report)
 
 
 class ScanPolicies(Control):
-    """anyone in the agent -> policy: do not wait for the next scan."""
+    """agent -> policy: a person has changed files, do not wait for the next scan."""
 
 
 class Told(msgspec.Struct, frozen=True, array_like=True):

@@ -7,7 +7,7 @@
          └─ one actor a source
 
 SIGTERM, SIGINT  stop reading, store what was read, deliver for a moment, end with 0.
-SIGHUP           read agent.toml again; sources and syscheck that changed are started anew.
+SIGHUP           read agent.toml again; sources and syscheck that changed are started anew. Policies are looked at.
                  So they are when the manager sends configuration, which is added to that of agent.toml (shared.py).
 SIGUSR1          print every thread's stack to stderr.
 """
@@ -332,6 +332,10 @@ class Agent:
         if problem:
             log.warning("the manager's configuration does not apply any more", reason=problem)
         self._reloading = asyncio.create_task(self._apply(config, self._reloading))
+        if (node := self._nodes.get("policy")) is not None:
+            from hids.agent.policy import ScanPolicies  # noqa: PLC0415 - as in _policy_spec
+
+            node.mailbox.tell(ScanPolicies())
 
     async def _apply(self, new: AgentConfig, before_it: "asyncio.Task[None] | None") -> None:
         """Start and stop what differs, one change after the other."""
