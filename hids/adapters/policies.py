@@ -151,14 +151,20 @@ class PolicyStore:
     def record(self, scans: Sequence[tuple[Agent, int, bytes]]) -> None:
         """Write what agents told (agent, when, line), durably and all or nothing; what is no such line is left out.
 
+        A file that turns out to be damaged is put aside, so that it does not stop the lane.
+
         Raises:
             StoreError: nothing was written.
         """
         try:
-            with self._db.atomic():
-                for agent, at_ms, text in scans:
-                    self._record(agent, at_ms, text)
-        except sqlite3.Error as error:
+            try:
+                self._write(scans)
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                self._db = self._again(self._db, str(error))
+                self._write(scans)
+        except (sqlite3.Error, OSError) as error:
             raise self._failure(error) from error
 
     def close(self) -> None:
@@ -166,6 +172,11 @@ class PolicyStore:
         self._db.conn.close()
 
     # -- lines
+
+    def _write(self, scans: Sequence[tuple[Agent, int, bytes]]) -> None:
+        with self._db.atomic():
+            for agent, at_ms, text in scans:
+                self._record(agent, at_ms, text)
 
     def _record(self, agent: Agent, at_ms: int, text: bytes) -> None:
         said = read_said(text)

@@ -168,6 +168,20 @@ def test_a_damaged_file_is_put_aside(path: Path, read: Callable[[], PolicyReader
     assert len(read().policies()) == 1
 
 
+def test_damage_inside_is_found_when_it_is_written_to(path: Path, read: Callable[[], PolicyReader]):
+    store = PolicyStore(path)
+    record(store, *(check(number, description="x" * 500) for number in range(500)), summary())
+    store.close()
+    data = bytearray(path.read_bytes())
+    data[4096 * 2 :] = b"\xff" * (len(data) - 4096 * 2)
+    path.write_bytes(data)
+    store = PolicyStore(path)
+    record(store, check(1), summary())
+    store.close()
+    assert [row.id for row in read().results()] == [1]
+    assert path.with_name("policy.db.old").exists()
+
+
 def test_another_version_is_put_aside_and_not_read(path: Path, read: Callable[[], PolicyReader]):
     PolicyStore(path).close()
     with closing(sqlite3.connect(path)) as db:
