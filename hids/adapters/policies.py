@@ -359,7 +359,7 @@ class PolicyReader:
             result=result,
             check=check,
         )
-        return [ResultRow(*row[:-1], msgspec.json.decode(row[-1], type=CheckText)) for row in rows]
+        return list(map(_result, rows))
 
     def history(self, *, agent: str | None = None, policy: str | None = None) -> list[ScoreRow]:
         """Scores over time, the oldest first."""
@@ -397,3 +397,9 @@ class PolicyReader:
 
     def _failure(self, error: Exception) -> StoreError:
         return StoreError(f"{self._path}: results of policies cannot be read: {error}")
+
+
+def _result(row: tuple[Any, ...]) -> ResultRow:
+    agent, name, policy, check, result, previous, reason, since_ms, body = row
+    text = msgspec.json.decode(body, type=CheckText)
+    return ResultRow(agent, name, policy, check, result, previous, reason, since_ms, text)

@@ -93,7 +93,9 @@ def test_old_agents_do_not_say_what_was_before(store: PolicyStore, read: Callabl
     assert (row.result, row.previous) == ("failed", "passed")
 
 
-def test_checks_and_policies_that_are_gone_are_forgotten_but_not_their_history(store: PolicyStore, read: Callable[[], PolicyReader]):
+def test_checks_and_policies_that_are_gone_are_forgotten_but_not_their_history(
+    store: PolicyStore, read: Callable[[], PolicyReader]
+):
     record(store, check(1), check(2), summary(0, 2, checks=[1, 2]), check(1, policy="q"), summary(0, 1, "q"))
     record(store, summary(0, 1, checks=[2]), at_ms=2_000)
     reader = read()
@@ -125,7 +127,9 @@ def test_hosts_are_apart_and_share_texts(store: PolicyStore, path: Path, read: C
         assert db.execute("SELECT count(*) FROM text").fetchone() == (2,)
 
 
-def test_an_agent_cannot_fill_the_disk(store: PolicyStore, read: Callable[[], PolicyReader], monkeypatch: pytest.MonkeyPatch):
+def test_an_agent_cannot_fill_the_disk(
+    store: PolicyStore, read: Callable[[], PolicyReader], monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(policies, "MAX_CHECKS", 3)
     monkeypatch.setattr(policies, "MAX_POLICIES", 2)
     monkeypatch.setattr(policies, "MAX_HISTORY", 4)

@@ -15,7 +15,10 @@ from hids.cli.hidsctl import app
 
 
 def alert(number: int, rule: int, level: int, agent: str, at: str, **compliance: list[str]) -> bytes:
-    said: dict[str, Any] = {"timestamp": at, "rule": {"id": str(rule), "level": level, "description": "d", "groups": ["a"]}}
+    said: dict[str, Any] = {
+        "timestamp": at,
+        "rule": {"id": str(rule), "level": level, "description": "d", "groups": ["a"]},
+    }
     said["rule"] |= compliance
     return msgspec.json.encode(said | {"agent": {"id": agent, "name": f"web{agent}"}, "id": str(number)})
 

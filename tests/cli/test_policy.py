@@ -15,7 +15,7 @@ from hids.adapters.policies import PolicyStore
 from hids.cli.hidsctl import app
 from hids.messages import Agent, AgentId
 
-EVIL = '<script>alert(1)</script>\x1b[31m"\'&'
+EVIL = "<script>alert(1)</script>\x1b[31m\"'&"
 FORMULA = '=HYPERLINK("http://x")'
 WEB1 = Agent(AgentId("001"), "web1", "")
 
@@ -34,9 +34,17 @@ def state(tmp_path: Path) -> Path:
             (WEB1, 1_000, line(type="check", policy_id="p", policy=EVIL, check=body | {"result": "passed"})),
             (WEB1, 1_000, line(type="check", policy_id="p", policy=EVIL, check=other)),
             (WEB1, 1_000, line(type="summary", policy_id="p", name=EVIL, passed=2, total_checks=2, score=100)),
-            (WEB1, 2_000, line(type="check", policy_id="p", check=body | {"result": "failed"}, previous_result="passed")),
+            (
+                WEB1,
+                2_000,
+                line(type="check", policy_id="p", check=body | {"result": "failed"}, previous_result="passed"),
+            ),
             (WEB1, 2_000, line(type="summary", policy_id="p", name=EVIL, passed=1, failed=1, total_checks=2, score=50)),
-            (Agent(AgentId("002"), EVIL, ""), 1, line(type="summary", policy_id="q", name="Q", passed=1, total_checks=1)),
+            (
+                Agent(AgentId("002"), EVIL, ""),
+                1,
+                line(type="summary", policy_id="q", name="Q", passed=1, total_checks=1),
+            ),
         ]
     )
     store.close()
@@ -119,7 +127,9 @@ def test_files_are_checked(state: Path, tmp_path: Path):
     )
     bad = tmp_path / "bad.yml"
     bad.write_text(good.read_text("utf-8").replace("f:/etc/passwd", "f:/x -> n:(\\d+) compare => 5"), "utf-8")
-    assert told(state, "policy", "check", str(good)) == [{"file": str(good), "policy": "g", "checks": 1, "problems": []}]
+    assert told(state, "policy", "check", str(good)) == [
+        {"file": str(good), "policy": "g", "checks": 1, "problems": []}
+    ]
     done = ctl(state, "policy", "check", str(good), str(bad), str(tmp_path / "none.yml"))
     assert done.exit_code == 1
     assert f"{good}: 1 checks, 0 problems" in done.stdout

@@ -21,7 +21,9 @@ RULES: dict[Dialect, bytes] = {
 }
 
 
-def recognised(dialect: Dialect, rules: bytes, kind: Kind, line: bytes = LINE) -> tuple[str | None, dict[str, bytes], bool]:
+def recognised(
+    dialect: Dialect, rules: bytes, kind: Kind, line: bytes = LINE
+) -> tuple[str | None, dict[str, bytes], bool]:
     """Decoder, fields, and whether a rule is interested."""
     plan = compile_plan(load("r", dialect, [SourceFile("r.xml", rules)]))
     event = plan.recognise(LogLine("sca", line, 0, 0, kind), Origin(b"web1"))

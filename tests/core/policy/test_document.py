@@ -11,8 +11,10 @@ from hids.errors import ConfigError
 
 NODES = st.recursive(
     st.text(st.characters(codec="utf-8", exclude_categories=("C",)), max_size=20),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.text(st.sampled_from("abc $.é"), max_size=5), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.sampled_from("abc $.é"), max_size=5), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 

@@ -129,7 +129,7 @@ def asked(text: str, host: FakeHost = HOST) -> bool | str:
         (r"r:HKLM\Nothing -> Limit -> 1", r"no registry key HKLM\Nothing"),
     ],
 )
-def test_a_rule_holds_or_not_or_cannot_be_looked_at(text: str, expected: bool | str):
+def test_a_rule_holds_or_not_or_cannot_be_looked_at(text: str, *, expected: bool | str):
     assert asked(text) == expected
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from hids.core.policy.judge import Verdict
 from hids.core.policy.lines import (
-    CheckSaid,
     Checked,
+    CheckSaid,
     DumpSaid,
     PoliciesSaid,
     Report,
@@ -49,7 +49,13 @@ def test_a_check_goes_the_way_there_and_back():
     one = checked(POLICY, CHECK, Verdict("failed"))
     said = read_said(check_line(one, 42, "passed"))
     assert isinstance(said, CheckSaid)
-    assert (said.id, said.policy, said.policy_id, said.result, said.previous_result) == (42, "Mine", "p", "failed", "passed")
+    assert (said.id, said.policy, said.policy_id, said.result, said.previous_result) == (
+        42,
+        "Mine",
+        "p",
+        "failed",
+        "passed",
+    )
     assert dict(fields_of(said)) == {
         "sca.type": "check",
         "sca.scan_id": "42",

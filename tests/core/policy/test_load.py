@@ -98,7 +98,11 @@ def test_a_policy_is_read_whole():
         ("condition: any", "condition: [any]", "check 1: condition: expected a text"),
         ("regex_type: pcre2", "regex_type: posix", "check 2: regex_type: expected osregex or pcre2, got 'posix'"),
         ("    rules: ['f:$sshd -> r:^[Pp]ort\\\\b']", "    rules: []", "check 2: expected 1 to 256 rules, got 0"),
-        ("    rules: ['f:$sshd -> r:^[Pp]ort\\\\b']", "    rules: [[a]]", "check 2: a rule: expected a text, got a list"),
+        (
+            "    rules: ['f:$sshd -> r:^[Pp]ort\\\\b']",
+            "    rules: [[a]]",
+            "check 2: a rule: expected a text, got a list",
+        ),
         ("  $sshd: /etc", "  sshd: /etc", "variables: expected names such as $sshd_file, got 'sshd'"),
         ("  $sshd: /etc/ssh/sshd_config", "  $sshd: [a]", "$sshd: expected a text, got a list"),
         ("      - cis: 1.10", "      - cis", "compliance: expected members with names, got 'cis'"),
@@ -125,7 +129,9 @@ def test_long_texts_are_cut_and_many_checks_refused(monkeypatch: pytest.MonkeyPa
 LINES = GOOD.splitlines()
 
 
-@given(st.integers(0, len(LINES) - 1), st.sampled_from(["", "x", "- ", "  a: b", "[", "*a", "\x00", "é: {}", ": ", "? x"]))
+@given(
+    st.integers(0, len(LINES) - 1), st.sampled_from(["", "x", "- ", "  a: b", "[", "*a", "\x00", "é: {}", ": ", "? x"])
+)
 def test_a_broken_line_is_read_or_refused(number: int, instead: str):
     text = "\n".join((*LINES[:number], instead, *LINES[number + 1 :]))
     try:

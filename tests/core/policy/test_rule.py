@@ -34,13 +34,20 @@ def rule(text: str) -> Rule:
         ("c:systemctl is-enabled $unit -> enabled", "command", False, ("systemctl is-enabled apache2",), 0, 1),
         ("c:findmnt -n /dev/shm-> r:^/dev", "command", False, ("findmnt -n /dev/shm",), 0, 1),
         ("c:awk '{print $1}' /a, /b -> r:x", "command", False, ("awk '{print $1}' /a, /b",), 0, 1),
-        ("c: sh -c \"a | b\"  ->  r:x", "command", False, ('sh -c "a | b"',), 0, 1),
+        ('c: sh -c "a | b"  ->  r:x', "command", False, ('sh -c "a | b"',), 0, 1),
         (r"r:HKLM\Software\X", "registry", False, (r"HKLM\Software\X",), 0, 0),
         (r"r:HKLM\X -> Limit", "registry", False, (r"HKLM\X",), 1, 0),
         (r"r:HKLM\X -> Limit -> n:^(\d+) compare > 0", "registry", False, (r"HKLM\X",), 1, 1),
     ],
 )
-def test_forms(text: str, kind: str, negated: bool, targets: tuple[str, ...], name: int, content: int):
+def test_forms(
+    text: str,
+    kind: str,
+    negated: bool,  # noqa: FBT001 - a table of cases
+    targets: tuple[str, ...],
+    name: int,
+    content: int,
+):
     found = rule(text)
     assert (found.kind, found.negated, found.targets) == (kind, negated, targets)
     assert len(found.name.terms if found.name else ()) == name
