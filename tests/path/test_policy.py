@@ -59,25 +59,25 @@ def test_a_setting_that_changes_is_told_once_through_kills_of_both_sides(stand: 
     config = f'[policy]\nfiles = ["{folder}/*.yml"]\nscan_interval_s = 1\n'
 
     stand.start_agent("web1", config)
-    wait_for(lambda: policies_told(stand, "206181"), "the first summary")
+    wait_for(lambda: policies_told(stand, "206501"), "the first summary")
     assert results(stand) == [(1, "passed", ""), (2, "passed", ""), (3, "not applicable", "")]
-    (first,) = policies_told(stand, "206181")
+    (first,) = policies_told(stand, "206501")
     assert (first["score"], first["passed"], first["invalid"]) == ("100", "2", "1")
 
     stand.agents["web1"].kill()
     target.write_text("bad\n" * 20)
     stand.start_agent("web1", config)
-    wait_for(lambda: len(policies_told(stand, "206184")) == 2, "both are alerts")
+    wait_for(lambda: len(policies_told(stand, "206504")) == 2, "both are alerts")
     stand.agents["web1"].kill()
     assert stand.manager is not None
     stand.manager.kill()
     stand.start_manager()
     target.write_text("good\n")
     stand.start_agent("web1", config)
-    wait_for(lambda: len(policies_told(stand, "206186")) == 2, "both are put right")
+    wait_for(lambda: len(policies_told(stand, "206506")) == 2, "both are put right")
 
-    assert [told["check"]["id"] for told in policies_told(stand, "206184")] == ["1", "2"]
-    assert {told["check"]["compliance"]["pci_dss"] for told in policies_told(stand, "206186")[:1]} == {"2.2.4"}
+    assert [told["check"]["id"] for told in policies_told(stand, "206504")] == ["1", "2"]
+    assert {told["check"]["compliance"]["pci_dss"] for told in policies_told(stand, "206506")[:1]} == {"2.2.4"}
     assert results(stand) == [(1, "passed", "failed"), (2, "passed", "failed"), (3, "not applicable", "")]
     scores = [row["score"] for row in stand.ctl("policy", "history")]
     assert scores == [100, 0, 100]

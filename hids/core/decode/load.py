@@ -48,12 +48,12 @@ _UPSTREAM = ("type", "ftscomment", "status", "fts", "accumulate", "plugin_decode
 _PLAIN: dict[Dialect, tuple[str, ...]] = {
     "ossec": ("parent", "order", "use_own_name", *_UPSTREAM),
     "wazuh": ("parent", "order", "use_own_name", *_UPSTREAM, "json_null_field", "json_array_structure"),
-    "hids": ("parent", "order", "use_own_name"),
+    "hids": ("parent", "order", "use_own_name", "plugin_decoder"),
 }
 _PLUGINS: dict[Dialect, tuple[str, ...]] = {
     "ossec": tuple(PLUGINS),
     "wazuh": (*PLUGINS, JSON),
-    "hids": (),
+    "hids": (SCA,),
 }
 _OFFSETS: dict[str, Offset] = {
     "after_parent": "parent",
@@ -85,10 +85,10 @@ def load_decoders(elements: Iterable[Element], dialect: Dialect, problems: list[
     frozen = [root.freeze() for root in roots]
     if dialect == "wazuh":
         frozen.append(_WINDOWS)
-    frozen.append(_SCA)
     if dialect != "hids":
         frozen.append(_ROOTCHECK)
         frozen.extend(syscheck_decoders(dialect))
+        frozen.append(_SCA)
     return DecoderTree(
         dialect,
         tuple(root for root in frozen if root.program is not None),

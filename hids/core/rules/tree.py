@@ -28,7 +28,7 @@ BUILT_IN: dict[Dialect, frozenset[str]] = {
             *(f"syscheck_registry_value_{what}" for what in ("added", "modified", "deleted")),
         )
     ),
-    "hids": frozenset(("sca",)),
+    "hids": frozenset(),
 }
 """Decoders that are code upstream: rules may name them, no file defines them."""
 MAX_STEPS = 100

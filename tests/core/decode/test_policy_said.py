@@ -11,7 +11,8 @@ from hids.messages import Kind, LogLine
 
 LINE = b'{"type":"check","id":5,"policy":"P","policy_id":"p","check":{"id":3,"title":"T","result":"failed"}}'
 RULES: dict[Dialect, bytes] = {
-    "hids": b"""<group name="x,"><rule id="200000" level="5"><decoded_as>sca</decoded_as>
+    "hids": b"""<decoder name="sca"><program_name>^hids:sca$</program_name><plugin_decoder>sca</plugin_decoder></decoder>
+        <group name="x,"><rule id="200000" level="5"><decoded_as>sca</decoded_as>
         <field name="sca.check.result">^failed$</field><description>d</description></rule></group>""",
     "wazuh": b"""<group name="x,">
         <rule id="1" level="0" noalert="1"><category>syslog</category><description>d</description></rule>
