@@ -3,7 +3,7 @@
     policy file -> policy scanner --Report (msgpack, on stdout)--> policy actor
 
 A process of its own, because a pattern may take long, a file system may not answer, and a large policy takes memory that is
-given back when the process ends. It is as nice as can be, and ends itself at its limit.
+given back when the process ends. It is as nice as can be, and ends itself at its limit, and when the agent ends.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import msgspec
 import psutil
 
 from hids.adapters.clock import SystemClock
+from hids.adapters.family import die_with_parent
 from hids.agent.policyhost import LocalHost
 from hids.core.policy.document import MAX_BYTES
 from hids.core.policy.judge import is_for, judge
@@ -92,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="hids-policyscan", description="Started by hids-agent; not for people.")
     parser.add_argument("--timeout", type=float, required=True, help="seconds that a command may take")
     parser.add_argument("--limit", type=float, required=True, help="seconds that all may take")
+    parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--no-commands", action="store_true")
     parser.add_argument("--network", action="store_true", help="look at network file systems, too")
     parser.add_argument("file")
@@ -105,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
+    die_with_parent(options.parent, signal.SIGTERM)
     signal.setitimer(signal.ITIMER_REAL, options.limit)
     sys.stdout.buffer.write(msgspec.msgpack.encode(scan(options.file, host)))
 

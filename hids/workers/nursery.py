@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from hids.adapters.family import die_with_parent
 from hids.adapters.files import write_atomically
 from hids.adapters.pattern_cache import PatternCache
 from hids.adapters.rulesets import read_lists, read_ruleset
@@ -37,7 +38,7 @@ from hids.messages import (
     WorkerForked,
 )
 from hids.workers import worker
-from hids.workers.inside import PULSE_S, collect_seldom, die_with_parent, leave_signals_to_main, run, set_up_logging
+from hids.workers.inside import PULSE_S, collect_seldom, leave_signals_to_main, run, set_up_logging
 
 EX_CONFIG = 78
 """Exit status when the rulesets are refused (sysexits.h)."""

@@ -1,5 +1,6 @@
 """The process that evaluates one policy."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -33,7 +34,16 @@ def written(folder: Path, rule: str = "f:/nothing", required: str = "d:/etc") ->
 
 def start(path: Path, *options: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [sys.executable, "-m", "hids.agent.policyscan", "--timeout=20", "--limit=60", *options, str(path)],
+        [
+            sys.executable,
+            "-m",
+            "hids.agent.policyscan",
+            f"--parent={os.getpid()}",
+            "--timeout=20",
+            "--limit=60",
+            *options,
+            str(path),
+        ],
         stdout=subprocess.PIPE,
     )
 
@@ -79,6 +89,21 @@ def test_it_ends_when_told_to_with_the_command_that_runs(tmp_path: Path):
     process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
     wait_for(lambda: not running("76542"), "its command ends")
+
+
+@pytest.mark.slow
+def test_it_ends_with_its_parent(tmp_path: Path):
+    path = written(tmp_path, "c:sleep 76541 -> r:x")
+    code = (
+        "import os, subprocess, sys\n"
+        f"subprocess.Popen([sys.executable, '-m', 'hids.agent.policyscan', f'--parent={{os.getpid()}}', '--timeout=20',"
+        f" '--limit=60', {str(path)!r}], stdout=subprocess.PIPE).wait()"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    wait_for(lambda: running("76541"), "its command runs")
+    parent.kill()
+    parent.wait(10)
+    wait_for(lambda: not running("76541"), "its command ends")
 
 
 def running(number: str) -> bool:
