@@ -11,8 +11,10 @@ import contextlib
 import hashlib
 import os
 import signal
+import stat
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 import msgspec
@@ -27,8 +29,8 @@ from hids.core.policy.lines import Report, checked
 from hids.core.policy.load import load_policy
 from hids.errors import ConfigError
 
-_MAX_WRITABLE = 0o022
-"""Who else may write a policy could have us run what he likes."""
+_OTHERS_WRITE = 0o022
+"""Bits of a mode. Who else may write a policy, or put another one in its place, could have us run what he likes."""
 
 
 def scan(path: str, host: LocalHost) -> Report:
@@ -64,16 +66,17 @@ def read_trusted(path: str) -> bytes:
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             _check_owner(path, os.fstat(file.fileno()))
-            folder = os.path.dirname(os.path.realpath(path))
-            _check_owner(folder, os.stat(folder))
+            for folder in Path(os.path.realpath(path)).parents:
+                _check_owner(str(folder), folder.stat())
             return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _check_owner(path: str, found: os.stat_result) -> None:
-    sticky_folder = bool(found.st_mode & 0o1000)  # others may write into it, but not replace our file
-    if found.st_uid not in (0, os.geteuid()) or (found.st_mode & _MAX_WRITABLE and not sticky_folder):
+    """As /tmp, a folder may be open to all if its files are safe from others (sticky)."""
+    is_safe_folder = stat.S_ISDIR(found.st_mode) and bool(found.st_mode & stat.S_ISVTX)
+    if found.st_uid not in (0, os.geteuid()) or (found.st_mode & _OTHERS_WRITE and not is_safe_folder):
         raise ConfigError(
             f"{path}: others than root and this user may write it, and policies run commands; "
             f"chown root {path}; chmod go-w {path}"

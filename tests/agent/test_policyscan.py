@@ -118,6 +118,9 @@ def test_a_policy_that_others_may_write_is_not_used(tmp_path: Path):
     with pytest.raises(ConfigError, match="others than root and this user may write it") as caught:
         read_trusted(str(path))
     assert str(caught.value).startswith(f"{path}: ")
+    path.chmod(0o1666)
+    with pytest.raises(ConfigError, match="others than root and this user may write it"):
+        read_trusted(str(path))
     path.chmod(0o644)
     tmp_path.chmod(0o777)
     with pytest.raises(ConfigError, match="others than root and this user may write it") as caught:
@@ -125,6 +128,15 @@ def test_a_policy_that_others_may_write_is_not_used(tmp_path: Path):
     assert str(caught.value).startswith(f"{tmp_path}: ")
     tmp_path.chmod(0o1777)  # as /tmp: others cannot replace what is ours
     assert read_trusted(str(path))
+    below = tmp_path / "below"
+    below.mkdir(mode=0o755)
+    copy = below / "copy.yml"
+    copy.write_bytes(path.read_bytes())
+    copy.chmod(0o644)
+    assert read_trusted(str(copy))
+    tmp_path.chmod(0o775)  # whoever can rename the folder can put another one in its place
+    with pytest.raises(ConfigError, match="others than root and this user may write it"):
+        read_trusted(str(copy))
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path):
