@@ -23,6 +23,7 @@ from hids.actors.stage import Mailbox
 from hids.actors.syscheck_store import Baselined, SyscheckStore
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
+from hids.adapters.family import die_with_parent
 from hids.adapters.lanemark import LaneMark
 from hids.adapters.ledger import Ledger as LedgerFile
 from hids.adapters.ledgercopy import make_copy, restore
@@ -34,7 +35,6 @@ from hids.ports import Group
 from hids.workers.inside import (
     Stopping,
     collect_seldom,
-    die_with_parent,
     end_on_exit,
     hold,
     leave_signals_to_main,
