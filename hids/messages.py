@@ -104,6 +104,10 @@ class FileFact(msgspec.Struct, frozen=True, omit_defaults=True):
     """SELinux label."""
     xattrs: dict[str, str] = {}
     """Other extended attributes: name -> value, or its SHA-256 where it is long or not text."""
+    links: int = 0
+    """Names that a regular file has, where it has several (hard links)."""
+    grown: bool = False
+    """A log that only grew: what was there before is there as it was. Part of the news, not of the baseline."""
     unchecked: tuple[str, ...] = ()
     """Attributes (as alerts name them) that the agent was told to leave alone; they have their default here."""
     moved_from: str = ""
