@@ -12,7 +12,6 @@ import pytest
 
 from hids.agent.config import SyscheckConfig
 from hids.agent.paths import Excluded
-from hids.agent.folders import outermost
 from hids.agent.syscheck import Syscheck
 from hids.messages import FileFact
 
@@ -299,11 +298,3 @@ def test_many_files_in_a_burst(in_yard: Scene, watched: Path):
         assert len({fact.path for fact in yard.facts}) == 302
 
     in_yard(scene)
-
-
-def test_nested_and_linked_directories_are_checked_once(tmp_path: Path):
-    (tmp_path / "usr" / "bin").mkdir(parents=True)
-    (tmp_path / "bin").symlink_to("usr/bin")
-    (tmp_path / "usr2").mkdir()
-    names = ("usr", "usr/bin", "bin", "usr2")
-    assert outermost(tuple(f"{tmp_path}/{name}" for name in names)) == [f"{tmp_path}/usr", f"{tmp_path}/usr2"]
