@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 SLICE_ENTRIES = 131_072
 """Entries of one directory that are held at once: some 30 MiB."""
-KEPT_INFOS = 16_384
+KEPT_INFOS = 4_096
 """Entries of a directory whose status is taken only once."""
 BATCH = 64
 """Directories whose summaries are asked for together."""
