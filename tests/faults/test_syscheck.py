@@ -45,7 +45,7 @@ def rest(stand: Stand) -> bool:
 
 def told(stand: Stand) -> Counter[tuple[str, str]]:
     return Counter(
-        (alert["syscheck"]["event"], os.path.basename(alert["syscheck"]["path"]))
+        (alert["syscheck"]["event"], Path(alert["syscheck"]["path"]).name)
         for alert in stand.alerts()
         if "syscheck" in alert
     )
@@ -87,7 +87,7 @@ def test_every_change_exactly_once(stand: Stand, victim: str):
     config = f'[syscheck]\ndirectories = ["{watched}"]\n'
     stand.start_agent("web1", config)
     spool = stand.agent_folder("web1") / "state" / "spool.db"
-    wait_for(lambda: spool.exists() and _rows(spool, "position") > 0, "the scan has begun")
+    wait_for(lambda: _has_begun(spool), "the scan has begun")
     kill(stand, victim, config)
     wait_for(lambda: rest(stand), "the first scan is through")
     wait_for(stand.whole, "the tree is whole")
@@ -125,12 +125,12 @@ def _lost(stand: Stand, expected: set[tuple[str, str]]) -> Any:
     return missing and all(name.endswith("-moved") and told(stand)["added", name] for name in missing)
 
 
-def _rows(path: Path, table: str) -> int:
+def _has_begun(spool: Path) -> bool:
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+        with closing(sqlite3.connect(f"file:{spool}?mode=ro", uri=True)) as db:
+            return bool(db.execute("SELECT count(*) FROM position").fetchone()[0])
     except sqlite3.OperationalError:
-        return 0
+        return False
 
 
 def _baseline(stand: Stand) -> set[str]:
