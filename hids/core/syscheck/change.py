@@ -74,7 +74,7 @@ def remembered(before: FileFact | None, now: FileFact) -> FileFact | None:
 
 
 def _told(event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]) -> Change:
-    path = _one_line(now.path)
+    path = one_line(now.path)
     first = f"File '{path}' {event}" + (f": {', '.join(changed)}" if changed else "")
     details = [_detail(name, before, now) for name in changed] if before is not None else []
     return Change(
@@ -101,7 +101,7 @@ def _detail(name: str, before: FileFact, now: FileFact) -> str:  # noqa: PLR0911
         case "md5" | "sha1" | "sha256":
             return f"Old {name}sum was: '{getattr(before, name)}'\nNew {name}sum is : '{getattr(now, name)}'"
         case "target":
-            return f"Link pointed to '{_one_line(before.target)}', now to '{_one_line(now.target)}'"
+            return f"Link pointed to '{one_line(before.target)}', now to '{one_line(now.target)}'"
         case _:
             return f"Type was '{before.kind}', now it is '{now.kind}'"
 
@@ -112,7 +112,7 @@ def _difference(diff: str) -> list[str]:
 
 
 def _object(event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]) -> dict[str, object]:
-    result: dict[str, object] = {"path": _one_line(now.path), "event": event, "mode": _seen(now)}
+    result: dict[str, object] = {"path": one_line(now.path), "event": event, "mode": _seen(now)}
     result |= _side("after", now)
     if before is not None and event == "modified":
         result |= {
@@ -166,6 +166,6 @@ def rights(fact: FileFact) -> str:
     return "".join(letters)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """A path as it may stand in a line: control characters are escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in text)
