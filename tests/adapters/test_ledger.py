@@ -174,7 +174,7 @@ def test_a_ledger_of_the_first_schema_is_taken_over(ledger: Ledger, path: Path):
         db.execute("CREATE TABLE dead (source TEXT, epoch INTEGER, seq INTEGER, reason TEXT, line BLOB)")
         db.execute("INSERT INTO dead VALUES ('agent/007', 1, 3, 'poison', 'line')")
         db.execute("CREATE TABLE syscheck (agent TEXT, path TEXT, fact BLOB)")
-        for name in ("/", "/etc/passwd", r"HKEY_LOCAL_MACHINE\\a\\b", r"c:\\windows/system32/x"):
+        for name in ("/", "/etc/passwd", r"HKEY_LOCAL_MACHINE\a\b", r"c:\windows/system32/x"):
             fact = FileFact(path=name, seen="scan")
             db.execute("INSERT INTO syscheck VALUES ('007', ?, ?)", (name, msgspec.msgpack.encode(fact)))
         db.execute("PRAGMA user_version=1")
