@@ -117,6 +117,10 @@ class FileFact(msgspec.Struct, frozen=True, omit_defaults=True):
     """SELinux label."""
     xattrs: dict[str, str] = {}
     """Other extended attributes: name -> value, or its SHA-256 where it is long or not text."""
+    links: int = 0
+    """Names that a regular file has, where it has several (hard links)."""
+    grown: bool = False
+    """A log that only grew: what was there before is there as it was. Part of the news, not of the baseline."""
     unchecked: tuple[str, ...] = ()
     """Attributes (as alerts name them) that the agent was told to leave alone; they have their default here."""
     moved_from: str = ""
@@ -135,7 +139,7 @@ class Baseline(msgspec.Struct, frozen=True, array_like=True):
     """`entry_digest` of the last fact that came, where more is known than it said; else empty."""
 
 
-class DirectoryDigests(msgspec.Struct, frozen=True, array_like=True):
+class DirectoryDigests(msgspec.Struct, frozen=True, array_like=True, tag="digests"):
     """What the agent knows of directories, in order. agent's syscheck -> syscheck store, packed in `LogLine.text`.
 
     It comes in sequence with the facts, so that it is about what they have told. It speaks for every directory that is above `after` and not above `through`: one that is missing here is empty.
@@ -150,6 +154,21 @@ class DirectoryDigests(msgspec.Struct, frozen=True, array_like=True):
     """Empty: to the end."""
     digests: tuple[tuple[str, bytes], ...]
     """(path with its last slash, `directory_digest` of its entries)."""
+
+
+class DirectoryListing(msgspec.Struct, frozen=True, array_like=True, tag="listing"):
+    """What there is in a directory that was looked at anew; sent as `DirectoryDigests` are, behind the facts.
+
+    It speaks for all names that are above `after` and not above `through`.
+    """
+
+    folder: str
+    """With its last slash."""
+    after: str
+    through: str
+    """Empty: to the end."""
+    names: tuple[str, ...]
+    """In order."""
 
 
 class FileChange(msgspec.Struct, frozen=True, array_like=True):

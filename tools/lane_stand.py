@@ -109,7 +109,7 @@ class Lane:
             history_days=365,
             history_rows=1_000_000,
         )
-        memory = Memory(store.baseline, store.changes, store.below, ())
+        memory = Memory(store.baseline, store.changes, store.below, store.entries, ())
         self._files = SyscheckStore(Mailbox("syscheck_store"), memory, MANAGER, self._clock, self.ledger.on_receive)
         self.window = CorrelationWindow(
             Mailbox("correlation_window"),

@@ -13,11 +13,12 @@ from typing import NamedTuple
 import msgspec
 
 from hids.actors.stage import Control, LoopActor, Mailbox, OneLife
-from hids.core.syscheck.agreement import differing, speaks_of
+from hids.core.syscheck.agreement import differing, is_in, speaks_of
 from hids.core.syscheck.change import Change, compare, one_line, remembered
 from hids.core.syscheck.digest import entry_digest
 from hids.core.syscheck.paths import is_below, split
 from hids.core.syscheck.verdict import judge, tell
+from hids.core.wire.facts import unpack
 from hids.messages import (
     Agent,
     Applied,
@@ -26,6 +27,7 @@ from hids.messages import (
     DerivedKind,
     DigestCheck,
     DirectoryDigests,
+    DirectoryListing,
     FileChange,
     FileFact,
     LogLine,
@@ -34,9 +36,6 @@ from hids.messages import (
     SourceId,
 )
 from hids.ports import Clock, Emit, Mark, NoMark
-
-_fact_decoder = msgspec.msgpack.Decoder(FileFact)
-_digests_decoder = msgspec.msgpack.Decoder(DirectoryDigests)
 
 IGNORED_AFTER = 3
 """Changes of a path; with `auto_ignore` further ones are recorded only, as OSSEC has it."""
@@ -61,6 +60,8 @@ class Memory(NamedTuple):
     changes: Callable[[str, str], int | None]
     """How often a path had changed when it changed last; None: it never did."""
     below: Callable[[str, DirectoryDigests], Iterable[tuple[str, Baseline]]]
+    entries: Callable[[str, DirectoryListing], Iterable[str]]
+    """Paths that are known in the stretch of a directory that a listing is about."""
     maintenance: Sequence[Maintenance]
 
 
@@ -154,16 +155,20 @@ class SyscheckStore(LoopActor):
         for offset, at_ms, packed in applied.facts:
             self._mark.at(applied.first + offset)
             try:
-                news = _read(packed)
+                news = unpack(packed)
             except msgspec.MsgspecError:
                 malformed += 1
                 continue
-            if isinstance(news, FileFact):
-                self._take(work, news, at_ms)
-            else:
-                self._check(work, news)
+            match news:
+                case DirectoryDigests():
+                    self._check(work, news)
+                case DirectoryListing():
+                    self._miss(work, news, at_ms)
+                case _:
+                    self._seen += len(news)
+                    for fact in news:
+                        self._take(work, fact, at_ms)
         self._mark.done()
-        self._seen += len(applied.facts)
         counts = dict(applied.counts)
         counts["facts"] = len(applied.facts)
         if malformed:
@@ -181,12 +186,16 @@ class SyscheckStore(LoopActor):
 
     def _take(self, work: _Work, fact: FileFact, at_ms: int) -> None:
         where = (work.agent.id, fact.path)
-        before = self._known(where)
+        before = origin = self._known(where)
+        if fact.moved_from:
+            left = (work.agent.id, fact.moved_from)
+            origin = self._known(left)
+            self._pending[left] = work.baselines[left] = None
         known = before.fact if before is not None else None
-        change = compare(known, fact)
+        change = compare(known, fact, origin.fact if origin is not None else None)
         changes = before.changes if before is not None else 0
         if change is not None:
-            changes = self._tell(work, change, known, fact, at_ms, before)
+            changes = self._tell(work, change, known, fact, at_ms, before or origin)
         now = remembered(known, fact)
         if now is None:
             self._counts[where] = changes
@@ -230,6 +239,16 @@ class SyscheckStore(LoopActor):
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             text = f"baseline differs: {one_line(names[0])}{more}: what the agent remembers is not what it told"
             work.lines.append(("agent", _line(text, self._clock.now_ms())))
+
+    def _miss(self, work: _Work, listing: DirectoryListing, at_ms: int) -> None:
+        """What the agent does not find where it has looked anew is gone, whatever it remembered."""
+        agent = work.agent.id
+        there = set(listing.names)
+        known = dict.fromkeys(self._memory.entries(agent, listing))
+        known |= dict.fromkeys(path for whose, path in self._pending if whose == agent and is_in(listing, path))
+        for path in known:
+            if split(path)[1] not in there and self._known((agent, path)) is not None:
+                self._take(work, FileFact(path=path, seen="scan", gone=True), at_ms)
 
     def _below(self, agent: str, said: DirectoryDigests) -> Iterator[tuple[str, Baseline]]:
         for path, baseline in self._memory.below(agent, said):
@@ -305,11 +324,6 @@ class SyscheckStore(LoopActor):
                 lines=(("agent", _line(text, self._clock.now_ms())),),
             )
         )
-
-
-def _read(packed: bytes) -> FileFact | DirectoryDigests:
-    """A fact is a map, digests are an array."""
-    return (_digests_decoder if packed[:1] >= b"\x90" and packed[:1] < b"\xa0" else _fact_decoder).decode(packed)
 
 
 def _hashes(fact: FileFact) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from hids.messages import (
     Batch,
     DerivedBatch,
     DirectoryDigests,
+    DirectoryListing,
     FileFact,
     LogLine,
     Maintenance,
@@ -263,6 +264,14 @@ class Ledger:
             (agent, first, end, said.after, said.through, said.through),
         )
         return ((path, baseline_of(*row)) for path, *row in rows)
+
+    def entries(self, agent: str, listing: DirectoryListing) -> list[str]:
+        """Paths of the entries that a listing is about."""
+        rows = self._db.execute(
+            "SELECT folder || name FROM baseline WHERE agent=? AND folder=? AND name>? AND (?='' OR name<=?)",
+            (agent, listing.folder, listing.after, listing.through, listing.through),
+        )
+        return [path for (path,) in rows]
 
     def maintenance(self, since_ms: int) -> tuple[Maintenance, ...]:
         """Maintenances that go on, or ended after a time."""

@@ -130,7 +130,11 @@ async def _main(options: argparse.Namespace) -> int:  # noqa: PLR0915 - one step
         history_rows=options.history_rows,
     )
     memory = Memory(
-        store.baseline, store.changes, store.below, store.maintenance(since_ms=clock.now_ms() - LOOK_BACK_MS)
+        store.baseline,
+        store.changes,
+        store.below,
+        store.entries,
+        store.maintenance(since_ms=clock.now_ms() - LOOK_BACK_MS),
     )
     SyscheckStore.start(files, memory, manager, clock, commits.tell, mark, auto_ignore=options.auto_ignore)
     CorrelationWindow.start(

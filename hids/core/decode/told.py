@@ -67,6 +67,8 @@ def _presence(line: LogLine, name: bytes, address: bytes) -> Told | None:
 
 # ---- files -----------------------------------------------------------------------------------------------
 
+_UPSTREAM_EVENTS = {"moved": "added"}
+"""What upstream has no word for -> the nearest that it has; the details say the rest."""
 _DECODERS = {"added": "syscheck_new_entry", "modified": "syscheck_integrity_changed", "deleted": "syscheck_deleted"}
 _AGAIN = ("", "", "_2nd", "_3rd")
 """What OSSEC adds to the decoder's name when a file changes the second time, and the third; its rules know no more."""
@@ -111,6 +113,7 @@ def _change(line: LogLine, dialect: Dialect) -> Told | None:
         return None
     if change.verdict:
         return Told(line, Header(None, None, OURS + _ANSWERED.encode(), b"", b""))
+    change.event = _UPSTREAM_EVENTS.get(change.event, change.event)
     of_registry = _of_registry(change)
     decoders = _REGISTRY_DECODERS if of_registry and dialect == "wazuh" else _DECODERS
     decoder = decoders.get(change.event)
@@ -133,7 +136,7 @@ def _of_registry(change: _Change) -> bool:
 def _ossec_text(event: str, path: bytes, details: bytes) -> bytes:
     match event:
         case "added":
-            return b"New file '%b' added to the file system." % path
+            return b"\n".join(filter(None, (b"New file '%b' added to the file system." % path, details)))
         case "deleted":
             return b"File '%b' was deleted. Unable to retrieve checksum." % path
         case _:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from hids.core.syscheck.digest import directory_digest, entry_digest
 from hids.core.syscheck.paths import range_of, split
-from hids.messages import Baseline, DirectoryDigests
+from hids.messages import Baseline, DirectoryDigests, DirectoryListing
 
 
 def differing(said: DirectoryDigests, known: Iterable[tuple[str, Baseline]]) -> list[str]:
@@ -27,3 +27,9 @@ def speaks_of(said: DirectoryDigests, folder: str) -> bool:
     """Whether an answer speaks of a folder: it has bounds of its own, and those of what was asked."""
     first, end = range_of(said.top)
     return said.after < folder and (not said.through or folder <= said.through) and first <= folder < end
+
+
+def is_in(listing: DirectoryListing, path: str) -> bool:
+    """Whether a listing is about a path: it would name it if it were there."""
+    folder, name = split(path)
+    return folder == listing.folder and listing.after < name and (not listing.through or name <= listing.through)

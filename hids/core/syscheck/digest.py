@@ -27,7 +27,7 @@ def entry_digest(fact: FileFact) -> bytes:
                 fact.kind,
                 (fact.size, fact.mode, fact.uid, fact.gid, fact.mtime_ns, fact.inode),
                 (fact.sha256, fact.sha1, fact.md5, fact.target),
-                (fact.acl, fact.capabilities, fact.label, fact.xattrs),
+                (fact.acl, fact.capabilities, fact.label, fact.xattrs, fact.links),
             )
         )
     ).digest()
