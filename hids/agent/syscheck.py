@@ -185,6 +185,7 @@ class Syscheck(Collector):
 
     def _scan(self) -> None:
         """Go through all directories once."""
+        began_s = self._clock.monotonic_s()
         news = self._scanner.begin()
         known = self._ask(RecallKeys(tuple(ROOT + shown(root) for root in self._folders.roots)))
         for root in self._folders.roots:
@@ -194,6 +195,11 @@ class Syscheck(Collector):
             else:
                 self._is_missing(root)
         self._scanner.settle(news)
+        log.info(
+            "syscheck: scan finished",
+            paths=self._scanner.files,
+            seconds=round(self._clock.monotonic_s() - began_s, 2),
+        )
         self._state.state = "watching" if self._watches.is_on else "waiting for the next scan"
 
     def _look_meanwhile(self) -> None:
