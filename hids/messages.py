@@ -813,8 +813,10 @@ class Settle(msgspec.Struct, frozen=True, tag="settle"):
 class BaselineOrder(msgspec.Struct, frozen=True, tag="baseline_order"):
     """control -> main -> lane: what a person wants done with what is known of files."""
 
-    what: Literal["accept", "zero", "clear"]
-    """Changes are known and well; their counts begin anew; all is forgotten."""
+    id: ShortText
+    """It is kept under this, so that whoever ordered it sees that it is done."""
+    what: Literal["accept", "zero", "ignore", "clear"]
+    """Changes are known and well, and count anew; they count anew; further ones are recorded only; all is forgotten."""
     agent: Agent
     path: str
     """This path and what is below it; empty: everything."""

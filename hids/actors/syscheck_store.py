@@ -14,7 +14,7 @@ import msgspec
 
 from hids.actors.stage import Control, LoopActor, Mailbox, OneLife
 from hids.core.syscheck.agreement import differing, is_in, speaks_of
-from hids.core.syscheck.change import Change, compare, one_line, remembered
+from hids.core.syscheck.change import IGNORED, Change, compare, one_line, remembered
 from hids.core.syscheck.digest import entry_digest
 from hids.core.syscheck.paths import is_below, split
 from hids.core.syscheck.verdict import judge, tell
@@ -45,6 +45,8 @@ LOOK_BACK_MS = 7 * 24 * 3600 * 1000
 
 LOOK_S = 1.0
 """How often to see whether a maintenance is over."""
+
+_ORDERED = {"accept": "accepted", "zero": "counts set to zero", "ignore": "ignored", "clear": "cleared"}
 
 NAMED = 1_000
 """Differing directories that a check keeps by name."""
@@ -214,7 +216,7 @@ class SyscheckStore(LoopActor):
         changes = 0 if past is None else past if verdict in ("package", "maintenance") else past + 1
         told = tell(change, verdict, fact.package, maintenance, changes)
         work.changes.append(FileChange(agent, fact.path, at_ms, told.event, told.facts.partition(b":")[2], changes))
-        if not (self._auto_ignore and not verdict and changes > IGNORED_AFTER):
+        if verdict or changes <= (IGNORED_AFTER if self._auto_ignore else IGNORED):
             text = told.text.encode(errors="replace")
             work.lines.append(("syscheck", LogLine("syscheck", text, at_ms, at_ms, "syscheck", told.facts)))
         return changes
@@ -263,15 +265,18 @@ class SyscheckStore(LoopActor):
     def _obey(self, order: BaselineOrder) -> None:
         """Hand an order on to the ledger, and do the same with what is not yet there."""
         baselines: dict[Where, Baseline | None] = {}
+        changes = IGNORED if order.what == "ignore" else 0
         for (agent, path), pending in self._pending.items():
             if agent == order.agent.id and is_below(path, order.path) and pending is not None:
                 cleared = order.what == "clear"
-                baselines[agent, path] = None if cleared else msgspec.structs.replace(pending, changes=0)
+                baselines[agent, path] = None if cleared else msgspec.structs.replace(pending, changes=changes)
         self._pending |= baselines
         self._counts |= {
-            (agent, path): 0 for agent, path in self._counts if agent == order.agent.id and is_below(path, order.path)
+            (agent, path): changes
+            for agent, path in self._counts
+            if agent == order.agent.id and is_below(path, order.path)
         }
-        words = {"accept": "accepted", "zero": "counts set to zero", "clear": "cleared"}[order.what]
+        words = _ORDERED[order.what]
         text = f"baseline {words}: {one_line(order.path) or 'everything'}: by {one_line(order.by)}"
         self._emit(
             Applied(

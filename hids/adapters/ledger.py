@@ -15,6 +15,7 @@ import msgspec
 import zstandard
 from sqlite_utils import Database
 
+from hids.core.syscheck.change import IGNORED
 from hids.core.syscheck.paths import range_of, split
 from hids.errors import StoreDamaged, StoreError
 from hids.messages import (
@@ -213,6 +214,7 @@ class Ledger:
                 {"id": str, "agent": str, "at_ms": int, "directories": int, "done": int}, pk="id"
             )
             tables.table("differing").create({"id": str, "folder": str}, pk=("id", "folder"))
+            tables.table("baseline_order").create({"id": str, "at_ms": int, "data": bytes}, pk="id")
             tables.table("maintenance").create({"id": str, "ended_ms": int, "data": bytes}, pk="id")
             self._db.execute(f"PRAGMA user_version={number}")
 
@@ -433,12 +435,13 @@ class Ledger:
         first, end = range_of(order.path)
         where = "agent=? AND ((folder>=? AND folder<?) OR (folder=? AND name=?))"
         whose = (order.agent.id, first, end, *split(order.path))
+        db.execute("INSERT OR IGNORE INTO baseline_order VALUES (?,?,?)", (order.id, now_ms, _pack(order)))
         if order.what == "clear":
             for table in ("baseline", "history"):
                 db.execute(f"DELETE FROM {table} WHERE {where}", whose)  # noqa: S608 - one of two names
-            return
+        changes = IGNORED if order.what == "ignore" else 0
         for table in ("baseline", "history"):
-            db.execute(f"UPDATE {table} SET changes=0 WHERE {where} AND changes>0", whose)  # noqa: S608 - one of two
+            db.execute(f"UPDATE {table} SET changes=? WHERE {where} AND changes!=?", (changes, *whose, changes))  # noqa: S608
         if order.what == "accept":
             db.execute(
                 f"UPDATE history SET accepted_ms=?, accepted_by=? WHERE {where} AND number<=? AND accepted_ms=0",  # noqa: S608
@@ -543,6 +546,7 @@ class Ledger:
             db.execute("DELETE FROM maintenance WHERE ended_ms>0 AND ended_ms<?", (before_ms,))
             kept = "(SELECT id FROM digest_check ORDER BY at_ms DESC LIMIT ?)"
             db.execute(f"DELETE FROM digest_check WHERE id NOT IN {kept}", (KEPT_CHECKS,))  # noqa: S608 - as above
+            db.execute("DELETE FROM baseline_order WHERE at_ms<?", (before_ms,))
             db.execute("DELETE FROM differing WHERE id NOT IN (SELECT id FROM digest_check)")
         return gone
 

@@ -63,6 +63,4 @@ def _mounted(text: str) -> list[tuple[str, str]]:
 
 def _unescaped(path: str) -> str:
     """Blanks and the like are written in octal."""
-    return (
-        os.fsdecode(_ESCAPED.sub(lambda found: chr(int(found[1], 8)), path).encode("latin-1")) if "\\" in path else path
-    )
+    return os.fsdecode(_ESCAPED.sub(lambda found: chr(int(found[1], 8)), path).encode("latin-1")) if "\\" in path else path

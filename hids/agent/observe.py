@@ -171,11 +171,7 @@ class Observer:
             if filtered is not None:
                 return filtered, False
         digests = [hashlib.new(name) for name in folder.hashes]
-        mark = (
-            before.size
-            if before is not None and before.sha256 and size > before.size and folder.is_growing(path)
-            else 0
-        )
+        mark = before.size if before is not None and before.sha256 and size > before.size and folder.is_growing(path) else 0
         was_there = not mark
         offset = 0
         while offset <= self._max_file_bytes:  # it may grow while it is read

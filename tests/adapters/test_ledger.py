@@ -37,7 +37,7 @@ CHAIN = b"c" * 32
 LINE = LogLine("/var/log/x", b"line", 1, 2)
 FACT = FileFact(path="/etc/passwd", seen="scan", size=5, sha256="ab")
 KNOWN = Baseline(FACT, 2, b"d" * 32)
-LATER = ("baseline", "history", "digest_check", "differing", "maintenance")
+LATER = ("baseline", "history", "digest_check", "differing", "baseline_order", "maintenance")
 """Tables that the first schema has not."""
 
 

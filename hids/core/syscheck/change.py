@@ -48,6 +48,9 @@ _HASHES = frozenset({"md5", "sha1", "sha256"})
 _QUIET_ALONE = frozenset({"inode", "mtime", "links"})
 """A change of nothing but these is recorded but is no alert: editors, `touch` and package managers do it all day."""
 
+IGNORED = 1_000_000
+"""A path that counts so many changes is one of which a person wants to hear no more."""
+
 _GROWS = frozenset({"size", "mtime", "md5", "sha1", "sha256"})
 """What changes when a log grows."""
 

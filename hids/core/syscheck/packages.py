@@ -7,6 +7,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 MAX_PATH = 4_096
@@ -100,12 +101,24 @@ def dpkg_sums(lines: Iterable[bytes]) -> Iterator[tuple[bytes, str]]:
             yield b"/" + path.removeprefix(b"./"), digest.decode()
 
 
-def dpkg_list(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Absolute paths of info/PACKAGE.list."""
-    for line in lines:
-        path = line.rstrip(b"\n")
-        if path.startswith(b"/") and path != b"/." and len(path) <= MAX_PATH:
-            yield path
+def dpkg_list(text: bytes, roots: tuple[bytes, ...]) -> Iterator[bytes]:
+    """Absolute paths of info/PACKAGE.list that lie below some directories, themselves included."""
+    for found in _below(roots).finditer(text):
+        if len(found[0]) <= MAX_PATH:
+            yield found[0]
+
+
+def is_below(path: bytes, roots: tuple[bytes, ...]) -> bool:
+    """Whether a path lies below some directory, or is one; an empty one is the root directory."""
+    return any(path == root or path.startswith(root + b"/") for root in roots)
+
+
+@lru_cache(maxsize=8)
+def _below(roots: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    """One expression: a host has a thousand lists, and most have nothing of what is looked for."""
+    if not roots:
+        return re.compile(rb"(?!)")
+    return re.compile(rb"(?m)^(?:" + b"|".join(map(re.escape, roots)) + rb")(?:/[^\n]*)?$")
 
 
 def apk_installed(lines: Iterable[bytes], at_ms: int) -> Iterator[tuple[Package, tuple[Owned, ...]]]:
