@@ -184,6 +184,8 @@ class FileChange(msgspec.Struct, frozen=True, array_like=True):
     """JSON: the alert's `syscheck` member."""
     changes: int
     """How often it had changed then, this one included."""
+    verdict: str = ""
+    """Who answers for it (hids.core.syscheck.verdict)."""
 
 
 class DigestCheck(msgspec.Struct, frozen=True, array_like=True):

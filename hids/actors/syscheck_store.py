@@ -215,7 +215,8 @@ class SyscheckStore(LoopActor):
         past = before.changes if before is not None else self._count((agent, fact.path))
         changes = 0 if past is None else past if verdict in ("package", "maintenance") else past + 1
         told = tell(change, verdict, fact.package, maintenance, changes)
-        work.changes.append(FileChange(agent, fact.path, at_ms, told.event, told.facts.partition(b":")[2], changes))
+        member = told.facts.partition(b":")[2]
+        work.changes.append(FileChange(agent, fact.path, at_ms, told.event, member, changes, verdict))
         if verdict or changes <= (IGNORED_AFTER if self._auto_ignore else IGNORED):
             text = told.text.encode(errors="replace")
             work.lines.append(("syscheck", LogLine("syscheck", text, at_ms, at_ms, "syscheck", told.facts)))

@@ -19,6 +19,7 @@ from hids.messages import Baseline, Maintenance
 _maintenance_decoder = msgspec.msgpack.Decoder(Maintenance)
 
 _BELOW = "((folder>=? AND folder<?) OR (folder=? AND name=?))"
+_OPEN = "(accepted_ms=0 AND verdict NOT IN ('package', 'maintenance'))"
 _COLUMNS = "number, agent, folder || name, at_ms, event, told, changes, accepted_ms, accepted_by"
 
 
@@ -28,7 +29,7 @@ class Known(msgspec.Struct, frozen=True):
     agent: str
     paths: int
     changes: int
-    """That nobody has accepted."""
+    """That nobody has accepted, and no package or maintenance answers for."""
     last_ms: int
     """Event time of the last one; 0: none is kept."""
 
@@ -65,7 +66,7 @@ class Baselines:
         """All agents of which something is known."""
         with reading(self._path) as db:
             paths = dict(db.execute("SELECT agent, count(*) FROM baseline GROUP BY agent").fetchall())
-            rows = db.execute("SELECT agent, sum(accepted_ms=0), max(at_ms) FROM history GROUP BY agent")
+            rows = db.execute(f"SELECT agent, sum({_OPEN}), max(at_ms) FROM history GROUP BY agent")
             changes = {agent: (n, last_ms) for agent, n, last_ms in rows}
         return [Known(agent, paths.get(agent, 0), *changes.get(agent, (0, 0))) for agent in sorted({*paths, *changes})]
 
@@ -76,12 +77,15 @@ class Baselines:
         *,
         limit: int,
         since_ms: int = 0,
-        accepted: bool = False,
+        answered: bool = False,
         registry: bool = False,
     ) -> list[Entry]:
-        """Changes at a path and below it, the newest first; of all paths for an empty one."""
+        """Changes at a path and below it, the newest first; of all paths for an empty one.
+
+        `answered`: also those that were accepted, and those for which a package or a maintenance answers.
+        """
         query = f"SELECT {_COLUMNS} FROM history WHERE agent=? AND {_BELOW} AND at_ms>=?"  # noqa: S608 - constants
-        query += "" if accepted else " AND accepted_ms=0"
+        query += "" if answered else f" AND {_OPEN}"
         query += " AND (folder LIKE '%HKEY\\_%' ESCAPE '\\' OR name LIKE 'HKEY\\_%' ESCAPE '\\')" if registry else ""
         with reading(self._path) as db:
             rows = db.execute(

@@ -206,7 +206,7 @@ class Ledger:
             tables.table("syscheck").drop()
             db.execute(
                 "CREATE TABLE history (number INTEGER PRIMARY KEY AUTOINCREMENT, agent TEXT, folder TEXT, name TEXT, "
-                "at_ms INTEGER, stored_ms INTEGER, event TEXT, told BLOB, changes INTEGER, "
+                "at_ms INTEGER, stored_ms INTEGER, event TEXT, told BLOB, changes INTEGER, verdict TEXT, "
                 "accepted_ms INTEGER DEFAULT 0, accepted_by TEXT DEFAULT '')"
             )
             tables.table("history").create_index(["agent", "folder", "name", "number"])
@@ -412,11 +412,12 @@ class Ledger:
         db.executemany("INSERT OR REPLACE INTO baseline VALUES (?,?,?,?,?,?)", there)
         db.executemany("DELETE FROM baseline WHERE agent=? AND folder=? AND name=?", gone)
         changes = (
-            (each.agent, *split(each.path), each.at_ms, group.at_ms, each.event, each.told, each.changes)
+            (each.agent, *split(each.path), each.at_ms, group.at_ms, each.event, each.told, each.changes, each.verdict)
             for each in group.changes
         )
         db.executemany(
-            "INSERT INTO history (agent, folder, name, at_ms, stored_ms, event, told, changes) VALUES (?,?,?,?,?,?,?,?)",
+            "INSERT INTO history (agent, folder, name, at_ms, stored_ms, event, told, changes, verdict) "
+            "VALUES (?,?,?,?,?,?,?,?,?)",
             changes,
         )
         for check in group.checks:

@@ -11,9 +11,6 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from hids.adapters.baseline_export import FORMAT, Header, verify, write
 from hids.adapters.baselines import Baselines, Entry
@@ -47,14 +44,19 @@ def list_changes(
     agent: Annotated[str, typer.Argument(help="Id or name; default: all agents, with figures.", metavar="AGENT")] = "",
     path: Below = "",
     *,
-    all_: Annotated[bool, typer.Option("--all", help="Also changes that were accepted.")] = False,
+    all_: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Also changes that were accepted, and those for which a package or a maintenance answers."
+        ),
+    ] = False,
     registry: Annotated[bool, typer.Option("--registry", help="Of Windows' registry only.")] = False,
     since: Annotated[str | None, typer.Option(help="2h, 3d, or 2026-11-24T03:21.")] = None,
     limit: Limit = 1000,
     json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """List what changed on an agent and nobody has accepted; without an agent how much there is of that on each.
+    """List what changed on an agent and nobody has accepted or answers for; without an agent how much there is of that on each.
 
     \b
     Examples:
@@ -72,9 +74,10 @@ def list_changes(
     since_ms = moment(since, "--since", SystemClock().now_ms()) or 0
     entries = _read(
         settings,
-        lambda files: files.changes(number, path, limit=limit, since_ms=since_ms, accepted=all_, registry=registry),
+        lambda files: files.changes(number, path, limit=limit, since_ms=since_ms, answered=all_, registry=registry),
     )
-    _show_entries(settings, entries, "nothing has changed that was not accepted", json, as_csv)
+    nothing = "no change is kept" if all_ else "nothing has changed that was not accepted"
+    _show_entries(settings, entries, nothing, json, as_csv)
 
 
 @app.command()
@@ -232,7 +235,7 @@ def verify_agent(
     """  # noqa: D301 - click's mark for lines that stay as they are
     settings: Settings = ctx.obj
     check = uuid.uuid4().hex
-    row = settings.ask("syscheck_verify", agent=agent, path=path, check=check)
+    row = settings.ask("syscheck_verify", agent=agent, where=path, check=check)
     outcome = _await(lambda: _read(settings, lambda files: files.check(check)), wait_s, "the agent has not answered")
     if outcome.differing:
         settings.ask("syscheck_rescan", agent=agent, paths=list(outcome.differing))
@@ -339,7 +342,7 @@ def _carry_out(settings: Settings, what: str, agent: str, path: str) -> dict[str
     """Have the lane do it, and see that it did."""
     order = uuid.uuid4().hex
     through = _read(settings, lambda files: files.last_change())
-    row: dict[str, Any] = settings.ask("syscheck_order", id=order, what=what, agent=agent, path=path, through=through)
+    row: dict[str, Any] = settings.ask("syscheck_order", id=order, what=what, agent=agent, where=path, through=through)
     _await(lambda: _read(settings, lambda files: files.is_carried_out(order)), DONE_S, "not done")
     return row
 
@@ -372,7 +375,7 @@ def _show_entries(settings: Settings, entries: list[Entry], nothing: str, json: 
         | {"answer": _answer(entry)}
         for entry in entries
     ]
-    columns = ("number", "agent", "at_ms", "event", "path", "changed", "answer", "changes", "accepted_by")
+    columns = ("number", "agent", "at_ms", "event", "changes", "accepted_by", "path", "changed", "answer")
     _show(settings, rows, columns, nothing, json, as_csv)
 
 
@@ -400,7 +403,7 @@ def _show(
         writer.writerow(columns)
         writer.writerows([_safe(row[column]) for column in columns] for row in rows)
         return
-    settings.show(rows, lambda rows: _print_table(rows, columns, nothing), json=json)
+    settings.show(rows, lambda rows: _print_rows(rows, columns, nothing), json=json)
 
 
 def _safe(value: object) -> object:
@@ -409,22 +412,25 @@ def _safe(value: object) -> object:
     return "'" + text if text[:1] in ("=", "+", "-", "@") else text
 
 
-def _print_table(rows: Iterable[dict[str, Any]], columns: tuple[str, ...], nothing: str) -> None:
+def _print_rows(rows: Iterable[dict[str, Any]], columns: tuple[str, ...], nothing: str) -> None:
+    """One line each: paths are long, and a table would break them."""
     rows = list(rows)
     if not rows:
         typer.echo(nothing)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        heading = {"at_ms": "time", "last_ms": "last change", "accepted_by": "accepted by"}.get(column, column)
-        table.add_column(heading, overflow="fold" if column == "path" else "ellipsis")
+    widths = {name: max(len(name), *(len(_cell(name, row)) for row in rows)) for name in columns[:-1]}
+    typer.echo("  ".join([*(_HEADINGS.get(name, name).ljust(widths[name]) for name in columns[:-1]), columns[-1]]))
     for row in rows:
-        table.add_row(*(_cell(column, row[column]) for column in columns))
-    Console().print(table)
+        cells = [*(_cell(name, row).ljust(widths[name]) for name in columns[:-1]), _cell(columns[-1], row)]
+        typer.echo("  ".join(cells).rstrip())
 
 
-def _cell(column: str, value: Any) -> Text:
-    return Text(_when(value) if column.endswith("_ms") else plain(str(value)))
+_HEADINGS = {"at_ms": "time", "last_ms": "last change", "accepted_by": "accepted by"}
+
+
+def _cell(column: str, row: dict[str, Any]) -> str:
+    value = row[column]
+    return _when(value) if column.endswith("_ms") else plain(str(value))
 
 
 def _print_facts(rows: list[dict[str, Any]]) -> None:

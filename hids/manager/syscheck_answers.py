@@ -35,14 +35,16 @@ class SyscheckAnswers:
 
     async def _order(self, arguments: dict[str, Any], who: str) -> Any:
         row = await self._row(arguments)
-        order = _converted({**arguments, "agent": _agent(row), "by": who[:MAX_TEXT]}, BaselineOrder)
+        order = _converted(
+            {**arguments, "path": arguments.get("where"), "agent": _agent(row), "by": who[:MAX_TEXT]}, BaselineOrder
+        )
         log.info("baseline", what=order.what, agent=row.id, path=order.path, by=who)
         self._topology.dispatcher.tell(order)
         return {"id": row.id, "name": row.name}
 
     async def _verify(self, arguments: dict[str, Any], _who: str) -> Any:
         row = await self._row(arguments)
-        self._send(row, _converted({"check": arguments.get("check"), "top": arguments.get("path", "")}, AskDigests))
+        self._send(row, _converted({"check": arguments.get("check"), "top": arguments.get("where")}, AskDigests))
         return {"id": row.id, "name": row.name}
 
     async def _rescan(self, arguments: dict[str, Any], who: str) -> Any:
