@@ -66,7 +66,7 @@ class Baselines:
         """All agents of which something is known."""
         with reading(self._path) as db:
             paths = dict(db.execute("SELECT agent, count(*) FROM baseline GROUP BY agent").fetchall())
-            rows = db.execute(f"SELECT agent, sum({_OPEN}), max(at_ms) FROM history GROUP BY agent")
+            rows = db.execute(f"SELECT agent, sum({_OPEN}), max(at_ms) FROM history GROUP BY agent")  # noqa: S608 - a constant
             changes = {agent: (n, last_ms) for agent, n, last_ms in rows}
         return [Known(agent, paths.get(agent, 0), *changes.get(agent, (0, 0))) for agent in sorted({*paths, *changes})]
 
