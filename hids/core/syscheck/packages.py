@@ -118,7 +118,7 @@ def _below(roots: tuple[bytes, ...]) -> re.Pattern[bytes]:
     """One expression: a host has a thousand lists, and most have nothing of what is looked for."""
     if not roots:
         return re.compile(rb"(?!)")
-    return re.compile(rb"(?m)^(?:" + b"|".join(map(re.escape, roots)) + rb")(?:/[^\n]*)?$")
+    return re.compile(rb"(?m)^(?=/)(?:" + b"|".join(map(re.escape, roots)) + rb")(?:/[^\n]*)?$")
 
 
 def apk_installed(lines: Iterable[bytes], at_ms: int) -> Iterator[tuple[Package, tuple[Owned, ...]]]:
