@@ -89,6 +89,11 @@ class Folders:
         """Whether a path is a root or below one."""
         return any(path == root or path.startswith(root.rstrip("/") + "/") for root in self.roots)
 
+    def below(self, directory: str) -> list[str]:
+        """The configured folders below a directory that is not gone through, but for those that lie below others."""
+        beginning = directory.rstrip("/") + "/"
+        return outermost(path for path in self._by_path if path.startswith(beginning))
+
     @property
     def watches(self) -> bool:
         """Whether any folder is watched in real time."""

@@ -11,6 +11,7 @@ import os
 import pwd
 import stat
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -192,20 +193,35 @@ class Observer:
 
     def _filtered(self, path: str, hashes: tuple[str, ...]) -> dict[str, str] | None:
         """Hashes of what the filter makes of a file; None when it fails, and the file itself is hashed."""
+        digests = [hashlib.new(name) for name in hashes]
+        left = self._max_file_bytes
         try:
-            done = subprocess.run(
+            with subprocess.Popen(
                 [*self._prefilter, path],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                timeout=PREFILTER_S,
-                check=True,
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
-            )
-        except (OSError, subprocess.SubprocessError) as error:
+            ) as filtering:
+                alarm = threading.Timer(PREFILTER_S, filtering.kill)
+                alarm.start()
+                try:
+                    while filtering.stdout is not None and (chunk := filtering.stdout.read(HASH_CHUNK)):
+                        left -= len(chunk)
+                        if left < 0:
+                            filtering.kill()
+                            break
+                        for digest in digests:
+                            digest.update(chunk)
+                finally:
+                    alarm.cancel()
+        except OSError as error:
             log.debug("prefilter_cmd failed, the file itself is hashed", path=shown(path), reason=str(error))
             return None
-        return {name: hashlib.new(name, done.stdout).hexdigest() for name in hashes}
+        if filtering.returncode:
+            log.debug("prefilter_cmd failed, the file itself is hashed", path=shown(path), status=filtering.returncode)
+            return None
+        return {name: digest.hexdigest() for name, digest in zip(hashes, digests, strict=True)}
 
 
 def is_same(before: Known, info: os.stat_result, folder: Folder) -> bool:

@@ -211,10 +211,11 @@ class Rpm:
 
 
 def databases() -> list[PackageDatabase]:
-    """Those of this host."""
+    """Those of this host. Dpkg's is where dpkg itself would look (DPKG_ADMINDIR, DPKG_ROOT)."""
     found: list[PackageDatabase] = []
-    if Path("/var/lib/dpkg/status").exists():
-        found.append(Dpkg())
+    dpkg = Path(os.environ.get("DPKG_ADMINDIR") or "/var/lib/dpkg")
+    if (dpkg / "status").exists():
+        found.append(Dpkg(dpkg, os.environ.get("DPKG_ROOT", "").rstrip("/")))
     if Path("/lib/apk/db/installed").exists():
         found.append(Apk())
     program = shutil.which("rpm")

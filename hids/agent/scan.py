@@ -244,7 +244,7 @@ class Scanner:
         folder = self._folders.of(directory)
         if folder.depth(directory) > folder.recursion:
             self._say_once(f"syscheck limit: recursion: more than {folder.recursion} levels below {shown(folder.path)}")
-            return []
+            return self._folders.below(directory)
         if folder.realtime:
             self._watches.add(directory)  # before looking: what changes after the look is notified
         with self._opened(directory) as descriptor:
