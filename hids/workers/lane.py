@@ -26,6 +26,7 @@ from hids.adapters.clock import SystemClock
 from hids.adapters.lanemark import LaneMark
 from hids.adapters.ledger import Ledger as LedgerFile
 from hids.adapters.ledgercopy import make_copy, restore
+from hids.adapters.policies import PolicyStore
 from hids.core.correlate.correlator import FIRST_SEEN_DAYS, IGNORED_DAYS
 from hids.errors import StoreDamaged, StoreError
 from hids.messages import (
@@ -83,6 +84,7 @@ async def _main(options: argparse.Namespace) -> int:  # noqa: PLR0915 - one step
         if restored_ms is None:
             raise
         store = LedgerFile(path)
+    policies = PolicyStore(path.with_name("policy.db"))  # ManagerPaths.policies
     mark = LaneMark(path.with_name(path.name + ".mark"))
     poison = store.suspect(mark.last())
     mark.done()
@@ -128,6 +130,7 @@ async def _main(options: argparse.Namespace) -> int:  # noqa: PLR0915 - one step
         stored_keys=options.stored_keys,
         history_days=options.history_days,
         history_rows=options.history_rows,
+        record=policies.record,
     )
     memory = Memory(
         store.baseline,
@@ -174,6 +177,7 @@ async def _main(options: argparse.Namespace) -> int:  # noqa: PLR0915 - one step
     commits.shut_down()
     await committed_all.wait()
     store.close()
+    policies.close()
     mark.close()
     return status
 
