@@ -74,8 +74,8 @@ class LogLine(msgspec.Struct, frozen=True, array_like=True):
 class Packaged(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the host's package manager says of a path (hids.agent.packages). In `FileFact.package`."""
 
-    name: str
-    version: str
+    name: ShortText
+    version: ShortText
     content: Literal["same", "other", "conffile", "unknown"] = "unknown"
     """Whether what is there is what the package has there; of a path that is gone: whether the package let go of it.
     "conffile": another content, as it may have, for the package gives it into the administrator's hands. "unknown": the
@@ -145,7 +145,7 @@ class DirectoryDigests(msgspec.Struct, frozen=True, array_like=True, tag="digest
     It comes in sequence with the facts, so that it is about what they have told. It speaks for every directory that is above `after` and not above `through`: one that is missing here is empty.
     """
 
-    check: str
+    check: ShortText
     """Names the check that asked."""
     top: str
     """The path below which was asked."""

@@ -201,13 +201,14 @@ class Scanner:
             written = self._cache.written(directory, Part(part.stamp, {}, part.low))
             self._sheet.add((), summarised(directory, None) | written)
         self._sheet.flush()
-        news = self.begin()
+        files, news = self.files, self.begin()  # a scan counts, a look at a part does not
         seen: Seen = "baseline" if baseline else news.seen
         if name:
             self._look(above, name, seen, None if baseline else news)
         if is_directory(top):
             self._walk(top, seen, None if baseline else news)
         self.settle(news)
+        self.files = files
 
     def forget(self, root: str, *, inside: bool) -> None:
         """Forget a folder (as shown) that is configured no more; `inside`: it lies in one that is.

@@ -194,4 +194,4 @@ def rpm_files(lines: Iterable[bytes]) -> Iterator[Owned]:
 
 def _text(value: bytes) -> str:
     """A name or a version, of a bounded length."""
-    return value[:256].decode("utf-8", "backslashreplace")
+    return value[:256].decode("utf-8", "backslashreplace")[:256]
