@@ -192,7 +192,7 @@ class Ledger:
 
     def _add_history(self, tables: Database, number: int) -> None:
         """Baselines by folder, as digests and questions go; what changed and who answers for it; maintenances."""
-        self._db.create_function("folder", 1, lambda path: split(path)[0], deterministic=True)
+        self._db.create_function("folder", 1, _folder, deterministic=True)
         with tables.atomic():
             db = self._db
             db.execute(
@@ -614,6 +614,10 @@ class Ledger:
     def close(self) -> None:
         """Fold the write-ahead log back and close."""
         self._db.close()
+
+
+def _folder(path: str) -> str:
+    return split(path)[0]
 
 
 def baseline_of(fact: bytes, changes: int, told: bytes) -> Baseline:

@@ -21,6 +21,7 @@ from hids.core.syscheck.packages import (
     DpkgEntry,
     Owned,
     Package,
+    alternative_links,
     apk_installed,
     dpkg_list,
     dpkg_status,
@@ -54,6 +55,10 @@ class PackageDatabase(Protocol):
 
     def owned(self, key: str, roots: tuple[bytes, ...]) -> Iterator[Owned]:
         """What a package owns below some directories."""
+        ...
+
+    def owns(self, path: bytes) -> bool:
+        """Whether some package owns a path; it may lie anywhere."""
         ...
 
     def is_busy(self) -> bool:
@@ -110,6 +115,11 @@ class Dpkg:
             each = conffiles.get(path) or Owned(path, sums.get(path, ""))
             yield each._replace(path=self._root + path)
 
+    def owns(self, path: bytes) -> bool:
+        """Asks every list; some 50 ms."""
+        roots = (path.removeprefix(self._root),)
+        return any(any(dpkg_list(_content(file), roots)) for file in self._info.glob("*.list"))
+
     def is_busy(self) -> bool:
         """Dpkg holds its lock."""
         return _is_locked(self._folder / "lock")
@@ -123,6 +133,46 @@ class Dpkg:
             self._status[entry.name] = entry
             self._status[f"{entry.name}:{entry.architecture}"] = entry
         self._status_token = token
+
+
+class Alternatives:
+    """Links that `update-alternatives` sets, for scripts of Debian's packages mostly. They are a package's if what they lead to is."""
+
+    name = "alternatives"
+
+    def __init__(self, folder: Path, root: str = "") -> None:
+        """`root` as for `Dpkg`."""
+        self._folder = folder
+        self._root = os.fsencode(root)
+
+    def token(self) -> object:
+        """A file that is written anew moves the folder's time."""
+        return _stamp(self._folder)
+
+    def packages(self) -> dict[str, Package]:
+        """One for each name."""
+        result: dict[str, Package] = {}
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                info = entry.stat()
+                stamp = f"{info.st_mtime_ns} {info.st_ino} {info.st_size}"
+                result[entry.name] = Package(f"alternatives of {entry.name}", "", stamp, info.st_mtime_ns // 1_000_000)
+        return result
+
+    def owned(self, key: str, roots: tuple[bytes, ...]) -> Iterator[Owned]:
+        """The links of a name."""
+        for each in alternative_links(_lines(self._folder / key), os.fsencode(key)):
+            path = self._root + each.path
+            if is_below(path, roots):
+                yield each._replace(path=path)
+
+    def owns(self, path: bytes) -> bool:
+        """Nothing but links, which own nothing."""
+        return False
+
+    def is_busy(self) -> bool:
+        """It is done in a moment; where a package does it, dpkg's lock is held."""
+        return False
 
 
 class Apk:
@@ -147,6 +197,10 @@ class Apk:
         for package, files in self._read():
             if package.name == key:
                 yield from (each for each in files if is_below(each.path, roots))
+
+    def owns(self, path: bytes) -> bool:
+        """Reads it through."""
+        return any(each.path == path for _, files in self._read() for each in files)
 
     def is_busy(self) -> bool:
         """Apk holds its lock."""
@@ -190,6 +244,10 @@ class Rpm:
         files = rpm_files(self._ask("-q", "--qf", RPM_FILES, "--querybynumber", number))
         yield from (each for each in files if is_below(each.path, roots))
 
+    def owns(self, path: bytes) -> bool:
+        """Asks rpm, which knows the path by this very name."""
+        return any(line == b"yes" for line in self._ask("-qf", "--qf", "yes\\n", os.fsdecode(path)))
+
     def is_busy(self) -> bool:
         """Rpm holds its lock."""
         return _is_locked(self._folder / ".rpm.lock")
@@ -215,7 +273,8 @@ def databases() -> list[PackageDatabase]:
     found: list[PackageDatabase] = []
     dpkg = Path(os.environ.get("DPKG_ADMINDIR") or "/var/lib/dpkg")
     if (dpkg / "status").exists():
-        found.append(Dpkg(dpkg, os.environ.get("DPKG_ROOT", "").rstrip("/")))
+        root = os.environ.get("DPKG_ROOT", "").rstrip("/")
+        found += [Dpkg(dpkg, root), Alternatives(dpkg / "alternatives", root)]
     if Path("/lib/apk/db/installed").exists():
         found.append(Apk())
     program = shutil.which("rpm")

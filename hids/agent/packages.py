@@ -144,8 +144,15 @@ class Packages:
         if owner.owned.target:
             return "same" if owner.owned.target == target else "other"
         real = os.path.realpath(path)
-        is_owned = self._owners is not None and any(not each.gone for each in self._owners.of(real))
-        return "same" if is_owned else "unknown"
+        return "same" if self._is_owned(real) else "unknown"
+
+    def _is_owned(self, path: bytes) -> bool:
+        """Whether a package owns a file, wherever it is; the links of alternatives are nobody's."""
+        if os.path.islink(path) or not os.path.exists(path):
+            return False
+        if self._owners is not None and any(not owner.gone for owner in self._owners.of(path)):
+            return True
+        return any(database.owns(path) for database in self._databases)
 
 
 def _of_gone(found: list[Owner], now_ms: int) -> Packaged | None:

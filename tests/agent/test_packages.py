@@ -13,6 +13,7 @@ from waiting import SetClock
 
 from hids.adapters.clock import SystemClock
 from hids.agent.owners import KEPT_MS, Owners
+from hids.agent.package_databases import Alternatives
 from hids.agent.packages import BUSY_S, Packages
 from hids.agent.paths import shown
 from hids.messages import FileFact
@@ -122,6 +123,34 @@ def test_links_answer_by_what_they_point_at(debian: DebianRoot, packages: Packag
     link.unlink()
     link.symlink_to("/srv/evil")
     assert answers(packages, fact(link)) == [("1.0", "unknown", True)]
+
+
+def test_alternatives_lead_to_a_packages_file_or_nowhere_good(debian: DebianRoot, tmp_path: Path):
+    alternatives = debian.admin / "alternatives"
+    (debian.root / "etc" / "alternatives").mkdir(parents=True)
+    alternatives.mkdir()
+    debian.dpkg("-i", str(debian.build("1.0", {"usr/bin/demo-one": "x", "opt/elsewhere": "y"})))
+    places = [str(debian.root / "usr"), str(debian.root / "etc")]
+    known = [debian.database, Alternatives(alternatives, str(debian.root))]
+    packages = Packages(tmp_path / "p.db", known, places, SystemClock(), lambda _s: None)
+    packages.sync()
+    name = debian.root / "etc/alternatives/demo"
+    link = debian.root / "usr/bin/demo"
+    (alternatives / "demo").write_text(f"auto\n/usr/bin/demo\n\n{debian.root}/usr/bin/demo-one\n5\n\n")
+    link.symlink_to(name)
+    for target in ("usr/bin/demo-one", "opt/elsewhere"):  # also what is not watched
+        name.unlink(missing_ok=True)
+        name.symlink_to(debian.root / target)
+        assert answers(packages, fact(link), fact(name)) == [("", "same", True)] * 2
+    name.unlink()
+    name.symlink_to(debian.root / "usr/bin/evil")
+    (debian.root / "usr/bin/evil").write_text("evil")
+    assert answers(packages, fact(link), fact(name)) == [("", "unknown", True)] * 2
+    name.unlink()
+    link.unlink()
+    (alternatives / "demo").unlink()
+    assert answers(packages, fact(link), fact(name)) == [("", "same", True)] * 2
+    packages.close()
 
 
 def test_names_in_passing_belong_to_their_package(debian: DebianRoot, packages: Packages):

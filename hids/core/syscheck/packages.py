@@ -8,6 +8,7 @@ import binascii
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 MAX_PATH = 4_096
@@ -17,6 +18,9 @@ _MD5 = re.compile(rb"[0-9a-f]{32}")
 _HEX = re.compile(r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}")
 _SHA1_BYTES = 20
 _RPM_FIELDS = 4
+
+
+MAX_ALTERNATIVE_LINES = 10_000
 
 
 class Owned(NamedTuple):
@@ -121,7 +125,22 @@ def _below(roots: tuple[bytes, ...]) -> re.Pattern[bytes]:
     return re.compile(rb"(?m)^(?=/)(?:" + b"|".join(map(re.escape, roots)) + rb")(?:/[^\n]*)?$")
 
 
-def apk_installed(lines: Iterable[bytes], at_ms: int) -> Iterator[tuple[Package, tuple[Owned, ...]]]:
+def alternative_links(lines: Iterable[bytes], name: bytes) -> Iterator[Owned]:
+    """The links of one file of /var/lib/dpkg/alternatives: two for the name, two for each that follows it.
+
+    The file has the mode, the link, then pairs of name and link up to an empty line.
+    """
+    rows = [line.rstrip(b"\n") for line in islice(lines, MAX_ALTERNATIVE_LINES)]
+    named = [name, *rows[1 : rows.index(b"") if b"" in rows else len(rows)]]
+    for each, link in zip(named[::2], named[1::2], strict=False):
+        if each and b"/" not in each and link.startswith(b"/") and len(link) <= MAX_PATH:
+            yield Owned(link)
+            yield Owned(b"/etc/alternatives/" + each)
+
+
+def apk_installed(  # noqa: PLR0912 - one branch a field
+    lines: Iterable[bytes], at_ms: int
+) -> Iterator[tuple[Package, tuple[Owned, ...]]]:
     """Packages of /lib/apk/db/installed with their files; what is below /etc is the administrator's.
 
     Args:

@@ -86,7 +86,8 @@ def tell(change: Change, verdict: Verdict, package: Packaged | None, work: Maint
     if verdict:
         members["verdict"] = verdict
     if package is not None:
-        words.append(f"Package: {one_line(package.name)} {one_line(package.version)} {_CONTENT[package.content]}")
+        name = " ".join(filter(None, (one_line(package.name), one_line(package.version))))
+        words.append(f"Package: {name} {_CONTENT[package.content]}")
         members["package"] = {
             "name": package.name,
             "version": package.version,

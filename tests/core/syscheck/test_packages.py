@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hids.core.syscheck.packages import (
     Owned,
     Package,
+    alternative_links,
     apk_installed,
     dpkg_list,
     dpkg_status,
@@ -57,6 +58,18 @@ def test_sums_and_lists_of_dpkg():
     assert b"/usr/binary" in list(dpkg_list(listed, (b"",)))
 
 
+def test_links_of_alternatives():
+    text = b"auto\n/usr/bin/awk\nawk.1.gz\n/usr/share/man/awk.1.gz\n\n/usr/bin/mawk\n5\n/usr/share/man/mawk.1.gz\n"
+    assert [each.path for each in alternative_links(text.splitlines(keepends=True), b"awk")] == [
+        b"/usr/bin/awk",
+        b"/etc/alternatives/awk",
+        b"/usr/share/man/awk.1.gz",
+        b"/etc/alternatives/awk.1.gz",
+    ]
+    odd = [b"auto\n", b"relative\n", b"../x\n", b"/y\n"]
+    assert list(alternative_links(odd, b"name")) == []
+
+
 def test_packages_of_apk():
     digest = bytes(range(20))
     text = b"C:Q1abc=\nP:busybox\nV:1.36-r1\nt:1\nF:bin\nR:busybox\na:0:0:755\nZ:Q1" + base64.b64encode(digest)
@@ -90,7 +103,15 @@ def test_packages_of_rpm():
 
 
 @pytest.mark.parametrize(
-    "read", [dpkg_status, dpkg_sums, lambda lines: apk_installed(lines, 0), rpm_files, rpm_packages]
+    "read",
+    [
+        dpkg_status,
+        dpkg_sums,
+        lambda lines: apk_installed(lines, 0),
+        lambda lines: alternative_links(lines, b"x"),
+        rpm_files,
+        rpm_packages,
+    ],
 )
 @given(st.lists(st.binary(max_size=60)))
 def test_nonsense_is_left_out(read, lines):
