@@ -3,6 +3,8 @@
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -104,6 +106,27 @@ def test_a_trojan_in_an_upgrade_is_the_only_high_alert(stand: Stand, debian: Deb
 def changed(stand: Stand, path: Path) -> str:
     last = stand.ctl("syscheck", "history", str(path))[-1]
     return ", ".join(last["told"]["changed_attributes"])
+
+
+def test_nobody_is_judged_while_dpkg_is_at_work(stand: Stand, debian: DebianRoot):
+    """What is there in the middle is nobody's business: a package manager writes files first and its database later."""
+    before, half, done = newest(stand), debian.root / "usr/bin/t4", debian.root / "usr/bin/marker"
+    code = "import fcntl, sys; f = open(sys.argv[1], 'ab'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(debian.admin / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as dpkg:
+        assert dpkg.stdout is not None
+        dpkg.stdout.readline()
+        half.write_text("half of it")
+        stand.ctl("syscheck", "rescan", "web1")
+        stand.ctl("syscheck", "list")
+        half.write_text(UPGRADED["usr/bin/t4"])
+        done.write_text("x")
+        dpkg.kill()
+    wait_for(lambda: "usr/bin/marker" in verdicts(stand, debian, before), "it goes on when dpkg is done")
+    assert "usr/bin/t4" not in verdicts(stand, debian, before)
+    done.unlink()
+    wait_for(lambda: verdicts(stand, debian, before) == {"usr/bin/marker": "deleted"}, "the marker is gone")
 
 
 def test_a_maintenance_quiets_what_may_vary_and_nothing_else(stand: Stand, debian: DebianRoot):
