@@ -59,6 +59,11 @@ class ManagerPaths(msgspec.Struct, frozen=True):
         return self.lib / "search.db"
 
     @property
+    def policies(self) -> Path:
+        """What came of policies on each host."""
+        return self.lib / "policy.db"
+
+    @property
     def agents(self) -> Path:
         """Who is an agent."""
         return self.lib / "agents.db"
@@ -82,6 +87,11 @@ class ManagerPaths(msgspec.Struct, frozen=True):
     def syslog(self) -> Path:
         """Lines of syslog that are not committed yet."""
         return self.lib / "syslog"
+
+    @property
+    def evidence(self) -> Path:
+        """The key that signs chain values, and the signed ones."""
+        return self.lib / "evidence"
 
     @property
     def authority(self) -> Path:

@@ -47,6 +47,10 @@ class Store:
     def wal_bytes(self) -> int:
         return self.wal
 
+    def trim_history(self, before_ms: int, limit: int) -> int:
+        assert limit == 1000
+        return 0
+
     def trim_outbox(self, limit_bytes: int, before_ms: int) -> tuple[int, int] | None:
         return self.gone
 
@@ -57,6 +61,8 @@ class Bench:
         self.said: list[Committed] = []
         self.saved: list[Group] = []
         self.exits: list[Exited] = []
+        self.scans: list[tuple[int, list[Any]]] = []
+        """(groups committed before, what came of policies)."""
         self.mailbox = Mailbox("ledger", 1000)
         self.mailbox.on_exit = self.exits.append
         Ledger.start(
@@ -72,6 +78,9 @@ class Bench:
             self.saved.append,
             outbox_bytes=1000,
             stored_keys=5,
+            history_days=1,
+            history_rows=1000,
+            record=lambda scans: self.scans.append((len(self.store.groups), list(scans))),
         )
 
     async def committed(self, groups: int) -> None:
@@ -119,6 +128,18 @@ def test_what_comes_together_is_one_group_and_the_last_word_counts():
         bench.mailbox.tell(applied(10, b"d\n"))
         await bench.committed(2)
         assert [number for number, _ in bench.store.groups] == [101, 104]
+
+    run(test)
+
+
+def test_what_came_of_policies_is_recorded_before_the_commit():
+    async def test(bench: Bench) -> None:
+        bench.mailbox.tell(applied(1, scans=((5, b"one"), (6, b"two"))))
+        bench.mailbox.tell(applied(2, scans=((7, b"three"),)))
+        await bench.committed(1)
+        bench.mailbox.tell(applied(3))
+        await bench.committed(2)
+        assert bench.scans == [(0, [(AGENT, 5, b"one"), (AGENT, 6, b"two"), (AGENT, 7, b"three")])]
 
     run(test)
 
