@@ -156,7 +156,8 @@ class _Taken:
             self.values["nice"] = min(_MOST_NICE, max(0, int(text)))
         elif name == "file_limit":
             entries = [child.text.decode().strip() for child in option.children if child.name == "entries"]
-            self.values |= {"max_files": _number("<entries>", entry) for entry in entries}
+            for entry in entries:
+                self.values["max_files"] = _number("<entries>", entry)
         else:
             raise ValueError(f"<{name}> is not known in <syscheck>")
 
@@ -243,7 +244,7 @@ def _number(name: str, text: str) -> int:
 
 
 def _time(text: str) -> str:
-    """ "9pm", "21:00" and "9:30 pm" -> "21:00"."""
+    """A time of day in OSSEC's spellings, such as "9pm" and "9:30 pm" -> "21:00"."""
     found = _CLOCK.fullmatch(text)
     if found is not None:
         hour, half = int(found[1]), (found[3] or "").lower()

@@ -171,4 +171,3 @@ def _size_of(folder: Path) -> int:
         return sum(copy.stat().st_size for copy in folder.glob("*/*"))
     except OSError:
         return 0
-

@@ -10,10 +10,38 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 NETWORK = frozenset(
-    "nfs nfs4 cifs smbfs smb3 ncpfs afs coda 9p ceph glusterfs lustre ocfs2 gfs2 beegfs orangefs pvfs2 "
-    "fuse.sshfs fuse.glusterfs fuse.ceph fuse.s3fs fuse.rclone fuse.gcsfuse fuse.davfs davfs autofs".split()
+    [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smbfs",
+        "smb3",
+        "ncpfs",
+        "afs",
+        "coda",
+        "9p",
+        "ceph",
+        "glusterfs",
+        "lustre",
+        "ocfs2",
+        "gfs2",
+        "beegfs",
+        "orangefs",
+        "pvfs2",
+        "fuse.sshfs",
+        "fuse.glusterfs",
+        "fuse.ceph",
+        "fuse.s3fs",
+        "fuse.rclone",
+        "fuse.gcsfuse",
+        "fuse.davfs",
+        "davfs",
+        "autofs",
+    ]
 )
-MADE_UP = frozenset("proc sysfs cgroup cgroup2 debugfs tracefs securityfs configfs bpf pstore efivarfs".split())
+MADE_UP = frozenset(
+    ["proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "configfs", "bpf", "pstore", "efivarfs"]
+)
 MOUNTINFO = Path("/proc/self/mountinfo")
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 _NONE: frozenset[str] = frozenset()
@@ -63,4 +91,6 @@ def _mounted(text: str) -> list[tuple[str, str]]:
 
 def _unescaped(path: str) -> str:
     """Blanks and the like are written in octal."""
-    return os.fsdecode(_ESCAPED.sub(lambda found: chr(int(found[1], 8)), path).encode("latin-1")) if "\\" in path else path
+    return (
+        os.fsdecode(_ESCAPED.sub(lambda found: chr(int(found[1], 8)), path).encode("latin-1")) if "\\" in path else path
+    )

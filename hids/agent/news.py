@@ -73,14 +73,14 @@ class News:
         followers = {origin: entry for entry, origin in origins.items()}
         # What is below goes first: a directory that is gone is how a next scan would find the rest.
         for origin in sorted(self._left, key=lambda entry: path_of(*entry), reverse=True):
-            entry = followers.get(origin)
-            if entry is None:
+            follower = followers.get(origin)
+            if follower is None:
                 yield [Change(*origin, None, gone(self._left[origin].fact, self.seen))]
                 continue
-            known = self._came[entry]
+            known = self._came[follower]
             fact = msgspec.structs.replace(known.fact, moved_from=path_of(*origin))
-            is_carried = moved.get(origin[0]) == entry[0] and origin[1] == entry[1]
-            yield [Change(*entry, known, _quietly(fact) if is_carried else fact), Change(*origin, None, None)]
+            is_carried = moved.get(origin[0]) == follower[0] and origin[1] == follower[1]
+            yield [Change(*follower, known, _quietly(fact) if is_carried else fact), Change(*origin, None, None)]
 
     def gone_directories(self) -> list[str]:
         """Paths, as shown, of directories that left."""

@@ -172,7 +172,11 @@ class Observer:
             if filtered is not None:
                 return filtered, False
         digests = [hashlib.new(name) for name in folder.hashes]
-        mark = before.size if before is not None and before.sha256 and size > before.size and folder.is_growing(path) else 0
+        mark = (
+            before.size
+            if before is not None and before.sha256 and size > before.size and folder.is_growing(path)
+            else 0
+        )
         was_there = not mark
         offset = 0
         while offset <= self._max_file_bytes:  # it may grow while it is read
@@ -188,7 +192,7 @@ class Observer:
                 was_there = dict(zip(folder.hashes, digests, strict=True))["sha256"].hexdigest() == before.sha256
             if offset == size and offset > mark:
                 break  # the descriptor's size afterwards tells whether there is more
-        sums = {name: digest.hexdigest() for name, digest in zip(folder.hashes, digests, strict=True)}
+        sums: dict[str, str] = {name: digest.hexdigest() for name, digest in zip(folder.hashes, digests, strict=True)}
         return sums, bool(mark) and was_there
 
     def _filtered(self, path: str, hashes: tuple[str, ...]) -> dict[str, str] | None:

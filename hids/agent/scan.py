@@ -14,7 +14,7 @@ import stat
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 SLICE_ENTRIES = 131_072
 """Entries of one directory that are held at once: some 30 MiB."""
-KEPT_INFOS = 16_384
+KEPT_INFOS = 4_096
 """Entries of a directory whose status is taken only once."""
 BATCH = 64
 """Directories whose summaries are asked for together."""
@@ -259,7 +259,9 @@ class Scanner:
                 place = _Place(directory, shown(directory), descriptor, folder, seen, news)
                 waited = len(news) if news is not None else 0
                 self._compare(place, survey)
-                if news is None or len(news) == waited:  # else it must be compared again if this scan ends before its end
+                if (
+                    news is None or len(news) == waited
+                ):  # else it must be compared again if this scan ends before its end
                     self._sheet.add((), summarised(place.shown, Summary(survey.entries, survey.fingerprint)))
         return self._below(directory, folder, survey.subdirectories)
 
@@ -314,7 +316,7 @@ class Scanner:
             return
         slices = 1 << ((survey.entries - 1) // SLICE_ENTRIES).bit_length()
         bounds = [f"{number * (1 << 32) // slices:08x}" for number in range(slices)] + [HIGHEST]
-        for low, high in zip(bounds, bounds[1:], strict=False):
+        for low, high in pairwise(bounds):
             self._sheet.flush()
             self._sheet.add((), self._cache.split(place.shown, low))
             self._sheet.flush()

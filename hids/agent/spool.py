@@ -151,7 +151,7 @@ class Spool:
         for start in range(0, len(keys), _MAX_VARIABLES):
             part = keys[start : start + _MAX_VARIABLES]
             marks = ",".join("?" * len(part))
-            found |= dict(self._db.execute(f"SELECT key, value FROM position WHERE key IN ({marks})", part).fetchall())
+            found |= dict(self._db.execute(f"SELECT key, value FROM position WHERE key IN ({marks})", part).fetchall())  # noqa: S608 - question marks
         return found
 
     def positions_from(self, first: str, end: str, limit: int) -> list[tuple[str, bytes]]:
@@ -162,13 +162,14 @@ class Spool:
 
     def last_position(self, prefix: str, key: str) -> tuple[str, bytes, str]:
         """The last position under a prefix whose key is not after `key`, and the key after it; empty for none."""
-        row = self._db.execute(
+        row: tuple[str, bytes] | None = self._db.execute(
             "SELECT key, value FROM position WHERE key >= ? AND key <= ? ORDER BY key DESC LIMIT 1", (prefix, key)
         ).fetchone()
-        after = self._db.execute(
+        after: tuple[str] | None = self._db.execute(
             "SELECT key FROM position WHERE key > ? AND key < ? ORDER BY key LIMIT 1", (key, prefix + "\U0010ffff")
         ).fetchone()
-        return (*(row or ("", b"")), after[0] if after else "")
+        found, value = row or ("", b"")
+        return found, value, after[0] if after else ""
 
     def trim(self, through_seq: int) -> None:
         """Forget the batches that end at or before `through_seq`.

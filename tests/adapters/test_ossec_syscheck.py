@@ -13,9 +13,7 @@ from hids.errors import ConfigError
 
 
 def section(options: str) -> SyscheckConfig:
-    found = syscheck_section(
-        "ossec.conf", f"<ossec_config><syscheck>{options}</syscheck></ossec_config>".encode()
-    )
+    found = syscheck_section("ossec.conf", f"<ossec_config><syscheck>{options}</syscheck></ossec_config>".encode())
     assert found is not None
     return found.config
 
@@ -25,7 +23,7 @@ def test_every_option_has_its_counterpart():
         <disabled>no</disabled> <frequency>72000</frequency> <scan_day>Sunday</scan_day> <scan_time>9:30 pm</scan_time>
         <scan_on_start>no</scan_on_start> <alert_new_files>no</alert_new_files> <skip_nfs>yes</skip_nfs>
         <prefilter_cmd>/usr/sbin/prelink -y</prefilter_cmd>
-        <ignore>/etc/mtab</ignore> <ignore type="sregex">.log$|^/tmp/</ignore> <nodiff>/etc/ssl/private.key</nodiff>
+        <ignore>/etc/mtab</ignore> <ignore type="sregex">.log$|^/srv/tmp/</ignore> <nodiff>/etc/ssl/private.key</nodiff>
         <directories check_all="yes" realtime="yes" report_changes="yes">/etc, /opt/</directories>
         <directories check_size="yes" check_sum="yes" restrict="^/srv/web|.php$" no_recurse="yes">/srv</directories>
         <directories check_all="yes" check_size="no" recursion_level="3">/usr</directories>
@@ -38,7 +36,7 @@ def test_every_option_has_its_counterpart():
     )
     assert (config.scan_on_start, config.alert_new_files, config.skip_nfs) == (False, False, True)
     assert config.prefilter_cmd == ("/usr/sbin/prelink", "-y")
-    assert config.ignore == ("/etc/mtab*", "*.log", "/tmp/*")
+    assert config.ignore == ("/etc/mtab*", "*.log", "/srv/tmp/*")
     assert config.nodiff == ("/etc/ssl/private.key*",)
     etc, opt, srv, usr = config.directory
     assert (etc.path, etc.realtime, etc.report_changes, etc.check) == ("/etc", True, True, DEFAULT_CHECK)
@@ -49,7 +47,8 @@ def test_every_option_has_its_counterpart():
 
 
 @pytest.mark.parametrize(
-    ("written", "time"), [("21:00", "21:00"), ("9pm", "21:00"), ("12am", "00:00"), ("12 pm", "12:00"), ("8:05", "08:05")]
+    ("written", "time"),
+    [("21:00", "21:00"), ("9pm", "21:00"), ("12am", "00:00"), ("12 pm", "12:00"), ("8:05", "08:05")],
 )
 def test_times_of_day(written: str, time: str):
     assert section(f"<scan_time>{written}</scan_time>").scan_time == time

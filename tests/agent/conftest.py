@@ -19,9 +19,9 @@ from hids.adapters.identity import Identity, key_pem, make_csr, new_key
 from hids.adapters.pki import Authority
 from hids.agent.collector import SourceState
 from hids.agent.spooler import Desk, Spooler
+from hids.core.wire.facts import unpack as unpack_facts
 from hids.core.wire.frames import FrameReader, frame
 from hids.core.wire.lines import GENESIS, link, unpack
-from hids.core.wire.facts import unpack as unpack_facts
 from hids.core.wire.session import Fork, GoOn, judge
 from hids.messages import (
     Ack,

@@ -536,7 +536,7 @@ def test_a_directory_of_many_files_is_compared_in_slices(
     (watched / "new").write_text("n")
     in_yard(scene_of(watched, facts, quiet))
     assert len(facts[2]) == 33
-    assert {os.path.basename(fact.path) for fact in facts[2] if fact.gone} == {"f1"}
+    assert {Path(fact.path).name for fact in facts[2] if fact.gone} == {"f1"}
     assert [fact.moved_from for fact in facts[2] if fact.moved_from] == [f"{watched}/f3"]
     in_yard(scene_of(watched, facts, quiet))
     assert facts[3] == []

@@ -27,7 +27,6 @@ from hids.core.collect.config import (
 from hids.core.collect.syscheck import SyscheckConfig
 from hids.errors import ConfigError
 
-
 _WILLING = AgentConfig(central=CentralConfig(accept_commands=True))
 """An agent that takes all that any agent may take."""
 

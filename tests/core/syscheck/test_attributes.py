@@ -24,7 +24,9 @@ def test_an_acl():
     assert acl_text(value) == "user::rwx,user:1000:r--,group::r-x,group:33:--x,mask::rwx,other::---"
 
 
-@pytest.mark.parametrize("value", [b"", b"\x02\x00", struct.pack("<I", 9), acl((1, 7, NONE))[:-1], b"\x02\0\0\0" + b"x" * 9000])
+@pytest.mark.parametrize(
+    "value", [b"", b"\x02\x00", struct.pack("<I", 9), acl((1, 7, NONE))[:-1], b"\x02\0\0\0" + b"x" * 9000]
+)
 def test_what_is_no_acl_is_told_as_bytes(value: bytes):
     assert acl_text(value) == value[:64].hex()
 
@@ -46,7 +48,9 @@ def test_capabilities():
 def test_capabilities_as_the_system_sets_them(tmp_path: Path):
     path = tmp_path / "a"
     path.write_text("")
-    if subprocess.run(["setcap", "cap_net_raw,cap_sys_admin+eip", str(path)], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        [str(shutil.which("setcap")), "cap_net_raw,cap_sys_admin+eip", str(path)], check=False, capture_output=True
+    ).returncode:
         pytest.skip("capabilities cannot be set here")
     assert capabilities_text(os.getxattr(path, "security.capability")) == "cap_net_raw,cap_sys_admin=eip"
 
