@@ -33,7 +33,7 @@ class Answers:
         self._topology = topology
         self._read_config = read_config
         self._legacy = LegacyAnswers(topology)
-        self._commands = FleetAnswers(topology).commands | SyscheckAnswers(topology).commands
+        self._commands = FleetAnswers(topology).commands | SyscheckAnswers(topology, self._legacy).commands
         self._processes: dict[int, psutil.Process] = {}
         self._handled: dict[str, tuple[float, int]] = {}
         self._started_s = topology.clock.monotonic_s()

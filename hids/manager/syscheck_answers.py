@@ -10,6 +10,7 @@ import structlog
 from hids.actors.registrar import Ask
 from hids.adapters.registry import AgentRow, Registry
 from hids.errors import ConfigError
+from hids.manager.legacy_answers import LegacyAnswers
 from hids.manager.topology import Topology
 from hids.messages import Agent, AgentId, AskDigests, BaselineOrder, Maintain, Maintenance, Rescan
 
@@ -22,8 +23,9 @@ MAX_TEXT = 200
 class SyscheckAnswers:
     """On main's loop. What is ordered is done by the lane; hidsctl looks into the ledger whether it was."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, legacy: LegacyAnswers) -> None:
         self._topology = topology
+        self._legacy = legacy
         self.commands: dict[str, Callable[[dict[str, Any], str], Any]] = {
             "syscheck_order": self._order,
             "syscheck_verify": self._verify,
@@ -52,7 +54,12 @@ class SyscheckAnswers:
         paths, baseline = arguments.get("paths", ()), arguments.get("baseline", False)
         order = _converted({"paths": paths, "baseline": baseline}, Rescan)
         log.info("rescan", agent=row.id, paths=order.paths, by=who)
-        self._send(row, order)
+        presence = self._topology.fleet.get(row.id)
+        if presence is not None and presence.connected and presence.send is None:
+            # An agent of OSSEC or Wazuh: it knows one order only, which is for all of its files.
+            await self._legacy.answer("legacy.order", {"agent": row.id, "what": "scan"}, who)
+        else:
+            self._send(row, order)
         return {"id": row.id, "name": row.name}
 
     # -- maintenance

@@ -211,10 +211,10 @@ def test_a_maintenance_begins_once_ends_by_itself_and_outlives_the_lane(tmp_path
         bench.see(fact())
         bench.told()
         assert bench.see(fact(size=1, package=owned)) == ["Changed in maintenance: File '/etc/x' modified: size"]
-        assert bench.see(fact("/tmp/new")) == ["File '/tmp/new' added"]
+        assert bench.see(fact("/srv/new")) == ["File '/srv/new' added"]
         assert members(bench)[-1]["maintenance"] == {"id": "m1", "owner": "alice", "reason": "disks"}
         other = msgspec.structs.replace(AGENT, id=AgentId("008"))
-        packed = ((0, 5_000, msgspec.msgpack.encode(fact("/tmp/new"))),)
+        packed = ((0, 5_000, msgspec.msgpack.encode(fact("/srv/new"))),)
         bench.store.on_receive(Applied(source=SourceId("agent/008"), agent=other, facts=packed))
         assert "maintenance" not in members(bench)[-1]
         bench.told()

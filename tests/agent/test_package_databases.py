@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,56 @@ def test_apk(tmp_path: Path):
     assert apk.packages()["busybox"].version == "1.36-r1"
     assert list(apk.owned("busybox", (b"/bin",))) == [Owned(b"/bin"), Owned(b"/bin/busybox", digest.hexdigest())]
     assert list(apk.owned("busybox", (b"/etc",))) == []
+
+
+SPEC = """Name: demo
+Version: 1.0
+Release: 1
+Summary: x
+License: x
+BuildArch: noarch
+%description
+x
+%install
+mkdir -p %{buildroot}/hidsdemo
+echo one > %{buildroot}/hidsdemo/file
+echo c > %{buildroot}/hidsdemo/x.conf
+ln -s file %{buildroot}/hidsdemo/link
+%files
+/hidsdemo/file
+/hidsdemo/link
+%config(noreplace) /hidsdemo/x.conf
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("rpmbuild") is None, reason="no rpmbuild here: no package can be made")
+def test_a_real_rpm(tmp_path: Path):
+    spec, top, db = tmp_path / "demo.spec", tmp_path / "top", tmp_path / "db"
+    spec.write_text(SPEC)
+    program, build = shutil.which("rpm"), shutil.which("rpmbuild")
+    assert program is not None
+    assert build is not None
+    subprocess.run([build, "--define", f"_topdir {top}", "-bb", str(spec)], check=True, capture_output=True)
+    (package,) = top.glob("RPMS/*/*.rpm")
+    rpm = [program, "--dbpath", str(db)]
+    subprocess.run([*rpm, "-i", "--justdb", "--nodeps", str(package)], check=True, capture_output=True)
+    database = Rpm(program, db)
+    ((key, known),) = database.packages().items()
+    assert (known.name, known.version) == ("demo.noarch", "1.0-1")
+    assert known.at_ms > 1_700_000_000_000
+    token = database.token()
+    one, conf = (hashlib.sha256(text).hexdigest() for text in (b"one\n", b"c\n"))
+    assert set(database.owned(key, (b"/hidsdemo",))) == {
+        Owned(b"/hidsdemo/file", one),
+        Owned(b"/hidsdemo/x.conf", conf, is_conffile=True),
+        Owned(b"/hidsdemo/link", "", target=b"file"),
+    }
+    assert database.token() == token
+    assert not database.is_busy()
+    subprocess.run([*rpm, "-e", "--justdb", "demo"], check=True, capture_output=True)
+    assert database.token() != token
+    assert database.packages() == {}
 
 
 def test_rpm_is_asked_with_arguments_and_may_fail(tmp_path: Path):
