@@ -8,17 +8,18 @@ from hids.core.collect.config import (
     AgentConfig,
     PolicyConfig,
     SilenceConfig,
-    SyscheckConfig,
     address_of,
     has_glob,
     parse,
 )
 from hids.core.collect.source import SourceConfig
+from hids.core.collect.syscheck import DirectoryConfig, SyscheckConfig
 from hids.errors import ConfigError
 
 __all__ = [
     "MAX_SOURCES",
     "AgentConfig",
+    "DirectoryConfig",
     "PolicyConfig",
     "SilenceConfig",
     "SourceConfig",

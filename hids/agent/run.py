@@ -49,10 +49,10 @@ from hids.agent.paths import Excluded
 from hids.agent.shared import SharedFile
 from hids.agent.silence import SourceSilence
 from hids.agent.spooler import AGENT_LOCATION, Desk, Spooler, agent_line
-from hids.agent.syscheck import ScanNow, Syscheck
+from hids.agent.syscheck import Asked, ScanNow, Syscheck
 from hids.agent.tail import FileTail
 from hids.errors import ConfigError, StoreError
-from hids.messages import Append, Configuration
+from hids.messages import Append, AskDigests, Configuration, Rescan
 from hids.ports import Clock
 
 log = structlog.get_logger()
@@ -190,7 +190,7 @@ class Agent:
 
     def _readers(self, config: AgentConfig) -> list[ChildSpec]:
         readers = [self._source_spec(source) for source in config.source]
-        if config.syscheck.directories:
+        if config.syscheck.is_on:
             readers.insert(0, self._syscheck_spec(config.syscheck))
         if config.policy.files:
             readers.append(self._policy_spec(config.policy))
@@ -241,7 +241,14 @@ class Agent:
     def _syscheck_spec(self, config: SyscheckConfig) -> ChildSpec:
         def start(mailbox: Mailbox) -> None:
             Syscheck.start(
-                mailbox, self._spool, self._state_of("syscheck"), config, self._excluded(), self._clock, self._say
+                mailbox,
+                self._spool,
+                self._state_of("syscheck"),
+                config,
+                self._excluded(),
+                self._folder,
+                self._clock,
+                self._say,
             )
 
         return self._reader("syscheck", "syscheck", start)
@@ -314,6 +321,12 @@ class Agent:
         log.info("the manager asks for a restart", by=by)
         self._restarting = True
         self._stop("restart")
+
+    def ask_syscheck(self, order: AskDigests | Rescan) -> None:
+        """Hand on to syscheck; where nothing is watched, nothing is known."""
+        node = self._nodes.get("syscheck")
+        if node is not None:
+            node.mailbox.tell(Asked(order))
 
     # -- signals
 
@@ -447,7 +460,7 @@ def _reader_of(source: SourceConfig) -> type[Any] | None:  # each is imported wh
 
 def _parts(config: AgentConfig) -> dict[str, SourceConfig | SyscheckConfig | PolicyConfig]:
     parts: dict[str, SourceConfig | SyscheckConfig | PolicyConfig] = {source.name: source for source in config.source}
-    if config.syscheck.directories:
+    if config.syscheck.is_on:
         parts["syscheck"] = config.syscheck
     if config.policy.files:
         parts["policy"] = config.policy

@@ -129,6 +129,27 @@ def import_ossec_key(
         typer.echo(f"this is agent {taken.id} ({taken.name}) now")
 
 
+@app.command(
+    "import-ossec-conf",
+    epilog="Example: hids-agent import-ossec-conf /var/ossec/etc/ossec.conf >> /etc/hids/agent.toml",
+)
+def import_ossec_conf(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="ossec.conf or agent.conf.")],
+) -> None:
+    """Print what an ossec.conf says of syscheck as a part of agent.toml."""
+    with _errors():
+        from hids.adapters.ossec_syscheck import as_toml, syscheck_section  # noqa: PLC0415
+
+        try:
+            text = file.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+        section = syscheck_section(str(file), text)
+        if section is None:
+            raise ConfigError(f"{file}: there is no <syscheck> in it")
+        typer.echo(as_toml(section), nl=False)
+
+
 @app.command(epilog="Example: hids-agent run --config /etc/hids/agent.toml --state /var/lib/hids-agent")
 def run(config: Config, state: State) -> None:
     """Read, watch and report until stopped (SIGTERM, Ctrl-C). SIGHUP reads agent.toml again."""

@@ -133,3 +133,16 @@ def test_default_places(monkeypatch: pytest.MonkeyPatch, uid: int, state: str, c
     monkeypatch.setenv("XDG_STATE_HOME", "/x/state")
     monkeypatch.setenv("XDG_CONFIG_HOME", "/x/config")
     assert (default_state(), default_config()) == (Path(state), Path(config))
+
+
+def test_an_ossec_conf_becomes_a_part_of_agent_toml(tmp_path: Path):
+    conf = tmp_path / "ossec.conf"
+    conf.write_text("<ossec_config><syscheck><directories>/etc</directories></syscheck></ossec_config>")
+    done = command("import-ossec-conf", conf)
+    assert done.exit_code == 0
+    assert done.output == '[syscheck]\n\n[[syscheck.directory]]\npath = "/etc"\n'
+    conf.write_text("<ossec_config></ossec_config>")
+    done = command("import-ossec-conf", conf)
+    assert done.exit_code == 2
+    assert "there is no <syscheck> in it" in done.output
+    assert command("import-ossec-conf", tmp_path / "none").exit_code == 2

@@ -25,6 +25,11 @@ def stock(folder: Path, dialect: str) -> str:
     return f'[[ruleset]]\npath = "{folder}"\ndialect = "{dialect}"\n'
 
 
+def facts_of(stand: Stand) -> int:
+    """What the store has seen; none before its process has told of itself."""
+    return int(stand.nodes().get("syscheck_store", {}).get("facts", {}).get("facts", 0))
+
+
 @pytest.mark.parametrize("dialect", ["ossec", "wazuh"])
 def test_stock_rules_tell_of_changed_files_once(stand: Stand, dialect: str):
     watched = stand.folder / "watched"
@@ -34,7 +39,7 @@ def test_stock_rules_tell_of_changed_files_once(stand: Stand, dialect: str):
     stand.start_manager()
     stand.join("web1")
     daemon = stand.start_agent("web1", f'[syscheck]\ndirectories = ["{watched}"]\n')
-    wait_for(lambda: stand.nodes()["syscheck_store"]["facts"]["facts"] >= 1, "the baseline is taken")
+    wait_for(lambda: facts_of(stand) >= 1, "the baseline is taken")
     wait_for(lambda: stand.rules()["501"], "the new agent is told")
 
     (watched / "new").write_text("x")
@@ -54,6 +59,12 @@ def test_stock_rules_tell_of_changed_files_once(stand: Stand, dialect: str):
     first = {"ossec": f"Integrity checksum changed for: '{watched}/kept'", "wazuh": f"File '{watched}/kept' modified"}
     assert changed["full_log"].splitlines()[0] == first[dialect]
     assert "data" not in changed
+
+    again = {"ossec": ("551", "552"), "wazuh": ("550", "550")}[dialect]
+    for text, rule in zip(("changed twice\n", "changed three times\n"), again, strict=True):
+        before = stand.rules()[rule]
+        (watched / "kept").write_text(text)
+        wait_for(lambda rule=rule, before=before: stand.rules()[rule] == before + 1, f"{text.strip()} is rule {rule}")
 
     assert daemon.stop() == 0
     stand.start_agent("web1", "")
