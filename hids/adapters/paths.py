@@ -134,7 +134,7 @@ class ManagerPaths(msgspec.Struct, frozen=True):
 
 
 def shipped(kind: str) -> Path:
-    """Folder of what comes with the product: "rules" or "conf". Beside the package in a checkout, else below share/."""
+    """Folder of what comes with the product: "rules", "conf" or "signatures". Beside the package in a checkout, else below share/."""
     beside = Path(hids.__file__).resolve().parent.parent
     if (beside / "pyproject.toml").is_file():
         return beside / kind
