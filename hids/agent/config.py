@@ -12,12 +12,14 @@ from hids.core.collect.config import (
     has_glob,
     parse,
 )
+from hids.core.collect.rootcheck import RootcheckConfig
 from hids.core.collect.source import SourceConfig
 from hids.errors import ConfigError
 
 __all__ = [
     "MAX_SOURCES",
     "AgentConfig",
+    "RootcheckConfig",
     "SilenceConfig",
     "SourceConfig",
     "SyscheckConfig",

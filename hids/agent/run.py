@@ -3,6 +3,7 @@
     root ├─ spool      the lines on disk; started first, stopped last
          ├─ link       the session with the manager
          ├─ syscheck   where directories are configured
+         ├─ rootcheck  where it is switched on
          └─ one actor a source
 
 SIGTERM, SIGINT  stop reading, store what was read, deliver for a moment, end with 0.
@@ -32,7 +33,7 @@ from hids.adapters.identity import Identity
 from hids.agent.canary import FILE as CANARY_FILE
 from hids.agent.canary import CanaryWriter
 from hids.agent.collector import IN_FLIGHT, SourceState
-from hids.agent.config import MAX_SOURCES, AgentConfig, SilenceConfig, SourceConfig, SyscheckConfig, load
+from hids.agent.config import MAX_SOURCES, AgentConfig, RootcheckConfig, SilenceConfig, SourceConfig, SyscheckConfig, load
 from hids.agent.link import Link, LinkState, os_name
 from hids.agent.lock import lock
 from hids.agent.machine import machine_id
@@ -50,7 +51,7 @@ log = structlog.get_logger()
 
 STATUS_S = 2.0
 STATUS_FILE = "status.json"
-_SPOOL_BOUND = IN_FLIGHT * (MAX_SOURCES + 2) + 64
+_SPOOL_BOUND = IN_FLIGHT * (MAX_SOURCES + 3) + 64
 """Room for all that collectors may have under way, and for the agent's own lines: nobody on the loop may wait."""
 _STOP_S = 3.0
 RESTART = 75
@@ -183,6 +184,8 @@ class Agent:
         readers = [self._source_spec(source) for source in config.source]
         if config.syscheck.directories:
             readers.insert(0, self._syscheck_spec(config.syscheck))
+        if not config.rootcheck.disabled:
+            readers.append(self._rootcheck_spec(config.rootcheck))
         return readers
 
     def _watchers(self, config: SilenceConfig) -> list[ChildSpec]:
@@ -235,6 +238,16 @@ class Agent:
 
         return self._reader("syscheck", "syscheck", start)
 
+    def _rootcheck_spec(self, config: RootcheckConfig) -> ChildSpec:
+        def start(mailbox: Mailbox) -> None:
+            from hids.agent.rootcheck import Rootcheck  # noqa: PLC0415 - not all need it, and memory is dear
+
+            Rootcheck.start(
+                mailbox, self._spool, self._state_of("rootcheck"), config, self._excluded(), self._clock, self._say
+            )
+
+        return self._reader("rootcheck", "rootcheck", start)
+
     def _reader(self, name: str, kind: str, start: Callable[[Mailbox], None]) -> ChildSpec:
         node = Node(Mailbox(name), kind)
         self._nodes[name] = node
@@ -259,9 +272,10 @@ class Agent:
             log.error("the spool does not keep up, a line of the agent is lost", text=text)  # noqa: TRY400
 
     def _scan_now(self) -> None:
-        node = self._nodes.get("syscheck")
-        if node is not None:
-            node.mailbox.tell(ScanNow())
+        for name in ("syscheck", "rootcheck"):
+            node = self._nodes.get(name)
+            if node is not None:
+                node.mailbox.tell(ScanNow())
 
     # -- what the manager asks for
 
@@ -347,6 +361,8 @@ class Agent:
         specs = [self._source_spec(source) for source in config.source if source.name in names]
         if "syscheck" in names:
             specs.append(self._syscheck_spec(config.syscheck))
+        if "rootcheck" in names:
+            specs.append(self._rootcheck_spec(config.rootcheck))
         return specs
 
     # -- status
@@ -420,10 +436,12 @@ def _reader_of(source: SourceConfig) -> type[Any] | None:  # each is imported wh
             return None
 
 
-def _parts(config: AgentConfig) -> dict[str, SourceConfig | SyscheckConfig]:
-    parts: dict[str, SourceConfig | SyscheckConfig] = {source.name: source for source in config.source}
+def _parts(config: AgentConfig) -> dict[str, SourceConfig | SyscheckConfig | RootcheckConfig]:
+    parts: dict[str, SourceConfig | SyscheckConfig | RootcheckConfig] = {source.name: source for source in config.source}
     if config.syscheck.directories:
         parts["syscheck"] = config.syscheck
+    if not config.rootcheck.disabled:
+        parts["rootcheck"] = config.rootcheck
     return parts
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 import tomli
 
+from hids.core.collect import rootcheck
+from hids.core.collect.rootcheck import RootcheckConfig
 from hids.core.collect.source import SourceConfig, check
 from hids.errors import ConfigError
 
@@ -86,6 +88,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     syscheck: SyscheckConfig = SyscheckConfig()
     spool: SpoolConfig = SpoolConfig()
     silence: SilenceConfig = SilenceConfig()
+    rootcheck: RootcheckConfig = RootcheckConfig()
 
 
 class SharedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,6 +98,7 @@ class SharedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     labels: dict[str, str] = {}
     source: tuple[SourceConfig, ...] = ()
     syscheck: SyscheckConfig | None = None
+    rootcheck: RootcheckConfig | None = None
 
 
 def parse(text: str, where: str) -> AgentConfig:
@@ -130,7 +134,17 @@ def merged(own: AgentConfig, shared: SharedConfig) -> AgentConfig:
         labels={**shared.labels, **own.labels},
         source=(*own.source, *(source for source in shared.source if source.name not in names)),
         syscheck=syscheck,
+        rootcheck=_merged_rootcheck(own.rootcheck, shared.rootcheck),
     )
+
+
+def _merged_rootcheck(own: RootcheckConfig, shared: RootcheckConfig | None) -> RootcheckConfig:
+    """The agent's own section where it has one, else the manager's; exceptions add up."""
+    if shared is None:
+        return own
+    exceptions = tuple(dict.fromkeys((*own.exception, *shared.exception)))
+    is_own = msgspec.structs.replace(own, exception=()) != RootcheckConfig()
+    return msgspec.structs.replace(own if is_own else shared, exception=exceptions)
 
 
 def refusal_of(own: AgentConfig, shared: SharedConfig) -> str:
@@ -189,6 +203,7 @@ def problem_of(config: AgentConfig) -> str:
         _check_manager(config.manager)
         _check_labels(config.labels)
         _check_sources(config.source)
+        rootcheck.check(config.rootcheck)
     except ConfigError as error:
         return str(error)
     return _syscheck_problem(config.syscheck) or (

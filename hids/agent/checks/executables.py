@@ -1,0 +1,125 @@
+"""Programs that run and whose file is gone, and libraries that are forced on programs.
+
+A service that was upgraded and not restarted runs a deleted file as well: where a file of that name is there again, as its
+package brought it, nothing is told.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+
+from hids.agent.checks.host import Host, Steps
+from hids.agent.checks.regular import exists, open_regular
+from hids.agent.paths import shown
+from hids.core.rootcheck.finding import finding
+
+DELETED = "deleted"
+PRELOAD = "preload"
+_GONE = " (deleted)"
+_FORCES = (b"LD_PRELOAD=", b"LD_AUDIT=")
+PAUSE_S = 0.2
+"""Some start themselves from memory for a moment (runc); what is still so after this is told."""
+MAX_ENVIRONMENT = 1024 * 1024
+MAX_LIBRARIES = 64
+"""Of one list."""
+PRELOAD_FILE = "etc/ld.so.preload"
+
+
+def check_deleted(host: Host, proc: str = "/proc") -> Steps:
+    """Look for programs without a file: the first process of each."""
+    told: set[str] = set()
+    for pid in _pids(proc):
+        path = _deleted(proc, pid)
+        if path and path not in told and not host.packages.vouch_for(path) and not host.is_ignored(path):
+            time.sleep(PAUSE_S)
+            if _deleted(proc, pid) == path:
+                told.add(path)
+                what = "a file that never was on a disk," if path.startswith("/memfd:") else "the deleted file"
+                yield finding(DELETED, f"Process '{pid}' runs {what} '{shown(path)}'.")
+        yield None
+
+
+def check_preload(host: Host, proc: str = "/proc") -> Steps:
+    """Look for libraries that the loader puts before all others: for all programs, or by the environment of one."""
+    yield from _preload_file(host)
+    told: set[tuple[str, str]] = set()
+    for pid in _pids(proc):
+        for name, library in _forced(proc, pid):
+            about = (library, _name(proc, pid))
+            if about not in told and not _is_vouched(host, proc, pid, library):
+                told.add(about)
+                yield finding(PRELOAD, f"Library '{library}' is forced on program '{about[1]}' by {name}.")
+        yield None
+
+
+def _preload_file(host: Host) -> Steps:
+    path = host.path(PRELOAD_FILE)
+    there, listed = exists(path), os.path.basename(path) in _listing(os.path.dirname(path))
+    if there is not listed:
+        where = "its folder" if there else "a look at it"
+        yield finding(PRELOAD, f"Anomaly detected in file '{host.shown(path)}'. Hidden from {where}.")
+    file = open_regular(os.path.realpath(path)) if there else None
+    if file is not None:
+        with file:
+            words = file.read(65_536).decode("utf-8", "surrogateescape").replace(":", " ")
+        libraries = [word for line in words.splitlines() for word in line.partition("#")[0].split()]
+        for library in libraries[:MAX_LIBRARIES]:
+            if not host.packages.vouch_for(host.path(library)):
+                yield finding(PRELOAD, f"Library '{shown(library)}' is forced on all programs by '{host.shown(path)}'.")
+
+
+def _forced(proc: str, pid: str) -> Iterator[tuple[str, str]]:
+    """(variable, library) of a process' environment as it was at its start."""
+    try:
+        with open(f"{proc}/{pid}/environ", "rb") as file:
+            environment = file.read(MAX_ENVIRONMENT)
+    except OSError:
+        return
+    for entry in environment.split(b"\0"):
+        if entry.startswith(_FORCES):
+            name, _, value = entry.partition(b"=")
+            for library in value.replace(b":", b" ").split()[:MAX_LIBRARIES]:
+                yield name.decode(), shown(os.fsdecode(library))
+
+
+def _is_vouched(host: Host, proc: str, pid: str, library: str) -> bool:
+    """As a package brought it, where that process sees it: it may live in a container."""
+    if "/" not in library:  # by name: looked for in the system's own folders
+        return False
+    path = os.path.join(proc, pid, "root", library.lstrip("/"))
+    return host.packages.vouch_for(library) if _same_root(proc, pid) else not exists(path)
+
+
+def _same_root(proc: str, pid: str) -> bool:
+    try:
+        return os.path.samefile(f"{proc}/{pid}/root", "/")
+    except OSError:
+        return True
+
+
+def _deleted(proc: str, pid: str) -> str:
+    """The path that a program was started from, if that is gone; else empty."""
+    try:
+        path = os.readlink(f"{proc}/{pid}/exe")
+    except OSError:
+        return ""
+    return path.removesuffix(_GONE) if path.endswith(_GONE) and not exists(path) else ""
+
+
+def _name(proc: str, pid: str) -> str:
+    try:
+        with open(f"{proc}/{pid}/comm", "rb") as file:
+            return shown(os.fsdecode(file.read(64).rstrip(b"\n")))
+    except OSError:
+        return "?"
+
+
+def _pids(proc: str) -> list[str]:
+    return sorted((name for name in _listing(proc) if name.isdecimal()), key=int)
+
+
+def _listing(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
