@@ -422,6 +422,8 @@ class OutcomeBody(msgspec.Struct, frozen=True, array_like=True):
     make up the batch: the ledger compares."""
     canary: bytes = b""
     """The last line of the batch that looks like an agent's canary, now that the rules have seen it."""
+    findings: tuple[tuple[int, bytes], ...] = ()
+    """(event time, text) of lines of rootcheck, which the rules have seen as well."""
 
 
 class ReadThrough(msgspec.Struct, frozen=True, tag="read_through"):
@@ -593,6 +595,8 @@ class Applied(msgspec.Struct, frozen=True):
     """Windows touched: (rule identity, key) -> (bytes, time until which it matters)."""
     fired: dict[str, int] = {}
     facts: tuple[tuple[int, int, bytes], ...] = ()
+    findings: tuple[tuple[int, bytes], ...] = ()
+    """See `OutcomeBody`."""
     baselines: dict[tuple[str, str], FileFact | None] = {}
     lines: tuple[tuple[DerivedKind, "LogLine"], ...] = ()
     """Lines to be derived for this agent, by the kind of their source."""

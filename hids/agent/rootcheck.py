@@ -105,7 +105,9 @@ class Rootcheck(Collector):
         self._last_ms = int(saved.get(_LAST, b"0"))
         decoder = msgspec.msgpack.Decoder(Finding)
         self._known = {
-            key.removeprefix(_FINDING): decoder.decode(value) for key, value in saved.items() if key.startswith(_FINDING)
+            key.removeprefix(_FINDING): decoder.decode(value)
+            for key, value in saved.items()
+            if key.startswith(_FINDING)
         }
         if saved.get(_CENSUS) == self._config.base_directory.encode():
             self._census = {

@@ -33,7 +33,15 @@ from hids.adapters.identity import Identity
 from hids.agent.canary import FILE as CANARY_FILE
 from hids.agent.canary import CanaryWriter
 from hids.agent.collector import IN_FLIGHT, SourceState
-from hids.agent.config import MAX_SOURCES, AgentConfig, RootcheckConfig, SilenceConfig, SourceConfig, SyscheckConfig, load
+from hids.agent.config import (
+    MAX_SOURCES,
+    AgentConfig,
+    RootcheckConfig,
+    SilenceConfig,
+    SourceConfig,
+    SyscheckConfig,
+    load,
+)
 from hids.agent.link import Link, LinkState, os_name
 from hids.agent.lock import lock
 from hids.agent.machine import machine_id
@@ -437,7 +445,9 @@ def _reader_of(source: SourceConfig) -> type[Any] | None:  # each is imported wh
 
 
 def _parts(config: AgentConfig) -> dict[str, SourceConfig | SyscheckConfig | RootcheckConfig]:
-    parts: dict[str, SourceConfig | SyscheckConfig | RootcheckConfig] = {source.name: source for source in config.source}
+    parts: dict[str, SourceConfig | SyscheckConfig | RootcheckConfig] = {
+        source.name: source for source in config.source
+    }
     if config.syscheck.directories:
         parts["syscheck"] = config.syscheck
     if not config.rootcheck.disabled:

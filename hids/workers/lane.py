@@ -1,6 +1,7 @@
 """The lane: one process, one thread. Correlates, keeps baselines, and is the only writer of ledger.db.
 
-    main --Outcome|Hole|Notice|ReadThrough|Cursors--> [correlation window -> syscheck store -> ledger] --Committed--> main
+    main --Outcome|Hole|Notice|ReadThrough|Cursors--> [correlation window -> syscheck store -> rootcheck store -> ledger]
+    ledger --Committed--> main
 
 Whatever fails in here ends the process: the next lane loads what is committed, and main sends what is above it.
 """
@@ -19,10 +20,12 @@ import structlog
 
 from hids.actors.correlation_window import CorrelationWindow, Recalled, Settled
 from hids.actors.ledger import Ledger, Say
+from hids.actors.rootcheck_store import RootcheckStore
 from hids.actors.stage import Mailbox
 from hids.actors.syscheck_store import Baselined, SyscheckStore
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
+from hids.adapters.findings import Findings
 from hids.adapters.lanemark import LaneMark
 from hids.adapters.ledger import Ledger as LedgerFile
 from hids.adapters.ledgercopy import make_copy, restore
@@ -77,8 +80,10 @@ async def _main(options: argparse.Namespace) -> int:
     mark.done()
     for place in poison:
         log.error("line set aside: it ended the lane twice", source=place.source, epoch=place.epoch, seq=place.seq)
-    windows, files, commits = (Mailbox(name, LANE_BOUND) for name in ("correlation_window", "syscheck_store", "ledger"))
-    end_on_exit((windows, files, commits), stopped=lambda _name: committed_all.set())
+    windows, files, findings, commits = (
+        Mailbox(name, LANE_BOUND) for name in ("correlation_window", "syscheck_store", "rootcheck_store", "ledger")
+    )
+    end_on_exit((windows, files, findings, commits), stopped=lambda _name: committed_all.set())
 
     def receive(message: ToLane) -> None:
         (commits if isinstance(message, (Cursors, Settle)) else windows).tell(message)
@@ -109,7 +114,9 @@ async def _main(options: argparse.Namespace) -> int:
         outbox_bytes=options.outbox_bytes,
         stored_keys=options.stored_keys,
     )
-    SyscheckStore.start(files, store.baseline, commits.tell, mark)
+    found = Findings(path.with_name("rootcheck.db"))
+    RootcheckStore.start(findings, found, commits.tell)
+    SyscheckStore.start(files, store.baseline, findings.tell, mark)
     CorrelationWindow.start(
         windows,
         Recalled(progress, store.fired(), next_alert, {options.boot: store.notices(options.boot)}),
@@ -137,6 +144,7 @@ async def _main(options: argparse.Namespace) -> int:
             lambda: (
                 node_of(windows, "correlation windows"),
                 node_of(files, "syscheck store"),
+                node_of(findings, "rootcheck store"),
                 node_of(commits, "ledger"),
             ),
         )
@@ -147,6 +155,7 @@ async def _main(options: argparse.Namespace) -> int:
     commits.shut_down()
     await committed_all.wait()
     store.close()
+    found.close()
     mark.close()
     return status
 

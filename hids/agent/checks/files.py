@@ -19,7 +19,7 @@ from hids.core.rootcheck.signatures import RootkitFile
 
 SYS, SETUID, FILES, DEV = "sys", "setuid", "files", "dev"
 SYSTEM_FOLDERS = (
-    *("bin", "sbin", "usr", "lib", "lib32", "lib64", "etc", "opt", "boot", "root", "tmp", "dev/shm", "run"),  # noqa: S108
+    *("bin", "sbin", "usr", "lib", "lib32", "lib64", "etc", "opt", "boot", "root", "tmp", "dev/shm", "run"),
     *("var/tmp", "var/log", "var/mail", "var/lib", "var/www", "var/spool", "srv/www"),
 )
 """Where system files lie, and where intruders keep their tools; beside /home, of which the top two levels are looked at."""
@@ -99,7 +99,12 @@ class Walk:
                 yield finding(SYS, f"File '{self._host.shown(path)}' {words}.")
             if config.readall:
                 yield _size(self._host, path)
-        if config.check_setuid and info.st_mode & _RUNS_AS_OTHER and info.st_mode & 0o111 and stat.S_ISREG(info.st_mode):
+        if (
+            config.check_setuid
+            and info.st_mode & _RUNS_AS_OTHER
+            and info.st_mode & 0o111
+            and stat.S_ISREG(info.st_mode)
+        ):
             yield self._setuid(path, info)
 
     def _setuid(self, path: str, info: os.stat_result) -> Step:
@@ -110,7 +115,7 @@ class Walk:
             return None
         bits = [word for bit, word in ((stat.S_ISUID, "user"), (stat.S_ISGID, "group")) if info.st_mode & bit]
         who = " and ".join(f"{word} {info.st_uid if word == 'user' else info.st_gid}" for word in bits)
-        return finding(SETUID, f"New setuid program: file '{shown}' runs as {who} for whoever starts it.")
+        return finding(SETUID, f"New setuid program: it runs as {who} for whoever starts it, file '{shown}'.")
 
     def _rootkit(self, name: str, path: str) -> Steps:
         for each in self._by_name[name]:
@@ -166,29 +171,39 @@ _DEV_FILES = frozenset(("MAKEDEV", "README", ".udev.tdb", "initctl"))
 
 def rootkit_found(host: Host, entry: RootkitFile, path: str, check: str = FILES) -> Finding:
     """What is told of a file that only a rootkit has."""
-    return finding(check, f"Rootkit '{entry.name}' detected by the presence of file '{host.shown(path)}'.{hashes(path)}")
+    return finding(
+        check, f"Rootkit '{entry.name}' detected by the presence of file '{host.shown(path)}'.{hashes(path)}"
+    )
 
 
 def _size(host: Host, path: str) -> Step:
     """Whether a file has as many bytes as the kernel says; a kernel that hides content may lie about either."""
+    read = stated = 0
     for _ in range(TRIES):
-        file = open_regular(path)
-        if file is None:
+        sizes = _sizes(path)
+        if sizes is None or sizes[0] == sizes[1]:
             return None
-        with file:
-            before = os.fstat(file.fileno())
-            length = 0
-            try:
-                while length < MAX_READ and (chunk := file.read(READ_CHUNK)):
-                    length += len(chunk)
-            except OSError:
-                return None
-            after = os.fstat(file.fileno())
-        if length == before.st_size:
+        read, stated = sizes
+    words = f"It has {read} bytes, and the kernel says {stated}."
+    return finding(SYS, f"Anomaly detected in file '{host.shown(path)}'. {words}")
+
+
+def _sizes(path: str) -> tuple[int, int] | None:
+    """Bytes read, and bytes by the kernel's word; None when it cannot be read, or is being written."""
+    file = open_regular(path)
+    if file is None:
+        return None
+    with file:
+        before = os.fstat(file.fileno())
+        length = 0
+        try:
+            while length < MAX_READ and (chunk := file.read(READ_CHUNK)):
+                length += len(chunk)
+        except OSError:
             return None
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            continue  # it is being written
-    return finding(SYS, f"Anomaly detected in file '{host.shown(path)}'. It has {length} bytes, and the kernel says {before.st_size}.")
+        after = os.fstat(file.fileno())
+    same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    return (length, before.st_size) if same and length < MAX_READ else None
 
 
 def _info(entry: "os.DirEntry[str]") -> os.stat_result | None:

@@ -17,12 +17,46 @@ Step = Finding | None
 Steps = Iterator[Step]
 
 NETWORK_FILESYSTEMS = frozenset(
-    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ncpfs", "9p", "ceph", "glusterfs", "lustre", "fuse.sshfs", "fuse.glusterfs")
+    [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "afs",
+        "ncpfs",
+        "9p",
+        "ceph",
+        "glusterfs",
+        "lustre",
+        "fuse.sshfs",
+        "fuse.glusterfs",
+    ]
 )
 """A dead server behind one of them would stop a scan."""
 KERNEL_FILESYSTEMS = frozenset(
-    ("proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "bpf", "configfs", "pstore", "efivarfs")
-    + ("fusectl", "binfmt_misc", "rpc_pipefs", "selinuxfs", "autofs", "nsfs", "devpts", "mqueue", "hugetlbfs")
+    [
+        "proc",
+        "sysfs",
+        "cgroup",
+        "cgroup2",
+        "debugfs",
+        "tracefs",
+        "securityfs",
+        "bpf",
+        "configfs",
+        "pstore",
+        "efivarfs",
+        "fusectl",
+        "binfmt_misc",
+        "rpc_pipefs",
+        "selinuxfs",
+        "autofs",
+        "nsfs",
+        "devpts",
+        "mqueue",
+        "hugetlbfs",
+    ]
 )
 """Where the kernel makes up the files."""
 

@@ -60,7 +60,9 @@ def _search(host: Host, path: str, wanted: list[Trojan]) -> Steps:
         for entry in [each for each in wanted if each.matcher.matches(text)]:
             wanted.remove(entry)
             note = entry.note or "Generic"
-            words = f"Trojaned version of file '{host.shown(path)}' detected. Signature used: '{entry.pattern}' ({note})."
+            words = (
+                f"Trojaned version of file '{host.shown(path)}' detected. Signature used: '{entry.pattern}' ({note})."
+            )
             yield finding(TROJANS, words + hashes(os.path.realpath(path)))
 
 

@@ -31,7 +31,9 @@ TAINTS = {
 def check(_host: Host, proc: str = "/proc", sys: str = "/sys/module") -> Steps:
     """Compare the lists, and look at the taints."""
     for name, hidden, seen in _hidden(proc, sys):
-        yield finding(CHECK, f"Kernel module '{name}' hidden from {' and '.join(hidden)}. It is in {' and '.join(seen)}.")
+        yield finding(
+            CHECK, f"Kernel module '{name}' hidden from {' and '.join(hidden)}. It is in {' and '.join(seen)}."
+        )
     yield None
     letters: set[str] = set()
     for name in _names(sys):

@@ -42,9 +42,9 @@ class Packages:
     def _ask(self, real: str) -> bool:
         names = _spellings(real.removeprefix(self._base.rstrip("/")))
         if wanted := set(_dpkg_digests(os.path.join(self._base, "var/lib/dpkg/info"), names)):
-            return _digest(real, hashlib.md5(usedforsecurity=False)) in wanted
+            return _digest(real, "md5") in wanted
         if wanted := set(_apk_digests(os.path.join(self._base, "lib/apk/db/installed"), names)):
-            return _digest(real, hashlib.sha1(usedforsecurity=False)) in wanted
+            return _digest(real, "sha1") in wanted
         return self._base == "/" and _rpm_vouches(real)
 
 
@@ -89,7 +89,8 @@ def _apk_digests(path: str, names: tuple[str, ...]) -> Iterator[str]:
         return
 
 
-def _digest(path: str, digest: "hashlib._Hash") -> str:
+def _digest(path: str, algorithm: str) -> str:
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     file = open_regular(path)
     if file is None:
         return ""

@@ -29,7 +29,10 @@ CHECK = "pids"
 def check(_host: Host, proc: str = "/proc") -> Steps:
     """Compare the views of all processes."""
     if hides_others(proc):
-        yield finding(CHECK, f"Processes cannot be checked: {proc} is mounted with hidepid, and this agent may not look behind it.")
+        yield finding(
+            CHECK,
+            f"Processes cannot be checked: {proc} is mounted with hidepid, and this agent may not look behind it.",
+        )
         return
     suspects: set[int] = set()
     listed, threads = _listed(proc), _threads(proc)
@@ -62,7 +65,11 @@ def _verdict(pid: int, proc: str) -> str:
     for _ in range(TRIES):
         time.sleep(PAUSE_S)
         before = _views(pid, proc)
-        if all(before.values()) or not any(before.values()) or (not before["the list of /proc"] and _is_thread(pid, proc)):
+        if (
+            all(before.values())
+            or not any(before.values())
+            or (not before["the list of /proc"] and _is_thread(pid, proc))
+        ):
             return ""
         if views and before != views:  # it came or went meanwhile
             return ""

@@ -14,7 +14,7 @@ MAX_TEXT = 4_096
 
 
 def values(key: str) -> dict[str, str] | None:
-    """Names and values of a key such as `HKLM\\Software\\...`; None where there is none that can be read."""
+    r"""Names and values of a key such as `HKLM\Software\...`; None where there is none that can be read."""
     winreg: Any = importlib.import_module("winreg")
     root, _, path = key.partition("\\")
     handle = getattr(winreg, _ROOTS.get(root.upper(), root.upper()), None)
@@ -23,6 +23,8 @@ def values(key: str) -> dict[str, str] | None:
     try:
         with winreg.OpenKey(handle, path) as opened:
             count = min(winreg.QueryInfoKey(opened)[1], MAX_VALUES)
-            return {name: str(value)[:MAX_TEXT] for name, value, _ in (winreg.EnumValue(opened, n) for n in range(count))}
+            return {
+                name: str(value)[:MAX_TEXT] for name, value, _ in (winreg.EnumValue(opened, n) for n in range(count))
+            }
     except OSError:
         return None

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import psutil
 
@@ -106,7 +107,6 @@ class HostViews:
         return values(key)
 
 
-def _process(info: Mapping[str, object]) -> Process:
-    name, path, command = info["name"] or "", info["exe"] or "", info["cmdline"] or []
-    texts = (name, path, " ".join(map(str, command)) if isinstance(command, list) else "")
-    return Process(*(str(text)[:MAX_LINE].encode("utf-8", "surrogateescape") for text in texts))
+def _process(info: Mapping[str, Any]) -> Process:
+    texts = (info["name"] or "", info["exe"] or "", " ".join(info["cmdline"] or ()))
+    return Process(*(text[:MAX_LINE].encode("utf-8", "surrogateescape") for text in texts))

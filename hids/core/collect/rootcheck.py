@@ -69,7 +69,14 @@ class RootcheckConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def databases(self) -> Iterator[tuple[str, str]]:
         """(key, path) of all files named."""
-        for key in ("rootkit_files", "rootkit_trojans", "system_audit", "windows_audit", "windows_apps", "windows_malware"):
+        for key in (
+            "rootkit_files",
+            "rootkit_trojans",
+            "system_audit",
+            "windows_audit",
+            "windows_apps",
+            "windows_malware",
+        ):
             for path in getattr(self, key):
                 yield key, path
 

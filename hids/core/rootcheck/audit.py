@@ -12,7 +12,7 @@ terms, which must hold for the same line. An expression of negated terms only as
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import msgspec
 
@@ -29,6 +29,8 @@ MAX_PROBLEMS = 100
 """Of one file; what follows is not listed."""
 
 Kind = Literal["f", "d", "p", "r"]
+How = Literal["any", "all", "none"]
+"""How many of a check's conditions must hold."""
 
 _ENTRY = re.compile(r"\[(?P<name>.*?)\]\s*\[(?P<how>any|all|none)(?P<required>\s+required)?\]\s*\[(?P<reference>.*)\]$")
 _VARIABLE = re.compile(r"\$(?P<name>[^\s=]+)\s*=\s*(?P<value>.*)$")
@@ -74,7 +76,7 @@ class Check(NamedTuple):
     """A thing that should not be so."""
 
     name: str
-    how: Literal["any", "all", "none"]
+    how: How
     required: bool
     """Where it is not found, the rest of the file does not apply to this host."""
     reference: str
@@ -95,7 +97,7 @@ class _Open(msgspec.Struct):
     """The check that is being read."""
 
     name: str
-    how: Literal["any", "all", "none"]
+    how: How
     required: bool
     reference: str
     conditions: list[Condition] = []
@@ -146,7 +148,7 @@ class _Parser:
                 self._open = _Open("", "all", required=False, reference="", broken=True)  # takes what follows, and goes
                 raise ValueError(f"expected [name] [any|all|none] [reference], got {_cut(line)}")
             self._open = _Open(
-                entry["name"].strip(), entry["how"], bool(entry["required"]), entry["reference"].strip()
+                entry["name"].strip(), cast("How", entry["how"]), bool(entry["required"]), entry["reference"].strip()
             )
         elif line.startswith("$"):
             self._variable(line)
@@ -159,7 +161,9 @@ class _Parser:
             raise ValueError(f"expected $name=value,value;, got {_cut(line)}")
         values = _listed(variable["value"].rstrip().removesuffix(";"))
         self._variables[variable["name"]] = tuple(
-            each for value in values for each in (self._variables.get(value[1:], (value,)) if value[:1] == "$" else (value,))
+            each
+            for value in values
+            for each in (self._variables.get(value[1:], (value,)) if value[:1] == "$" else (value,))
         )
 
     def _condition(self, line: str) -> None:
@@ -176,7 +180,7 @@ class _Parser:
             raise
 
     def _read(self, condition: re.Match[str]) -> Condition:
-        kind: Kind = condition["kind"]  # type: ignore[assignment] # by the expression
+        kind = cast("Kind", condition["kind"])
         negated = bool(condition["negated"] or condition["early"])
         rest = condition["rest"].rstrip().removesuffix(";")
         if kind == "p":

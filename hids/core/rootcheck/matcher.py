@@ -100,13 +100,6 @@ def extended(pattern: bytes) -> Matcher:
 # ---- reading ----------------------------------------------------------------------------------------------------
 
 
-class _Atom(NamedTuple):
-    """What was read at one place."""
-
-    token: Token
-    length: int
-
-
 class _Reader:
     """Takes a pattern apart: `|`, groups and anchors are alike in both languages."""
 
@@ -286,7 +279,7 @@ def _literal(tokens: tuple[Token, ...]) -> bytes:
     """The longest text, in lower case, that every match has in some case."""
     best, row = b"", b""
     for token in tokens:
-        lower = bytes(sorted({byte for byte in bytes(token.members).lower()}))
+        lower = bytes(sorted(set(bytes(token.members).lower())))
         row = row + lower if len(lower) == 1 and not token.optional and not token.repeats else b""
         best = max(best, row, key=len)
     return best

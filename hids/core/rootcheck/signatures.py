@@ -1,7 +1,7 @@
 r"""OSSEC's databases of rootkits: files that they leave, and texts in programs that they replaced.
 
-    usr/lib/libfoo.so   ! Foo rootkit ::/rootkits/foo.php        rootkit_files; a path that begins with * may lie anywhere
-    ls                  !bash|^/bin/sh|dev/[^clu]!Foo            rootkit_trojans; a name is looked for where programs lie
+usr/lib/libfoo.so   ! Foo rootkit ::/rootkits/foo.php        rootkit_files; a path that begins with * may lie anywhere
+ls                  !bash|^/bin/sh|dev/[^clu]!Foo            rootkit_trojans; a name is looked for where programs lie
 """
 
 import re
