@@ -128,6 +128,26 @@ def import_ossec_key(
         typer.echo(f"this is agent {taken.id} ({taken.name}) now")
 
 
+@app.command("import-ossec-conf", epilog="Example: hids-agent import-ossec-conf /var/ossec/etc/ossec.conf >> /etc/hids/agent.toml")
+def import_ossec_conf(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="ossec.conf or agent.conf.")],
+    *,
+    home: Annotated[Path, typer.Option(help="Folder to which its names are relative.")] = Path("/var/ossec"),
+) -> None:
+    """Print what an ossec.conf says of rootcheck as a part of agent.toml."""
+    with _errors():
+        from hids.adapters.ossec_rootcheck import as_toml, rootcheck_section  # noqa: PLC0415
+
+        try:
+            text = file.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+        section = rootcheck_section(str(file), text, str(home))
+        if section is None:
+            raise ConfigError(f"{file}: there is no <rootcheck> in it")
+        typer.echo(as_toml(section), nl=False)
+
+
 @app.command(epilog="Example: hids-agent run --config /etc/hids/agent.toml --state /var/lib/hids-agent")
 def run(config: Config, state: State) -> None:
     """Read, watch and report until stopped (SIGTERM, Ctrl-C). SIGHUP reads agent.toml again."""
