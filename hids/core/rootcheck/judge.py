@@ -92,7 +92,7 @@ def _found(check: Check, views: Views) -> str | None:
         first = first or (path if holds else "")
         if holds and check.how == "any":
             return first
-        if holds is (check.how == "none"):
+        if check.how != "any" and holds is (check.how == "none"):
             return None
     return None if check.how == "any" else first
 
