@@ -23,31 +23,31 @@ CHECK = "ports"
 TRIES = 4
 PAUSE_S = 0.05
 SLICE_PORTS = 512
-MAX_PORT = 65_535
 MAX_FINDINGS = 100
 
 
-class Way(NamedTuple):
-    """A protocol over a family of addresses."""
+FAMILIES = ((socket.AF_INET, "0.0.0.0", ""), (socket.AF_INET6, "::", "6"))  # noqa: S104 - asked for, not listened on
+"""Family, its address of all, and what its files in /proc/net are called behind the protocol's name."""
+ALL = range(1, 65_536)
+
+
+class Protocol(NamedTuple):
+    """Over IPv4 and IPv6 alike: a socket of the latter may take the former's port, too."""
 
     name: str
-    """As OSSEC calls it, and as its file in /proc/net."""
-    file: str
-    family: int
-    protocol: int
+    """As OSSEC calls it, and as its files in /proc/net."""
+    number: int
     type: int
 
 
-WAYS = (
-    Way("tcp", "tcp", socket.AF_INET, socket.IPPROTO_TCP, socket.SOCK_STREAM),
-    Way("udp", "udp", socket.AF_INET, socket.IPPROTO_UDP, socket.SOCK_DGRAM),
-    Way("tcp6", "tcp6", socket.AF_INET6, socket.IPPROTO_TCP, socket.SOCK_STREAM),
-    Way("udp6", "udp6", socket.AF_INET6, socket.IPPROTO_UDP, socket.SOCK_DGRAM),
+PROTOCOLS = (
+    Protocol("tcp", socket.IPPROTO_TCP, socket.SOCK_STREAM),
+    Protocol("udp", socket.IPPROTO_UDP, socket.SOCK_DGRAM),
 )
 
 
 class Lists(NamedTuple):
-    """What the lists say of one protocol: a socket for IPv6 may take IPv4's port, too."""
+    """What the lists say of one protocol."""
 
     proc: set[int]
     netlink: set[int]
@@ -55,65 +55,72 @@ class Lists(NamedTuple):
     """Bound only: in netlink's list alone, by nature."""
 
 
-def check(_host: Host, proc: str = "/proc") -> Steps:
+def check(_host: Host, proc: str = "/proc", span: range = ALL) -> Steps:
     """Compare the views of all ports."""
     count = 0
     tells_bound = _tells_bound()
-    for way in WAYS:
+    for protocol in PROTOCOLS:
         taken: set[int] = set()
-        for start in range(1, MAX_PORT + 1, SLICE_PORTS):
-            taken |= {port for port in range(start, min(start + SLICE_PORTS, MAX_PORT + 1)) if is_taken(way, port)}
+        for start in range(0, len(span), SLICE_PORTS):
+            taken |= {port for port in span[start : start + SLICE_PORTS] if is_taken(protocol, port)}
             yield None
-        lists = _lists(way.protocol, proc)
+        lists = _lists(protocol, proc)
         suspects = (taken - (lists.proc & lists.netlink)) | (lists.proc ^ lists.netlink)
         for port in sorted(suspects - lists.bound):
-            words = _verdict(way, port, proc, tells_bound=tells_bound)
+            words = _verdict(protocol, port, proc, tells_bound=tells_bound)
             yield None
             if words and count < MAX_FINDINGS:
                 count += 1
                 yield finding(CHECK, words)
 
 
-def is_taken(way: Way, port: int) -> bool:
+def is_taken(protocol: Protocol, port: int) -> bool:
     """Whether the kernel refuses to bind it because somebody has it."""
+    return any(_refuses(protocol, family, address, port) for family, address, _ in FAMILIES)
+
+
+def _refuses(protocol: Protocol, family: int, address: str, port: int) -> bool:
     try:
-        with socket.socket(way.family, way.type) as sock:
-            if way.family == socket.AF_INET6:
+        with socket.socket(family, protocol.type) as sock:
+            if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind(("::" if way.family == socket.AF_INET6 else "0.0.0.0", port))  # noqa: S104 - nobody listens
+            sock.bind((address, port))
     except OSError as error:
         return error.errno == errno.EADDRINUSE
     return False
 
 
-def _verdict(way: Way, port: int, proc: str, *, tells_bound: bool) -> str:
+def _verdict(protocol: Protocol, port: int, proc: str, *, tells_bound: bool) -> str:
     """What is told of a suspect; empty when it was no more than a race."""
     views: dict[str, bool] = {}
     for _ in range(TRIES):
         time.sleep(PAUSE_S)
-        lists = _lists(way.protocol, proc)
-        now = {"bind": is_taken(way, port), "/proc/net": port in lists.proc, "netlink": port in lists.netlink}
+        lists = _lists(protocol, proc)
+        now = {"bind": is_taken(protocol, port), "/proc/net": port in lists.proc, "netlink": port in lists.netlink}
         listed = now["/proc/net"] and now["netlink"]
         if listed or port in lists.bound or not any(now.values()) or (views and views != now):
             return ""
         views = now
-    answers = way.type == socket.SOCK_STREAM and _answers(way, port)
-    if way.type == socket.SOCK_STREAM and not (tells_bound or answers or views["/proc/net"] or views["netlink"]):
+    is_tcp = protocol.type == socket.SOCK_STREAM
+    answers = is_tcp and any(_answers(family, address, port) for family, address in _LOOPBACK)
+    if is_tcp and not (tells_bound or answers or views["/proc/net"] or views["netlink"]):
         return ""
     seen = " and ".join(name for name, sees in views.items() if sees)
     hidden = " and ".join(name for name, sees in views.items() if not sees and name != "bind")
     more = " It answers connections." if answers else ""
-    return f"Port '{port}'({way.name}) hidden from {hidden}. It is in use according to {seen}.{more}"
+    return f"Port '{port}'({protocol.name}) hidden from {hidden}. It is in use according to {seen}.{more}"
 
 
-def _lists(protocol: int, proc: str) -> Lists:
+_LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+
+
+def _lists(protocol: Protocol, proc: str) -> Lists:
     lists = Lists(set(), set(), set())
-    for way in WAYS:
-        if way.protocol == protocol:
-            used, bound = local_ports(way.family, way.protocol)
-            lists.proc.update(_ports_of(os.path.join(proc, "net", way.file)))
-            lists.netlink.update(used)
-            lists.bound.update(bound)
+    for family, _, suffix in FAMILIES:
+        used, bound = local_ports(family, protocol.number)
+        lists.proc.update(_ports_of(os.path.join(proc, "net", protocol.name + suffix)))
+        lists.netlink.update(used)
+        lists.bound.update(bound)
     return lists
 
 
@@ -134,11 +141,11 @@ def _ports_of(path: str) -> set[int]:
     return {int(row[1].rpartition(":")[2], 16) for row in rows[1:] if len(row) > 1} - {0}
 
 
-def _answers(way: Way, port: int) -> bool:
+def _answers(family: int, address: str, port: int) -> bool:
     try:
-        with socket.socket(way.family, way.type) as sock:
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
             sock.settimeout(0.5)
-            sock.connect(("::1" if way.family == socket.AF_INET6 else "127.0.0.1", port))
+            sock.connect((address, port))
     except OSError:
         return False
     return True
