@@ -1,7 +1,7 @@
 """Programs that run and whose file is gone, and libraries that are forced on programs.
 
-A service that was upgraded and not restarted runs a deleted file as well: where a file of that name is there again, as its
-package brought it, nothing is told.
+A service that was upgraded and not restarted runs a deleted file as well: where a file of that name is there again, nothing is
+told of it.
 """
 
 import os
@@ -30,7 +30,7 @@ def check_deleted(host: Host, proc: str = "/proc") -> Steps:
     told: set[str] = set()
     for pid in _pids(proc):
         path = _deleted(proc, pid)
-        if path and path not in told and not host.packages.vouch_for(path) and not host.is_ignored(path):
+        if path and path not in told and not host.is_ignored(path):
             time.sleep(PAUSE_S)
             if _deleted(proc, pid) == path:
                 told.add(path)
@@ -103,7 +103,8 @@ def _deleted(proc: str, pid: str) -> str:
         path = os.readlink(f"{proc}/{pid}/exe")
     except OSError:
         return ""
-    return path.removesuffix(_GONE) if path.endswith(_GONE) and not exists(path) else ""
+    name = path.removesuffix(_GONE)
+    return "" if path == name or exists(path) or exists(name) else name
 
 
 def _name(proc: str, pid: str) -> str:

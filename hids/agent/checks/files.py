@@ -85,7 +85,7 @@ class Walk:
                     below.append(entry.path)
             elif not self._host.is_ignored(entry.path):
                 yield from self._file(entry.path, info)
-            if entry.name in self._by_name:
+            if entry.name in self._by_name and not self._host.is_ignored(entry.path):
                 yield from self._rootkit(entry.name, entry.path)
         if self._host.config.check_sys:
             yield self._count(folder, count)

@@ -14,7 +14,7 @@ from hids.agent.paths import Excluded
 @pytest.fixture
 def make_host(tmp_path: Path) -> Callable[..., Host]:
     """A function: a host whose base folder is `tmp_path / "root"`, with these keys of [rootcheck]."""
-    (tmp_path / "root").mkdir()
+    (tmp_path / "root").mkdir(exist_ok=True)
 
     def make(**keys: Any) -> Host:
         keys.setdefault("base_directory", str(tmp_path / "root"))
