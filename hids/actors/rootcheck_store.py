@@ -2,7 +2,8 @@
 
     syscheck store --Applied--> rootcheck store --Applied--> ledger
 
-State    in the file, written before the ledger commits: after a crash the same lines come again and change nothing.
+State    in the file, written before the ledger commits: after a crash the same batches come again, and are
+         known by their place.
 Fails    a file that cannot be written is logged, and the lines go on: alerts do not wait for it, and each scan's end names all
          that is there.
 """
@@ -15,7 +16,7 @@ import structlog
 
 from hids.actors.stage import LoopActor, Mailbox
 from hids.core.rootcheck.report import Said, understand
-from hids.messages import Applied
+from hids.messages import Applied, Place
 from hids.ports import Emit
 
 log = structlog.get_logger()
@@ -24,8 +25,8 @@ log = structlog.get_logger()
 class FindingsFile(Protocol):
     """Where findings are kept; see hids.adapters.findings."""
 
-    def note(self, agent: str, name: str, said: list[tuple[int, Said]]) -> None:
-        """Take what an agent said; may be repeated."""
+    def note(self, agent: str, name: str, place: Place, said: list[tuple[int, Said]]) -> None:
+        """Take what an agent said, once for each place."""
         ...
 
 
@@ -41,10 +42,11 @@ class RootcheckStore(LoopActor):
 
     def on_receive(self, message: Applied) -> None:
         """Note, and hand on."""
-        if message.findings:
+        if message.findings and message.progress is not None:
+            place = Place(message.source, message.progress.epoch, message.progress.seq)
             said = [(at_ms, understand(text)) for at_ms, text in message.findings]
             try:
-                self._file.note(message.agent.id, message.agent.name, said)
+                self._file.note(message.agent.id, message.agent.name, place, said)
                 self._noted += len(said)
             except sqlite3.Error as error:
                 self._failed += 1

@@ -1,7 +1,7 @@
 """rootcheck.db: what rootcheck found on each agent, when it was first and last there, and when the agent last scanned.
 
-The lane writes it before it commits the lines that it comes from, and every write may be repeated: after a crash the same lines come
-again and change nothing. It can be rebuilt: each scan ends by naming all that is there. `hidsctl rootcheck` reads it beside the
+The lane writes it before it commits the lines that it comes from: after a crash the same batches come again, and are known by their
+place. It can be rebuilt: each scan ends by naming all that is there. `hidsctl rootcheck` reads it beside the
 running manager.
 
 A finding is outstanding when it was there in the last scan that ended, or after it; else it is resolved.
@@ -19,6 +19,7 @@ import structlog
 from hids.adapters.sqlite import is_damage
 from hids.core.rootcheck.report import Said
 from hids.errors import StoreError
+from hids.messages import Place
 
 log = structlog.get_logger()
 
@@ -37,7 +38,8 @@ CREATE TABLE finding (
 CREATE TABLE scan (
     agent TEXT PRIMARY KEY, name TEXT NOT NULL, started_ms INTEGER NOT NULL DEFAULT 0,
     done_from_ms INTEGER NOT NULL DEFAULT 0, done_ms INTEGER NOT NULL DEFAULT 0,
-    excepted INTEGER NOT NULL DEFAULT 0, unfinished TEXT NOT NULL DEFAULT ''
+    excepted INTEGER NOT NULL DEFAULT 0, unfinished TEXT NOT NULL DEFAULT '',
+    source TEXT NOT NULL DEFAULT '', epoch INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 """
 _SEEN = """
@@ -109,8 +111,14 @@ class Findings:
         """Close the file."""
         self._db.close()
 
-    def note(self, agent: str, name: str, said: Sequence[tuple[int, Said]]) -> None:
+    def note(self, agent: str, name: str, place: Place, said: Sequence[tuple[int, Said]]) -> None:
         """Take what an agent said, each with its time, in one transaction.
+
+        Args:
+            agent: its id.
+            name: its name, for people.
+            place: of the last line of the batch; a batch that was taken before is not taken again.
+            said: in the order of the lines.
 
         Raises:
             sqlite3.Error: the file cannot be written.
@@ -121,8 +129,14 @@ class Findings:
                 "INSERT INTO scan (agent, name) VALUES (?1, ?2) ON CONFLICT (agent) DO UPDATE SET name = ?2",
                 (agent, name),
             )
+            before = Place(*db.execute("SELECT source, epoch, seq FROM scan WHERE agent = ?", (agent,)).fetchone())
+            if (before.source, before.epoch) == (place.source, place.epoch) and place.seq <= before.seq:
+                return
             for at_ms, each in said:
                 self._note(agent, at_ms, each)
+            db.execute(
+                "UPDATE scan SET source = ?, epoch = ?, seq = ? WHERE agent = ?", (place.source, place.epoch, place.seq, agent)
+            )
             # Those of one agent only: others may have as many.
             db.execute(
                 "DELETE FROM finding WHERE agent = ?1 AND text IN (SELECT text FROM finding WHERE agent = ?1 "
