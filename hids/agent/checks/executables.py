@@ -2,6 +2,9 @@
 
 A service that was upgraded and not restarted runs a deleted file as well: where a file of that name is there again, nothing is
 told of it.
+
+Whose program or environment may not be looked at (without CAP_SYS_PTRACE: whoever has more rights than the agent) is not guessed
+about: the check goes through the others and then says that it is not complete.
 """
 
 import os
@@ -20,6 +23,7 @@ _FORCES = (b"LD_PRELOAD=", b"LD_AUDIT=")
 PAUSE_S = 0.2
 """Some start themselves from memory for a moment (runc); what is still so after this is told."""
 MAX_ENVIRONMENT = 1024 * 1024
+_CAP_SYS_PTRACE = 19
 MAX_LIBRARIES = 64
 """Of one list."""
 PRELOAD_FILE = "etc/ld.so.preload"
@@ -28,8 +32,13 @@ PRELOAD_FILE = "etc/ld.so.preload"
 def check_deleted(host: Host, proc: str = "/proc") -> Steps:
     """Look for programs without a file: the first process of each."""
     told: set[str] = set()
+    closed = 0
     for pid in _pids(proc):
-        path = _deleted(proc, pid)
+        try:
+            path = _deleted(proc, pid)
+        except PermissionError:
+            closed += not _is_kernels(proc, pid)
+            continue
         if path and path not in told and not host.is_ignored(path):
             time.sleep(PAUSE_S)
             if _deleted(proc, pid) == path:
@@ -37,19 +46,39 @@ def check_deleted(host: Host, proc: str = "/proc") -> Steps:
                 what = "a file that never was on a disk," if path.startswith("/memfd:") else "the deleted file"
                 yield finding(DELETED, f"Process '{pid}' runs {what} '{shown(path)}'.")
         yield None
+    _complain(closed)
 
 
 def check_preload(host: Host, proc: str = "/proc") -> Steps:
     """Look for libraries that the loader puts before all others: for all programs, or by the environment of one."""
     yield from _preload_file(host)
     told: set[tuple[str, str]] = set()
+    closed = 0
     for pid in _pids(proc):
-        for name, library in _forced(proc, pid):
+        try:
+            forced = list(_forced(proc, pid))
+        except PermissionError:
+            closed += not _is_kernels(proc, pid)
+            continue
+        for name, library in forced:
             about = (library, _name(proc, pid))
             if about not in told and not _is_vouched(host, proc, pid, library):
                 told.add(about)
                 yield finding(PRELOAD, f"Library '{library}' is forced on program '{about[1]}' by {name}.")
         yield None
+    _complain(closed)
+
+
+def _complain(closed: int) -> None:
+    """With the right to look, what is closed is closed to everybody (by a security module), and no reason to give up."""
+    if closed and not _has_ptrace():
+        raise PermissionError(f"{closed} processes may not be looked at; the agent needs CAP_SYS_PTRACE for them")
+
+
+def _has_ptrace() -> bool:
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        effective = next((line.split()[1] for line in file if line.startswith("CapEff:")), "0")
+    return bool(int(effective, 16) & 1 << _CAP_SYS_PTRACE)
 
 
 def _preload_file(host: Host) -> Steps:
@@ -69,10 +98,12 @@ def _preload_file(host: Host) -> Steps:
 
 
 def _forced(proc: str, pid: str) -> Iterator[tuple[str, str]]:
-    """(variable, library) of a process' environment as it was at its start."""
+    """(variable, library) of a process' environment as it was at its start. Raises PermissionError."""
     try:
         with open(f"{proc}/{pid}/environ", "rb") as file:
             environment = file.read(MAX_ENVIRONMENT)
+    except PermissionError:
+        raise
     except OSError:
         return
     for entry in environment.split(b"\0"):
@@ -98,13 +129,24 @@ def _same_root(proc: str, pid: str) -> bool:
 
 
 def _deleted(proc: str, pid: str) -> str:
-    """The path that a program was started from, if that is gone; else empty."""
+    """The path that a program was started from, if that is gone; else empty. Raises PermissionError."""
     try:
         path = os.readlink(f"{proc}/{pid}/exe")
+    except PermissionError:
+        raise
     except OSError:
         return ""
     name = path.removesuffix(_GONE)
     return "" if path == name or exists(path) or exists(name) else name
+
+
+def _is_kernels(proc: str, pid: str) -> bool:
+    """A thread of the kernel's own, or one that has ended: it has no command line."""
+    try:
+        with open(f"{proc}/{pid}/cmdline", "rb") as file:
+            return not file.read(1)
+    except OSError:
+        return True
 
 
 def _name(proc: str, pid: str) -> str:

@@ -25,6 +25,7 @@ SYSTEM_FOLDERS = (
 """Where system files lie, and where intruders keep their tools; beside /home, of which the top two levels are looked at."""
 HOME_DEPTH = 2
 MAX_DEPTH = 128
+SLICE_ENTRIES = 256
 READ_CHUNK = 1024 * 1024
 MAX_READ = 16 * 1024 * 1024 * 1024
 _RUNS_AS_OTHER = stat.S_ISUID | stat.S_ISGID
@@ -45,15 +46,13 @@ class Walk:
 
     def steps(self) -> Steps:
         """Walk."""
-        seen: set[tuple[int, int]] = set()
         for top, depth in self._tops():
             waiting = [(top, depth)]
             while waiting:
                 folder, left = waiting.pop()
                 info = _lstat(folder)
-                if info is None or not stat.S_ISDIR(info.st_mode) or (info.st_dev, info.st_ino) in seen:
+                if info is None or not stat.S_ISDIR(info.st_mode):
                     continue
-                seen.add((info.st_dev, info.st_ino))
                 below: list[str] = []
                 yield from self._folder(folder, below)
                 if left > 1:
@@ -69,24 +68,25 @@ class Walk:
         yield host.path("home"), HOME_DEPTH + 1
 
     def _folder(self, folder: str, below: list[str]) -> Steps:
+        """Look at one folder, entry by entry: it may have a million. `below` gets the folders in it."""
         try:
-            with os.scandir(folder) as entries:
-                found = list(entries)
+            entries = os.scandir(folder)
         except OSError:
             return
         count = 0
-        for entry in found:
-            info = _info(entry)
-            if info is None:
-                continue
-            if stat.S_ISDIR(info.st_mode):
-                count += 1
-                if not self._host.is_left_out(entry.path):
-                    below.append(entry.path)
-            elif not self._host.is_ignored(entry.path):
-                yield from self._file(entry.path, info)
-            if entry.name in self._by_name and not self._host.is_ignored(entry.path):
-                yield from self._rootkit(entry.name, entry.path)
+        with entries:
+            for number, entry in enumerate(entries, 1):
+                info = _info(entry)
+                if info is not None and stat.S_ISDIR(info.st_mode):
+                    count += 1
+                    if not self._host.is_left_out(entry.path):
+                        below.append(entry.path)
+                elif info is not None and not self._host.is_ignored(entry.path):
+                    yield from self._file(entry.path, info)
+                if entry.name in self._by_name and not self._host.is_ignored(entry.path):
+                    yield from self._rootkit(entry.name, entry.path)
+                if number % SLICE_ENTRIES == 0:
+                    yield None
         if self._host.config.check_sys:
             yield self._count(folder, count)
         yield None

@@ -107,6 +107,7 @@ def _opens(path: str) -> bool:
 def _is_listed(path: str) -> bool:
     folder, name = os.path.split(path)
     try:
-        return name in os.listdir(folder)
+        with os.scandir(folder) as entries:  # it may have a million
+            return any(entry.name == name for entry in entries)
     except OSError:
         return False

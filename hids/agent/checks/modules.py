@@ -14,9 +14,8 @@ from hids.core.rootcheck.finding import finding
 CHECK = "modules"
 TRIES = 3
 PAUSE_S = 0.1
-MAX_SYMBOLS = 64 * 1024 * 1024
-"""Bytes of /proc/kallsyms; it has some 15 MiB."""
-_SYMBOL = re.compile(rb"\t\[([^\]\s]+)\]$", re.MULTILINE)
+_SYMBOL = re.compile(rb"\t\[([^\]\s]+)\]$")
+MAX_BYTES = 4 * 1024 * 1024
 _BUILTIN = frozenset(("bpf", "__builtin__ftrace", "__builtin__kprobes"))
 """What the kernel calls its own made-up code in the list of symbols."""
 
@@ -81,15 +80,24 @@ def _views(proc: str, sys: str) -> dict[str, set[str]]:
         "/proc/modules": {line.partition(" ")[0] for line in _read(f"{proc}/modules").splitlines()},
         "/sys/module": {name for name in _names(sys) if os.path.lexists(os.path.join(sys, name, "initstate"))},
     }
-    symbols = _read(f"{proc}/kallsyms", MAX_SYMBOLS).encode("utf-8", "surrogateescape")
-    views[_SYMBOLS] = {name.decode("utf-8", "backslashreplace") for name in _SYMBOL.findall(symbols)} - _BUILTIN
+    views[_SYMBOLS] = _symbols(f"{proc}/kallsyms") - _BUILTIN
     return views
 
 
-def _read(path: str, limit: int = 4 * 1024 * 1024) -> str:
+def _symbols(path: str) -> set[str]:
+    """Modules that have symbols, line by line: there are some hundred thousand."""
+    try:
+        with open(path, "rb") as file:
+            found = {match[1] for line in file if (match := _SYMBOL.search(line))}
+    except OSError:
+        return set()
+    return {name.decode("utf-8", "backslashreplace") for name in found}
+
+
+def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read(limit)
+            return file.read(MAX_BYTES)
     except OSError:
         return ""
 

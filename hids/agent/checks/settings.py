@@ -75,7 +75,7 @@ class HostViews:
             folder, depth = waiting.pop()
             try:
                 with os.scandir(folder) as found:
-                    entries = sorted(found, key=lambda entry: entry.name)
+                    entries = sorted(islice(found, MAX_ENTRIES), key=lambda entry: entry.name)
             except OSError:
                 continue
             for entry in entries:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hids.agent.checks import executables
 from hids.agent.checks.host import Host
 
+ROOT = Path(__file__).parents[3]
 Texts = Callable[..., list[str]]
 MakeHost = Callable[..., Host]
 
@@ -81,3 +83,32 @@ def test_a_preload_file_that_hangs_a_reader_does_not(tmp_path: Path, make_host: 
     (tmp_path / "root/etc").mkdir()
     os.mkfifo(tmp_path / "root/etc/ld.so.preload")
     assert texts(executables.check_preload(make_host(), str(tmp_path / "none"))) == []
+
+
+LOOK = """
+from hids.agent.checks import executables
+for check in (executables.check_deleted, executables.check_preload):
+    try:
+        list(check(Host(RootcheckConfig(), Excluded(()))))
+    except PermissionError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv to give up rights")
+def test_without_the_right_to_look_it_says_that_it_is_not_complete(tmp_path: Path, sleeper: Callable[..., object]):
+    sleeper(tmp_path / "of-root")
+    head = "from hids.agent.checks.host import Host\nfrom hids.agent.config import RootcheckConfig\nfrom hids.agent.paths import Excluded\n"
+    done = subprocess.run(
+        ("setpriv", "--bounding-set", "-all,+dac_read_search", sys.executable, "-c", head + LOOK),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert [line.partition(" ")[2] for line in done.stdout.splitlines()] == [
+        "processes may not be looked at; the agent needs CAP_SYS_PTRACE for them"
+    ] * 2

@@ -1,5 +1,6 @@
 """Signatures, and that a program as its package brought it is none."""
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -53,7 +54,7 @@ def test_a_file_of_a_rootkit_with_its_hashes(root: Path, make_host: MakeHost, te
 
 def test_one_that_its_folder_does_not_list(root: Path, make_host: MakeHost, texts: Texts, monkeypatch: pytest.MonkeyPatch):
     (root / "tmp/evil").write_bytes(b"x")
-    monkeypatch.setattr(known.os, "listdir", lambda folder: [])
+    monkeypatch.setattr(known.os, "scandir", lambda folder: contextlib.nullcontext([]))
     found = texts(known.check_files(make_host(), [RootkitFile("tmp/evil", False, "A kit")]))
     assert found[1] == f"Anomaly detected in file '{root}/tmp/evil'. Hidden from its folder."
 
