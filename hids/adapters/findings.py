@@ -135,7 +135,8 @@ class Findings:
             for at_ms, each in said:
                 self._note(agent, at_ms, each)
             db.execute(
-                "UPDATE scan SET source = ?, epoch = ?, seq = ? WHERE agent = ?", (place.source, place.epoch, place.seq, agent)
+                "UPDATE scan SET source = ?, epoch = ?, seq = ? WHERE agent = ?",
+                (place.source, place.epoch, place.seq, agent),
             )
             # Those of one agent only: others may have as many.
             db.execute(

@@ -18,7 +18,17 @@ from hids.errors import ConfigError, Problem
 _YES_NO = {"yes": True, "no": False}
 _SWITCHES = frozenset(
     (
-        *("disabled", "scanall", "readall", "skip_nfs", "check_dev", "check_files", "check_if", "check_pids", "check_ports"),
+        *(
+            "disabled",
+            "scanall",
+            "readall",
+            "skip_nfs",
+            "check_dev",
+            "check_files",
+            "check_if",
+            "check_pids",
+            "check_ports",
+        ),
         *("check_sys", "check_trojans", "check_unixaudit", "check_winapps", "check_winaudit", "check_winmalware"),
     )
 )
@@ -87,7 +97,9 @@ def _take(option: Element, values: dict[str, Any], home: str) -> None:
         _add(values, name, [str(PurePosixPath(home) / text)])
     elif name == "ignore":
         if option.get("type") is not None:
-            raise ValueError("<ignore type=...>: no expression can be taken over; write a pattern into ignore = [] instead")
+            raise ValueError(
+                "<ignore type=...>: no expression can be taken over; write a pattern into ignore = [] instead"
+            )
         _add(values, name, (f"{glob.escape(part.strip())}*" for part in text.split(",") if part.strip()))
     elif name == "base_directory":
         values[name] = text

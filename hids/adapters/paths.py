@@ -59,6 +59,11 @@ class ManagerPaths(msgspec.Struct, frozen=True):
         return self.lib / "search.db"
 
     @property
+    def policies(self) -> Path:
+        """What came of policies on each host."""
+        return self.lib / "policy.db"
+
+    @property
     def rootcheck(self) -> Path:
         """What rootcheck found on which agent; the lane keeps it beside the ledger."""
         return self.lib / "rootcheck.db"
