@@ -5,14 +5,19 @@ import sqlite3
 
 import msgspec
 import pytest
+from waiting import until
 
 from hids.actors.rootcheck_store import RootcheckStore
 from hids.actors.stage import Mailbox
 from hids.core.rootcheck.report import Said
 from hids.messages import Agent, AgentId, Applied, Place, Progress, SourceId
-from waiting import until
 
-APPLIED = Applied(SourceId("agent/001"), Agent(AgentId("001"), "web1", ""), progress=Progress(7, 3, b""), findings=((5, b"a"), (6, b"Ending rootcheck scan.")))
+APPLIED = Applied(
+    SourceId("agent/001"),
+    Agent(AgentId("001"), "web1", ""),
+    progress=Progress(7, 3, b""),
+    findings=((5, b"a"), (6, b"Ending rootcheck scan.")),
+)
 
 
 class File:

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hids.adapters import findings
@@ -51,7 +51,12 @@ def test_an_old_agent_tells_each_finding_at_each_scan(path: Path):
 
 def test_our_agents_name_at_the_end_what_is_there(path: Path):
     with closing(Findings(path)) as file:
-        file.note("001", "web1", place(), said((10, STARTING), (11, b"a"), (12, b"b"), *((13, line) for line in endings(["a", "b"], 0, ()))))
+        file.note(
+            "001",
+            "web1",
+            place(),
+            said((10, STARTING), (11, b"a"), (12, b"b"), *((13, line) for line in endings(["a", "b"], 0, ()))),
+        )
         file.note("001", "web1", place(), said((20, STARTING), *((23, line) for line in endings(["b"], 2, ["ports"]))))
     assert states(path) == {"a": False, "b": True}
     (scan,) = FindingsReader(path).scans("web1")
@@ -86,6 +91,7 @@ def test_a_clock_that_went_back_does_not_resolve_what_was_just_found(path: Path)
     assert states(path) == {"a": True}
 
 
+@settings(max_examples=25)
 @given(
     st.lists(st.lists(st.sampled_from([STARTING, ENDING, b"a", b"b", *endings(["a"], 0, ())]), min_size=1), max_size=4),
     st.integers(0, 4),

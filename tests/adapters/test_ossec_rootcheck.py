@@ -51,7 +51,7 @@ def test_every_option():
         scanall=True,
         readall=True,
         skip_nfs=False,
-        ignore=("/var/a[*]b*", "/tmp/x*"),
+        ignore=("/var/a[*]b*", "/tmp/x*"),  # noqa: S108
         **{f"check_{name}": False for name in names},
     )
     assert parse(as_toml(config), "agent.toml").rootcheck == config

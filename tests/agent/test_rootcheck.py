@@ -107,7 +107,9 @@ def test_a_restart_tells_nothing_twice_and_forgets_nothing(in_yard: Scene, tmp_p
     in_yard(third)
 
 
-def test_one_that_was_ended_in_the_middle_goes_on_as_if_it_had_not(in_yard: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_one_that_was_ended_in_the_middle_goes_on_as_if_it_had_not(
+    in_yard: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """The first life tells a finding and is gone before its scan ends; what is told is a position beside the line."""
     root = tmp_path / "root"
     monkeypatch.setattr(rootcheck.Rootcheck, "_end", lambda self, scan, plan: asyncio.Event().wait())
@@ -224,7 +226,9 @@ def test_new_setuid_programs_are_told_over_restarts(in_yard: Scene, tmp_path: Pa
         start(yard, config(root))
         await scanned(yard, until, 2)
         await scan(yard, until)
-        assert findings(yard) == [f"New setuid program: it runs as user 0 for whoever starts it, file '{root}/usr/new'."]
+        assert findings(yard) == [
+            f"New setuid program: it runs as user 0 for whoever starts it, file '{root}/usr/new'."
+        ]
         (root / "usr/new").unlink()
         await scan(yard, until)
         assert ends(yard)[-1].seen == ()

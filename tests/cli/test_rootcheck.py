@@ -21,9 +21,19 @@ from hids.messages import Place
 def state(tmp_path: Path) -> Path:
     with closing(Findings(tmp_path / "rootcheck.db")) as file:
         for agent, name in (("001", "web1"), ("002", "web2")):
-            lines = [b"Starting rootcheck scan.", b"old \x1b[2J", b"Ending rootcheck scan.", b"Starting rootcheck scan."]
+            lines = [
+                b"Starting rootcheck scan.",
+                b"old \x1b[2J",
+                b"Ending rootcheck scan.",
+                b"Starting rootcheck scan.",
+            ]
             lines += [b"=new", b"Ending rootcheck scan."]
-            file.note(agent, name, Place(f"agent/{agent}", 1, 1), [(1_795_490_502_000 + n, understand(line)) for n, line in enumerate(lines)])
+            file.note(
+                agent,
+                name,
+                Place(f"agent/{agent}", 1, 1),
+                [(1_795_490_502_000 + n, understand(line)) for n, line in enumerate(lines)],
+            )
     return tmp_path
 
 

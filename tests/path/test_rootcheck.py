@@ -1,12 +1,14 @@
 """Rootcheck from outside: a real agent and manager, kills, what is outstanding, and OSSEC's and Wazuh's own rules."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from stand import Stand, wait_for
+
+from hids.adapters.findings import FindingsReader
+from hids.errors import StoreError
 
 pytestmark = pytest.mark.slow
 
@@ -38,25 +40,18 @@ def texts(stand: Stand, which: str, *, some: bool = True) -> list[str]:
     return sorted(row["text"].partition(" MD5=")[0] for row in rows)
 
 
-def scans(stand: Stand) -> int:
-    """Time of the last scan that the manager has seen the end of; 0: none."""
-    if not stand.paths.rootcheck.exists():
-        return 0
-    rows: list[dict[str, Any]] = json.loads(
-        stand.run("hids.cli.hidsctl", "--state", str(stand.paths.lib), "rootcheck", "last", "--json").stdout or "[]"
-    )
-    return max((row["ended_ms"] for row in rows), default=0)
-
-
 def ended(stand: Stand, before: int) -> int:
-    def look() -> int:
-        try:
-            now = scans(stand)
-        except AssertionError:  # nothing was told yet
-            return 0
-        return now if now > before else 0
+    """Wait for the end of a scan later than `before`; returns its time."""
 
-    return wait_for(look, "the end of a scan")
+    def look() -> int:
+        if not stand.paths.rootcheck.exists():
+            return 0
+        try:
+            return max((row.ended_ms for row in FindingsReader(stand.paths.rootcheck).scans()), default=0)
+        except StoreError:  # the lane is making it
+            return 0
+
+    return wait_for(lambda: (now := look()) > before and now, "the end of a scan")
 
 
 def test_what_is_found_is_told_once_through_kills_and_resolved_when_it_is_gone(stand: Stand, root: Path):
@@ -69,7 +64,7 @@ def test_what_is_found_is_told_once_through_kills_and_resolved_when_it_is_gone(s
     found = texts(stand, "outstanding")
     assert found == [
         f"File '{root}/dev/hidden' present on /dev. Only devices should be there.",
-        f"Rootkit 'Kinsing' detected by the presence of file '{root}/tmp/kinsing'.",
+        f"Rootkit 'Kinsing' detected by the presence of file '{root}/tmp/kinsing'.",  # noqa: S108
         f"System Audit: Root may log in. File: {root}/etc/sshd_config. Reference: x .",
     ]
 
@@ -99,7 +94,9 @@ def test_what_is_found_is_told_once_through_kills_and_resolved_when_it_is_gone(s
     assert texts(stand, "list", some=False) == []
 
 
-@pytest.mark.skipif(CONFORMANCE is None, reason="HIDS_CONFORMANCE does not name a folder with the rules of OSSEC and Wazuh")
+@pytest.mark.skipif(
+    CONFORMANCE is None, reason="HIDS_CONFORMANCE does not name a folder with the rules of OSSEC and Wazuh"
+)
 @pytest.mark.parametrize(
     ("dialect", "files"),
     [
@@ -118,6 +115,6 @@ def test_stock_rules_fire(stand: Stand, root: Path, dialect: str, files: tuple[s
     ended(stand, 0)
     wait_for(lambda: {"510", "516"} <= set(stand.rules()), "alerts of the stock rules")
     told = {(alert["rule"]["id"], alert["full_log"].partition(" MD5=")[0]) for alert in stand.alerts()}
-    assert ("510", f"Rootkit 'Kinsing' detected by the presence of file '{root}/tmp/kinsing'.") in told
+    assert ("510", f"Rootkit 'Kinsing' detected by the presence of file '{root}/tmp/kinsing'.") in told  # noqa: S108
     assert ("516", f"System Audit: Root may log in. File: {root}/etc/sshd_config. Reference: x .") in told
     assert not [text for _, text in told if "rootcheck scan" in text], "beginnings and ends of scans are of level 0"

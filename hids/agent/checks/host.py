@@ -70,7 +70,9 @@ class Host:
         self.packages = packages or Packages(self.base)
         self._excluded = excluded
         self._ignored = [re.compile(fnmatch.translate(pattern)) for pattern in config.ignore]
-        self._left_out = set(_mounts(KERNEL_FILESYSTEMS | (NETWORK_FILESYSTEMS if config.skip_nfs else frozenset())))
+        self._left_out = set(
+            _mounts(KERNEL_FILESYSTEMS | (NETWORK_FILESYSTEMS if config.skip_nfs else frozenset[str]()))
+        )
 
     def path(self, *parts: str) -> str:
         """A path below the base folder."""

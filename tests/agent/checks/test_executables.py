@@ -36,7 +36,9 @@ def sleeper(tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]
         process.wait()
 
 
-def test_a_program_that_was_deleted_is_found(tmp_path: Path, make_host: MakeHost, texts: Texts, sleeper: Callable[..., object]):
+def test_a_program_that_was_deleted_is_found(
+    tmp_path: Path, make_host: MakeHost, texts: Texts, sleeper: Callable[..., object]
+):
     path = tmp_path / "evil"
     process = sleeper(path)
     path.unlink()
@@ -44,16 +46,22 @@ def test_a_program_that_was_deleted_is_found(tmp_path: Path, make_host: MakeHost
     assert found == [f"Process '{process.pid}' runs the deleted file '{path}'."]
 
 
-def test_one_that_is_there_again_or_left_out_is_not(tmp_path: Path, make_host: MakeHost, texts: Texts, sleeper: Callable[..., object]):
+def test_one_that_is_there_again_or_left_out_is_not(
+    tmp_path: Path, make_host: MakeHost, texts: Texts, sleeper: Callable[..., object]
+):
     again, ignored = tmp_path / "again", tmp_path / "ignored"
     for path in (again, ignored):
         sleeper(path)
         path.unlink()
     shutil.copy("/bin/true", again)  # as an upgrade leaves it
-    assert not [text for text in texts(executables.check_deleted(make_host(ignore=[str(ignored)]))) if str(tmp_path) in text]
+    assert not [
+        text for text in texts(executables.check_deleted(make_host(ignore=[str(ignored)]))) if str(tmp_path) in text
+    ]
 
 
-def test_a_library_in_an_environment_is_found_once(tmp_path: Path, make_host: MakeHost, texts: Texts, sleeper: Callable[..., object]):
+def test_a_library_in_an_environment_is_found_once(
+    tmp_path: Path, make_host: MakeHost, texts: Texts, sleeper: Callable[..., object]
+):
     library = tmp_path / "x y.so"
     library.write_bytes(b"no library")
     for _ in range(2):
@@ -96,12 +104,14 @@ for check in (executables.check_deleted, executables.check_preload):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv to give up rights")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv to give up rights"
+)
 def test_without_the_right_to_look_it_says_that_it_is_not_complete(tmp_path: Path, sleeper: Callable[..., object]):
     sleeper(tmp_path / "of-root")
     head = "from hids.agent.checks.host import Host\nfrom hids.agent.config import RootcheckConfig\nfrom hids.agent.paths import Excluded\n"
     done = subprocess.run(
-        ("setpriv", "--bounding-set", "-all,+dac_read_search", sys.executable, "-c", head + LOOK),
+        ("setpriv", "--bounding-set", "-all,+dac_read_search", sys.executable, "-c", head + LOOK),  # noqa: S607
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

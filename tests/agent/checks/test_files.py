@@ -37,7 +37,9 @@ def test_files_of_roots_that_everybody_may_write(root: Path, make_host: MakeHost
     (root / "usr/bin/link").symlink_to("open")
     os.mkfifo(root / "usr/bin/pipe", 0o666)
     walk = Walk(make_host(), None, ())
-    assert texts(walk.steps()) == [f"File '{root}/usr/bin/open' is owned by root and has written permissions to anyone."]
+    assert texts(walk.steps()) == [
+        f"File '{root}/usr/bin/open' is owned by root and has written permissions to anyone."
+    ]
 
 
 @as_root
@@ -68,7 +70,9 @@ def test_how_deep_it_looks(root: Path, make_host: MakeHost, texts: Texts):
         return {line.split("'")[3].removeprefix(f"{root}/") for line in lines}
 
     assert found() == {"home/me/bad.ko", "home/me/deep/bad.ko"}
-    assert found(scanall=True) == {f"{folder}/bad.ko" for folder in ("home/me", "home/me/deep", "home/me/deep/er", "elsewhere")}
+    assert found(scanall=True) == {
+        f"{folder}/bad.ko" for folder in ("home/me", "home/me/deep", "home/me/deep/er", "elsewhere")
+    }
     assert found(scanall=True, ignore=["*/me/*"]) == {"elsewhere/bad.ko"}
 
 
@@ -79,7 +83,9 @@ def test_loops_and_what_vanishes_do_no_harm(root: Path, make_host: MakeHost, tex
     assert texts(Walk(make_host(scanall=True), None, ()).steps()) == []
 
 
-def test_a_folder_that_counts_more_than_it_lists(root: Path, make_host: MakeHost, texts: Texts, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_that_counts_more_than_it_lists(
+    root: Path, make_host: MakeHost, texts: Texts, monkeypatch: pytest.MonkeyPatch
+):
     """As a rootkit does it: `secret` is left out of every listing, and the folder's count of links stays as it is."""
     (root / "usr/secret").mkdir()
     if os.lstat(root / "usr").st_nlink != 4:
@@ -117,7 +123,7 @@ def test_a_size_that_is_not_so(root: Path, make_host: MakeHost, texts: Texts, mo
         def __init__(self, opened: object) -> None:
             self._opened = opened
 
-        def __enter__(self) -> "Short":
+        def __enter__(self) -> "Short":  # noqa: PYI034
             return self
 
         def __exit__(self, *_: object) -> None:
@@ -143,7 +149,8 @@ def test_plain_files_among_the_devices(root: Path, make_host: MakeHost, texts: T
     os.mkfifo(root / "dev/initctl")
     found = sorted(texts(check_dev(make_host())))
     assert found == [
-        f"File '{root}/dev/{name}' present on /dev. Only devices should be there." for name in (".x/hidden", "sda9", "shm.d/no")
+        f"File '{root}/dev/{name}' present on /dev. Only devices should be there."
+        for name in (".x/hidden", "sda9", "shm.d/no")
     ]
 
 

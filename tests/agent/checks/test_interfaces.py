@@ -28,11 +28,13 @@ assert look() == []
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare for a network namespace")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare for a network namespace"
+)
 def test_who_listens_on_an_interface_is_found():
     """As tcpdump and sniffers do it: a packet socket asks for all packets."""
     done = subprocess.run(
-        ("unshare", "--net", sys.executable, "-c", LISTENS),
+        ("unshare", "--net", sys.executable, "-c", LISTENS),  # noqa: S607
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -16,7 +16,9 @@ MakeHost = Callable[..., Host]
 def kernel(tmp_path: Path) -> Callable[..., tuple[str, str]]:
     """A function: lays out /proc and /sys/module."""
 
-    def lay(listed: list[str], loaded: list[str], symbols: list[str], taints: dict[str, str], tainted: int) -> tuple[str, str]:
+    def lay(
+        listed: list[str], loaded: list[str], symbols: list[str], taints: dict[str, str], tainted: int
+    ) -> tuple[str, str]:
         proc, sys = tmp_path / "proc", tmp_path / "sys"
         (proc / "sys/kernel").mkdir(parents=True)
         (proc / "modules").write_text("".join(f"{name} 16384 0 - Live 0x0000000000000000\n" for name in listed))

@@ -59,11 +59,13 @@ def test_the_real_thing():
         ("echo no database >&2; exit 1", False),
     ],
 )
-def test_rpm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, vouches: bool):
+def test_rpm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, vouches: bool):  # noqa: FBT001
     program = put(tmp_path / "rpm", f"#!/bin/sh\n{script}\n".encode())
     program.chmod(0o755)
     monkeypatch.setattr(packages.shutil, "which", lambda name, path: str(program))
-    monkeypatch.setattr(packages.os.path, "isdir", lambda path, real=os.path.isdir: path == "/var/lib/rpm" or real(path))
+    monkeypatch.setattr(
+        packages.os.path, "isdir", lambda path, real=os.path.isdir: path == "/var/lib/rpm" or real(path)
+    )
     tool = put(tmp_path / "tool", b"x")
     assert Packages().vouch_for(str(tool)) is vouches
 

@@ -36,7 +36,7 @@ can_isolate = pytest.mark.skipif(
 
 def scene(proc: str) -> list[str]:
     done = subprocess.run(
-        ("unshare", "--net", sys.executable, "-c", SCENE, proc),
+        ("unshare", "--net", sys.executable, "-c", SCENE, proc),  # noqa: S607
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -27,7 +27,7 @@ can_hide = pytest.mark.skipif(
 
 
 def test_nothing_is_hidden_here(make_host: Callable[..., Host], texts: Callable[..., list[str]]):
-    sleeper = subprocess.Popen(("sleep", "60"))
+    sleeper = subprocess.Popen(("sleep", "60"))  # noqa: S607
     try:
         assert not [text for text in texts(processes.check(make_host())) if f"'{sleeper.pid}'" in text]
     finally:
@@ -38,7 +38,16 @@ def test_nothing_is_hidden_here(make_host: Callable[..., Host], texts: Callable[
 def in_namespace(script: str) -> list[str]:
     """Run a shell script in a mount namespace of its own, then look for hidden processes there."""
     done = subprocess.run(
-        ("unshare", "--mount", "--propagation", "private", "/bin/sh", "-ec", f'{script}\nexec "$0" -c "$LOOK"', sys.executable),
+        (  # noqa: S607
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "/bin/sh",
+            "-ec",
+            f'{script}\nexec "$0" -c "$LOOK"',
+            sys.executable,
+        ),
         env={**os.environ, "PYTHONPATH": str(ROOT), "LOOK": LOOK},
         capture_output=True,
         text=True,
@@ -55,7 +64,7 @@ def in_namespace(script: str) -> list[str]:
 @pytest.mark.slow
 @can_hide
 def test_a_process_whose_folder_is_covered_is_found():
-    sleeper = subprocess.Popen(("sleep", "60"))
+    sleeper = subprocess.Popen(("sleep", "60"))  # noqa: S607
     try:
         found = in_namespace(f"mount -t tmpfs none /proc/{sleeper.pid}")
     finally:
@@ -70,7 +79,7 @@ def test_a_process_whose_folder_is_covered_is_found():
 @can_hide
 def test_a_process_that_proc_does_not_list_is_found(tmp_path: Path):
     """Another /proc is laid over the real one: all processes but one, and what the check itself needs."""
-    sleeper = subprocess.Popen(("sleep", "60"))
+    sleeper = subprocess.Popen(("sleep", "60"))  # noqa: S607
     script = f"""
         mount -t tmpfs none {tmp_path}
         cd /proc
@@ -90,10 +99,14 @@ def test_a_process_that_proc_does_not_list_is_found(tmp_path: Path):
         sleeper.kill()
         sleeper.wait()
     (text,) = [text for text in found if f"'{sleeper.pid}'" in text]
-    assert text.startswith(f"Process '{sleeper.pid}' hidden from the list of /proc, a look at its folder. It is there for kill")
+    assert text.startswith(
+        f"Process '{sleeper.pid}' hidden from the list of /proc, a look at its folder. It is there for kill"
+    )
 
 
-def test_a_proc_that_hides_others_is_told(tmp_path: Path, texts: Callable[..., list[str]], make_host: Callable[..., Host]):
+def test_a_proc_that_hides_others_is_told(
+    tmp_path: Path, texts: Callable[..., list[str]], make_host: Callable[..., Host]
+):
     (tmp_path / "self").mkdir()
     (tmp_path / "self/mountinfo").write_text(f"22 1 0:20 / {tmp_path} rw - proc proc rw,hidepid=2\n")
     assert texts(processes.check(make_host(), str(tmp_path))) == [

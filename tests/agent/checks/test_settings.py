@@ -35,7 +35,7 @@ def test_files_folders_and_processes(tmp_path: Path, make_host: MakeHost, texts:
         "[Sleeps] [any] []\np:r:sleep 61;\n"
         "[None] [any] []\nf:/etc/none;\nf:/etc/sshd_config -> r:Nothing;\nr:HKLM\\X;\n"
     )
-    sleeper = subprocess.Popen(("sleep", "61"))
+    sleeper = subprocess.Popen(("sleep", "61"))  # noqa: S607
     try:
         found = texts(settings.check(make_host(), database, "System Audit", "a"))
     finally:
@@ -67,7 +67,7 @@ def test_the_registry_of_a_windows_that_is_made_up(monkeypatch: pytest.MonkeyPat
     values = [("Audit", 1, 4), ("Name", "x", 1)]
 
     class Key:
-        def __enter__(self) -> "Key":
+        def __enter__(self) -> "Key":  # noqa: PYI034
             return self
 
         def __exit__(self, *_: object) -> None:

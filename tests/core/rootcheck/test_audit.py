@@ -40,7 +40,7 @@ def test_a_check_with_its_head():
         (r"r:HKLM\A, B\C -> Name -> !1;", "r", False, (r"HKLM\A, B\C",)),
     ],
 )
-def test_conditions(line: str, kind: str, negated: bool, targets: tuple[str, ...]):
+def test_conditions(line: str, kind: str, negated: bool, targets: tuple[str, ...]):  # noqa: FBT001
     (condition,) = conditions(line)
     assert (condition.kind, condition.negated, condition.targets) == (kind, negated, targets)
 
@@ -125,5 +125,9 @@ def test_all_of_ossecs_and_wazuhs_own_load():
         heads = sum(line.strip().startswith("[") for line in text.splitlines())
         assert len(database.checks) >= 0.9 * heads or len(database.problems) > 50, path
         assert all(problem.line for problem in database.problems)
-        strange = [each for each in database.problems if not re.search(r"no os_regex escape|'-> !1;'|not defined", each.text)]
-        assert not strange, "what is wrong in them: escapes that are none, lines that are cut in two, a missing variable"
+        strange = [
+            each for each in database.problems if not re.search(r"no os_regex escape|'-> !1;'|not defined", each.text)
+        ]
+        assert not strange, (
+            "what is wrong in them: escapes that are none, lines that are cut in two, a missing variable"
+        )

@@ -11,7 +11,9 @@ from hids.core.rootcheck.judge import Process, judge, words
 class MadeUp:
     """A host of a few files."""
 
-    def __init__(self, files: Mapping[str, list[bytes]], registry: Mapping[str, Mapping[str, str]] | None = None) -> None:
+    def __init__(
+        self, files: Mapping[str, list[bytes]], registry: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
         self._files = files
         self._registry = registry
 
@@ -111,7 +113,7 @@ def test_how_many_must_hold(how: str, conditions: str, expected: list[str]):
         ("r:HKLM\\A -> r:^Aud -> r:^1$;", True),
     ],
 )
-def test_the_registry_where_there_is_one(condition: str, holds: bool):
+def test_the_registry_where_there_is_one(condition: str, holds: bool):  # noqa: FBT001
     assert found(condition, registry=REGISTRY) == ([""] if holds else [])
 
 

@@ -7,7 +7,11 @@ from hids.core.rootcheck.report import ENDING, MAX_PARTS, STARTING, endings, und
 from hids.messages import MAX_BATCH_LINES, MAX_LINE_BYTES
 
 
-@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=30), max_size=20), st.integers(0, 9), st.lists(st.text("ab")))
+@given(
+    st.lists(st.text(st.characters(codec="utf-8"), max_size=30), max_size=20),
+    st.integers(0, 9),
+    st.lists(st.text("ab")),
+)
 def test_what_is_said_is_understood(seen: list[str], excepted: int, unfinished: list[str]):
     said = [understand(line) for line in endings(seen, excepted, unfinished)]
     assert [text for each in said for text in each.ending.seen] == seen

@@ -32,7 +32,9 @@ def test_programs():
     assert problems == ()
 
 
-@pytest.mark.parametrize("line", ["no mark", "* ! x ::", "a/../../etc/passwd ! x ::", "tmp/x ! ::", "a" * 2000 + " ! x ::"])
+@pytest.mark.parametrize(
+    "line", ["no mark", "* ! x ::", "a/../../etc/passwd ! x ::", "tmp/x ! ::", "a" * 2000 + " ! x ::"]
+)
 def test_files_that_are_none(line: str):
     read, (problem,) = rootkit_files("f.txt", f"# x\n{line}\n")
     assert read == ()
