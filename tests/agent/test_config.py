@@ -18,7 +18,17 @@ def test_the_shipped_file_is_the_defaults_and_names_every_key():
     for section in ("manager", "central", "syscheck", "spool", "silence"):
         fields = getattr(defaults, section).__struct_fields__
         assert set(tree[section]) == set(fields)
+    assert set(tree["rootcheck"]) | {"exception"} == set(defaults.rootcheck.__struct_fields__)
     assert set(tree) | {"source"} == set(AgentConfig.__struct_fields__)
+
+
+def test_the_example_of_an_exception_works(tmp_path: Path):
+    lines = SHIPPED.read_text().splitlines()
+    start = lines.index("# [[rootcheck.exception]]")
+    path = tmp_path / "agent.toml"
+    path.write_text("\n".join(line.removeprefix("# ") for line in lines[start : start + 4]))
+    (exception,) = load(path).rootcheck.exception
+    assert exception.finding == "Port '4789'(udp) hidden *"
 
 
 def test_the_examples_in_the_shipped_file_work(tmp_path: Path):
