@@ -10,6 +10,9 @@ from hids.messages import FileFact, LogLine
 MAX_LOCATION = 255
 """Bytes of a location; the manager's own limit for the rest of the line is what counts more."""
 
+_END = b"Ending rootcheck scan."
+"""What stands behind it is for our own manager: which findings are there still."""
+
 _fact_decoder = msgspec.msgpack.Decoder(FileFact)
 
 
@@ -19,7 +22,7 @@ def departure(line: LogLine) -> bytes:
         case "syscheck":
             payload = encode_event(SYSCHECK, "syscheck", encode_sum(_fact_decoder.decode(line.text)))
         case "rootcheck":
-            payload = encode_event(ROOTCHECK, "rootcheck", line.text)
+            payload = encode_event(ROOTCHECK, "rootcheck", _END if line.text.startswith(_END) else line.text)
         case _:
             payload = encode_event(LOG, line.location[-MAX_LOCATION:], line.text)
     return payload.replace(b"\0", b" ")[:MAX_OSSEC_PAYLOAD]

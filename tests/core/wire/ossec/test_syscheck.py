@@ -220,6 +220,7 @@ def test_our_lines_for_an_ossec_manager():
 
     assert departure(line("log", b"a\0b")) == b"1:/var/log/x:a b"
     assert departure(line("rootcheck", b"found")) == b"9:rootcheck:found"
+    assert departure(line("rootcheck", b'Ending rootcheck scan. {"seen":[]}')) == b"9:rootcheck:Ending rootcheck scan."
     packed = msgspec.msgpack.encode(FileFact("/x", "scan", gone=True))
     assert departure(line("syscheck", packed)) == b"8:syscheck:-1 /x"
     assert is_change(line("syscheck", packed))
