@@ -7,8 +7,9 @@ import msgspec
 import pytest
 import tomli
 
+from hids.core.outputs import Webhook
 from hids.errors import ConfigError
-from hids.manager.config import Config, Ruleset, Webhook, address_of, read_config
+from hids.manager.config import Config, Ruleset, address_of, read_config
 
 SHIPPED = Path(__file__).parents[2] / "conf" / "manager.toml"
 
@@ -57,7 +58,7 @@ def test_every_key_is_explained_in_the_line_above_it():
         ("[[output]]\ntype = 'pigeon'\nurl = 'https://x/'", "'pigeon'"),
         ("[[output]]\ntype = 'webhook'\nurl = 'ftp://x/'", 'expected "https://host/path"'),
         ("[[output]]\ntype = 'webhook'\nurl = 'https://u:p@x/'", 'expected "https://host/path"'),
-        ("[[output]]\ntype = 'webhook'\nurl = 'https://x/'\nname = 'a,b'", "[[output]] name: expected"),
+        ("[[output]]\ntype = 'webhook'\nurl = 'https://x/'\nname = 'a,b'", "[[output]] a,b: name: expected"),
         (2 * "[[output]]\ntype = 'webhook'\nurl = 'https://x/'\n", "each name once"),
         ("[[output]]\ntype = 'webhook'\nurl = 'https://x/'\nbatch = 0", "`$.output[0].batch`"),
         ("= 5", "not valid TOML"),

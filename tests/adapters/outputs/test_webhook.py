@@ -16,12 +16,14 @@ from receiver import Receiver as Listener
 from structlog.testing import capture_logs
 from waiting import SetClock, until
 
+from hids.actors.sender import Sender
 from hids.actors.stage import Exited, Mailbox
-from hids.actors.webhook_sender import WebhookSender
 from hids.adapters.ledger import Ledger
 from hids.adapters.outbox import Outbox
-from hids.adapters.outputs.webhook import Webhook, WebhookStore
-from hids.core.delivery import Cursor, Delivery, Receiver, Refused
+from hids.adapters.outputs.store import OutputStore
+from hids.adapters.outputs.webhook import WebhookDestination
+from hids.core.delivery import Cursor, Delivery, Refused
+from hids.core.outputs import Webhook
 from hids.errors import StoreError
 from hids.messages import Cursors, Outboxed
 from hids.ports import Group
@@ -54,27 +56,25 @@ class Bench:
         secret.write_bytes(SECRET + b"\n")
         secret.chmod(0o600)
         self.folder = folder
-        self.receiver = Receiver("siem", url, str(secret), **{"batch": 4, "timeout_s": 0.5, **more})
+        self.receiver = Webhook(name="siem", url=url, secret_file=str(secret), **{"batch": 4, "timeout_s": 0.5, **more})
         self.ledger = Ledger(folder / "ledger.db")
         self.next = 1
         self.exits: list[Exited] = []
         self.cursors: list[int] = []
         self.mailbox = Mailbox("webhook:siem")
         self.mailbox.on_exit = self.exits.append
-        self.webhook = Webhook(self.receiver, SetClock())
+        self.webhook = WebhookDestination(self.receiver, SetClock())
 
     @property
-    def store(self) -> WebhookStore:
-        return WebhookStore(self.folder / "siem.cursor", Outbox(self.folder / "ledger.db"), self.receiver)
+    def store(self) -> OutputStore:
+        return OutputStore(self.folder, Outbox(self.folder / "ledger.db"), self.receiver, SetClock())
 
     def commit(self, count: int, level: int = 5) -> None:
         self.ledger.commit(Group(alerts=alerts(self.next, count, level)), self.next)
         self.next += count
 
     def start(self) -> None:
-        WebhookSender.start(
-            self.mailbox, self.store, self.webhook.post, self._moved, first_pause_s=0.01, max_pause_s=0.05
-        )
+        Sender.start(self.mailbox, self.store, self.webhook, self._moved, first_pause_s=0.01, max_pause_s=0.05)
         self.mailbox.tell(Outboxed(self.next))
 
     def _moved(self, cursors: Cursors) -> None:
@@ -241,7 +241,7 @@ def test_alerts_that_the_outbox_dropped_are_named_and_the_rest_goes_on(tmp_path:
 
 def test_a_damaged_cursor_is_named(tmp_path: Path, listener: Listener):
     bench = Bench(tmp_path, listener.url)
-    (tmp_path / "siem.cursor").write_bytes(b"{")
+    (tmp_path / "webhook-siem.cursor").write_bytes(b"{")
     with pytest.raises(StoreError, match="remove it, and the receiver gets again"):
         bench.store.cursor()
     bench.ledger.close()
