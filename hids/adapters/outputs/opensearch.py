@@ -121,9 +121,7 @@ class OpenSearchDestination:
         index = name if self._output.data_stream else index_name(name, moment)
         return _encode({"create": {"_index": index, "_id": alert["id"]}}), _encode(document(alert))
 
-    async def _bulk(
-        self, sent: list[int], body: bytes, hopeless: dict[int, str]
-    ) -> tuple[list[int], str, float]:
+    async def _bulk(self, sent: list[int], body: bytes, hopeless: dict[int, str]) -> tuple[list[int], str, float]:
         """Write them; returns which are taken, why others are not, and how long to wait. Adds those that never will be."""
         status, wait_s, answer = await self._ask(
             "POST", "/_bulk?filter_path=items.*.status,items.*.error", body, "application/x-ndjson"

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 
 from hids.adapters.outputs.blocking import Blocking
+from hids.adapters.outputs.publishing import in_a_line
 from hids.adapters.outputs.secrets import secret_of
 from hids.adapters.outputs.tables import (
     VERSION,
@@ -83,7 +84,7 @@ class SqlDestination:
                     raise
                 hopeless |= _insert_singly(engine, made)
         except (SQLAlchemyError, OSError, ssl.SSLError, StoreError) as error:
-            raise Refused(_in_a_line(error)) from error
+            raise Refused(_without_statement(error)) from error
         if hopeless:
             taken = frozenset(made.keys() - hopeless.keys())
             raise Refused(next(iter(hopeless.values())), taken=taken, hopeless=hopeless)
@@ -145,7 +146,7 @@ def _make_views(connection: sa.Connection) -> None:
     for name, select in ossec_views().items():
         if name in there:
             raise StoreError(
-                f'{name}: expected no table of this name, since ossec_views = true makes a view of it; is this the database '
+                f"{name}: expected no table of this name, since ossec_views = true makes a view of it; is this the database "
                 "of an OSSEC? Use another one"
             )
         quoted = connection.dialect.identifier_preparer.quote(name)
@@ -158,8 +159,8 @@ def _insert(engine: sa.Engine, made: Iterable[Rows]) -> None:
     made = list(made)
     if not made:
         return
-    known = {rows.rule["key"]: rows for rows in made}
-    placed = {rows.location["key"]: rows.location for rows in made}
+    known = {rows.rule["rule_key"]: rows for rows in made}
+    placed = {rows.location["location_key"]: rows.location for rows in made}
     with engine.begin() as connection:
         _add(connection, locations, list(placed.values()))
         _add(connection, rules, [rows.rule for rows in known.values()])
@@ -176,7 +177,7 @@ def _insert_singly(engine: sa.Engine, made: dict[int, Rows]) -> dict[int, str]:
         except DBAPIError as error:
             if not _values_refused(error):
                 raise
-            refused[place] = _in_a_line(error)
+            refused[place] = _without_statement(error)
     return refused
 
 
@@ -208,7 +209,7 @@ def _values_refused(error: DBAPIError) -> bool:
     return isinstance(state, str) and state[:2] in _VALUES_REFUSED
 
 
-def _in_a_line(error: Exception) -> str:
+def _without_statement(error: Exception) -> str:
     """The driver's words without the statement and its values, which may be megabytes."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    return f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
+    return in_a_line(cause)

@@ -1,11 +1,11 @@
 """The tables of the SQL output, and views under the names that OSSEC's users know.
 
-    hids_alerts      one row an alert; `alert` is the whole of it in JSON
-    hids_rules       each rule as alerts showed it, with hids_rule_tags: its groups and requirements
-    hids_locations   where lines were read, and by which agent
-    hids_schema      version of these tables
+hids_alerts      one row an alert; `alert` is the whole of it in JSON
+hids_rules       each rule as alerts showed it, with hids_rule_tags: its groups and requirements
+hids_locations   where lines were read, and by which agent
+hids_schema      version of these tables
 
-    alert, signature, category, signature_category_mapping, location, server, agent      views, if they are wanted
+alert, signature, category, signature_category_mapping, location, server, agent      views, if they are wanted
 """
 
 import sqlalchemy as sa
@@ -71,7 +71,9 @@ alerts = sa.Table(
     **_MYSQL,
 )
 
-rules = sa.Table("hids_rules", metadata, _key("key"), *_columns("ruleset", "rule_id", "level", "description"), **_MYSQL)
+rules = sa.Table(
+    "hids_rules", metadata, _key("rule_key"), *_columns("ruleset", "rule_id", "level", "description"), **_MYSQL
+)
 
 rule_tags = sa.Table(
     "hids_rule_tags",
@@ -86,7 +88,7 @@ rule_tags = sa.Table(
 locations = sa.Table(
     "hids_locations",
     metadata,
-    _key("key"),
+    _key("location_key"),
     sa.Column("server_key", sa.BigInteger(), nullable=False),
     *_columns("manager", "agent_id", "agent_name", "agent_ip", "location"),
     **_MYSQL,
@@ -114,17 +116,20 @@ def ossec_views() -> "dict[str, sa.Select[tuple[object, ...]]]":
             a.full_log.label("full_log"),
             sa.literal(0).label("is_hidden"),
             sa.literal("").label("tld"),
-        ).join_from(alerts, locations, p.key == a.location_key),
+        ).join_from(alerts, locations, p.location_key == a.location_key),
         "signature": sa.select(
-            r.key.label("id"), r.rule_id.label("rule_id"), r.level.label("level"), r.description.label("description")
+            r.rule_key.label("id"),
+            r.rule_id.label("rule_id"),
+            r.level.label("level"),
+            r.description.label("description"),
         ),
         "category": sa.select(t.value.label("cat_id"), t.value.label("cat_name")).where(groups).distinct(),
         "signature_category_mapping": sa.select(
-            r.key.label("id"), r.rule_id.label("rule_id"), t.value.label("cat_id")
+            r.rule_key.label("id"), r.rule_id.label("rule_id"), t.value.label("cat_id")
         )
-        .join_from(rules, rule_tags, t.rule_key == r.key)
+        .join_from(rules, rule_tags, t.rule_key == r.rule_key)
         .where(groups),
-        "location": sa.select(p.key.label("id"), p.server_key.label("server_id"), p.location.label("name")),
+        "location": sa.select(p.location_key.label("id"), p.server_key.label("server_id"), p.location.label("name")),
         "server": sa.select(p.server_key.label("id"), p.manager.label("hostname")).distinct(),
         "agent": sa.select(
             p.agent_id.label("id"),

@@ -65,7 +65,9 @@ _FILE = (
 
 FIELDS: tuple[Field, ...] = (
     Field("timestamp", "date", "When it happened.", ("@timestamp",), "happened_at"),
-    Field("id", "keyword", "Names the alert: agent, epoch and sequence. No replay changes it.", ("event.id",), "id", 190),
+    Field(
+        "id", "keyword", "Names the alert: agent, epoch and sequence. No replay changes it.", ("event.id",), "id", 190
+    ),
     Field("rule.level", "long", "Level of the rule, 0 to 16.", ("event.severity",), "level"),
     Field("rule.id", "keyword", "Number of the rule.", ("rule.id",), "rule_id", 32),
     Field("rule.description", "text", "What the rule says.", ("rule.description",), "description", 1024),

@@ -53,12 +53,16 @@ def rows_of(line: bytes) -> Rows:
     rule = {name: row[name] for name in ("ruleset", "rule_id", "level", "description")}
     place = {name: row[name] for name in ("manager", "agent_id", "agent_name", "agent_ip", "location")}
     # What a rule says may differ from event to event, so it is no part of what the rule is.
-    rule["key"] = _key(rule["ruleset"], rule["rule_id"], rule["level"], tags)
-    place["key"] = _key(*place.values())
+    rule["rule_key"] = _key(rule["ruleset"], rule["rule_id"], rule["level"], tags)
+    place["location_key"] = _key(*place.values())
     place["server_key"] = _key(place["manager"])
-    row |= {"rule_key": rule["key"], "location_key": place["key"], "at_ms": int(moment.timestamp() * 1000)}
+    row |= {
+        "rule_key": rule["rule_key"],
+        "location_key": place["location_key"],
+        "at_ms": int(moment.timestamp() * 1000),
+    }
     row["alert"] = line.decode(errors="replace").replace("\0", "\ufffd")
-    return Rows(row, rule, tuple({"rule_key": rule["key"], "kind": k, "value": v} for k, v in tags), place)
+    return Rows(row, rule, tuple({"rule_key": rule["rule_key"], "kind": k, "value": v} for k, v in tags), place)
 
 
 def _tags(alert: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

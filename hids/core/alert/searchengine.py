@@ -54,7 +54,9 @@ def index_template(
         "index_patterns": [name if data_stream else f"{name}-*"],
         "priority": 200,
         "version": TEMPLATE_VERSION,
-        "_meta": {"description": "Alerts of hids. Made from its table of fields; put what you change into a template of higher priority."},
+        "_meta": {
+            "description": "Alerts of hids. Made from its table of fields; put what you change into a template of higher priority."
+        },
         "template": {
             "settings": settings,
             # What is not in the table is kept but not mapped, so that nobody can fill the mapping with names.
