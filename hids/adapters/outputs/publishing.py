@@ -8,11 +8,11 @@ import msgspec
 from hids.core.delivery import Refused
 
 
-class _Agent(msgspec.Struct):
+class _Agent(msgspec.Struct, frozen=True):
     id: str = ""
 
 
-class Named(msgspec.Struct):
+class Named(msgspec.Struct, frozen=True):
     """What a message says beside the alert."""
 
     id: str

@@ -38,8 +38,6 @@ log = structlog.get_logger()
 DRIVERS = {"postgresql": "postgresql+pg8000", "mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}
 """Which driver is meant where the URL names none."""
 
-_ROWS = 200
-"""Rows in one statement: SQLite takes 32,766 values, and a row of alerts has some forty."""
 _VALUES_REFUSED = ("22", "23")
 """Classes of SQLSTATE that are about a row's values: data exception, integrity constraint."""
 
@@ -185,8 +183,8 @@ def _add(connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, An
     """Insert those that are not there, in order of their keys: two who insert at once shall not wait for each other."""
     keys = [column.name for column in table.primary_key]
     ordered = sorted(rows, key=lambda row: tuple(str(row[key]) for key in keys))
-    for start in range(0, len(ordered), _ROWS):
-        connection.execute(_new(connection, table).values(ordered[start : start + _ROWS]))
+    if ordered:
+        connection.execute(_new(connection, table), ordered)
 
 
 def _new(connection: sa.Connection, table: sa.Table) -> Any:
