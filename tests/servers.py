@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +16,8 @@ PATIENCE_S = float(os.environ.get("HIDS_TEST_PATIENCE_S", "60"))
 
 
 def program(name: str, *folders: str) -> str | None:
-    """Where a program is: on the path, or in one of the folders (with *) where Debian puts it."""
-    found = shutil.which(name)
+    """Where a program is: beside our Python, on the path, or in one of the folders (with *) where Debian puts it."""
+    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if found is None:
         places = sorted(place for folder in folders for place in Path("/").glob(f"{folder.lstrip('/')}/{name}"))
         found = str(places[-1]) if places else None
