@@ -14,6 +14,12 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 COMPLIANCE = ("pci_dss", "cis", "gdpr", "gpg13", "hipaa", "nist_800_53", "tsc", "mitre")
 """What a rule can say that it is for, as an alert's `rule` names it."""
 
+FACILITIES = (
+    *("kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"),
+    *("ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"),
+)
+"""Syslog's, by number (RFC 5424 6.2.1)."""
+
 
 class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
     """What all kinds have: a name, and which alerts they want. An empty list wants all; all filters must agree."""
@@ -78,5 +84,46 @@ class Webhook(Output, frozen=True, kw_only=True, tag="webhook"):
         return super().problem()
 
 
-AnyOutput = Webhook
+class SyslogOutput(Output, frozen=True, kw_only=True, tag="syslog"):
+    """Syslog over UDP, TCP or TLS."""
+
+    name: str = "syslog"
+    server: str
+    """"host:port"; an IPv6 address stands in brackets."""
+    protocol: Literal["udp", "tcp", "tls"] = "udp"
+    format: Literal["default", "cef", "leef", "json", "splunk"] = "default"
+    rfc: Literal["3164", "5424"] = "3164"
+    framing: Literal["octets", "lines", ""] = ""
+    facility: str = "local0"
+    severity: Literal["level", "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"] = "warning"
+    """"level": by the rule's."""
+    use_fqdn: bool = False
+    max_bytes: Annotated[int, msgspec.Meta(ge=480, le=65_000)] = 8192
+    """Longer messages are cut; RFC 5424 6.1 has every receiver take 480."""
+    ca_file: str = ""
+    certificate: str = ""
+    key: str = ""
+
+    def problem(self) -> str | None:
+        """See `Output`."""
+        if not server_of(self.server):
+            return f'server: expected "host:port", such as "log.example.org:514", got {self.server!r}'
+        if self.facility not in FACILITIES:
+            return f"facility: expected one of {', '.join(FACILITIES)}, got {self.facility!r}"
+        if self.protocol != "tls" and (self.ca_file or self.certificate or self.key):
+            return 'ca_file, certificate and key are for protocol = "tls"'
+        if self.protocol == "udp" and self.framing:
+            return "framing is for streams: over UDP each message is a datagram"
+        return super().problem()
+
+
+def server_of(text: str) -> tuple[str, int] | None:
+    """Host and port of "host:port"; None when it is not that."""
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", text)
+    if found is None or not 0 < int(found[3]) <= 65_535:  # noqa: PLR2004 - the largest port
+        return None
+    return found[1] or found[2], int(found[3])
+
+
+AnyOutput = Webhook | SyslogOutput
 """Every kind."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hids.core.delivery import Destination
-from hids.core.outputs import AnyOutput, Webhook
+from hids.core.outputs import AnyOutput, SyslogOutput, Webhook
 from hids.ports import Clock
 
 
@@ -30,3 +30,7 @@ def destination_of(output: AnyOutput, site: Site) -> Destination:
             from hids.adapters.outputs.webhook import WebhookDestination  # noqa: PLC0415 - see above
 
             return WebhookDestination(output, site.clock)
+        case SyslogOutput():
+            from hids.adapters.outputs.syslog import SyslogDestination  # noqa: PLC0415 - as above
+
+            return SyslogDestination(output, site.clock)
