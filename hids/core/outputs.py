@@ -4,6 +4,7 @@ A new kind is a struct here, a word in `AnyOutput`, and a destination in hids.ad
 """
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
@@ -61,12 +62,15 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def problem(self) -> str | None:
         """What is wrong with it, beyond the types; None: nothing."""
+        return next(self.problems(), None)
+
+    def problems(self) -> Iterator[str]:
+        """All that is."""
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", self.name):
-            return f'name: expected 1 to 32 of "a-z 0-9 _ -", got {self.name!r}'
+            yield f'name: expected 1 to 32 of "a-z 0-9 _ -", got {self.name!r}'
         for wanted in self.compliance:
             if wanted.partition(":")[0] not in COMPLIANCE:
-                return f'compliance: expected one of {", ".join(COMPLIANCE)}, or one with what is below it, such as "pci_dss:10.2", got {wanted!r}'
-        return None
+                yield f'compliance: expected one of {", ".join(COMPLIANCE)}, or one with what is below it, such as "pci_dss:10.2", got {wanted!r}'
 
 
 class Webhook(Output, frozen=True, kw_only=True, tag="webhook"):
@@ -77,11 +81,11 @@ class Webhook(Output, frozen=True, kw_only=True, tag="webhook"):
     secret_file: str = ""
     ca_file: str = ""
 
-    def problem(self) -> str | None:
+    def problems(self) -> Iterator[str]:
         """See `Output`."""
         if not re.fullmatch(r"https?://[^/\s@]+(/\S*)?", self.url):
-            return f'url: expected "https://host/path" without a password, got {self.url!r}'
-        return super().problem()
+            yield f'url: expected "https://host/path" without a password, got {self.url!r}'
+        yield from super().problems()
 
 
 class SyslogOutput(Output, frozen=True, kw_only=True, tag="syslog"):
@@ -104,17 +108,61 @@ class SyslogOutput(Output, frozen=True, kw_only=True, tag="syslog"):
     certificate: str = ""
     key: str = ""
 
-    def problem(self) -> str | None:
+    def problems(self) -> Iterator[str]:
         """See `Output`."""
         if not server_of(self.server):
-            return f'server: expected "host:port", such as "log.example.org:514", got {self.server!r}'
+            yield f'server: expected "host:port", such as "log.example.org:514", got {self.server!r}'
         if self.facility not in FACILITIES:
-            return f"facility: expected one of {', '.join(FACILITIES)}, got {self.facility!r}"
+            yield f"facility: expected one of {', '.join(FACILITIES)}, got {self.facility!r}"
         if self.protocol != "tls" and (self.ca_file or self.certificate or self.key):
-            return 'ca_file, certificate and key are for protocol = "tls"'
+            yield 'ca_file, certificate and key are for protocol = "tls"'
         if self.protocol == "udp" and self.framing:
-            return "framing is for streams: over UDP each message is a datagram"
-        return super().problem()
+            yield "framing is for streams: over UDP each message is a datagram"
+        yield from super().problems()
+
+
+class Email(Output, frozen=True, kw_only=True, tag="email"):
+    """Mail over SMTP."""
+
+    name: str = "email"
+    to: tuple[str, ...]
+    sender: str = msgspec.field(name="from")
+    reply_to: str = ""
+    server: str = "localhost:25"
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    ca_file: str = ""
+    user: str = ""
+    password_file: str = ""
+    helo: str = ""
+    format: Literal["default", "full", "sms"] = "default"
+    prefix: str = "hids"
+    """How subjects begin."""
+    mode: Literal["grouped", "single", "digest"] = "grouped"
+    group_s: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    digest_s: Positive = 3600.0
+    max_per_hour: Annotated[int, msgspec.Meta(ge=0)] = 12
+    """0: no limit."""
+    urgent: Annotated[int, msgspec.Meta(ge=0, le=17)] = 12
+    """From this level on alerts are mailed at once, and count for no limit; 17: none is."""
+
+    def problems(self) -> Iterator[str]:
+        """See `Output`."""
+        if not self.to:
+            yield 'to: expected addresses, such as ["admin@example.org"]'
+        for address in (*self.to, self.sender, *filter(None, (self.reply_to,))):
+            if not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}", address):
+                yield f'to, from, reply_to: expected mail addresses, such as "admin@example.org", got {address!r}'
+        if not server_of(self.server):
+            yield f'server: expected "host:port", such as "mail.example.org:587", got {self.server!r}'
+        if self.user and not self.password_file:
+            yield "user needs password_file, a file of mode 600 with the password"
+        if self.user and self.tls == "none":
+            yield 'user and password are sent over TLS only: tls = "starttls" or "tls"'
+        if not self.prefix.isprintable():
+            yield f"prefix: expected text without control characters, got {self.prefix!r}"
+        if not re.fullmatch(r"[A-Za-z0-9.-]*", self.helo):
+            yield f"helo: expected a host name, got {self.helo!r}"
+        yield from super().problems()
 
 
 def server_of(text: str) -> tuple[str, int] | None:
@@ -125,5 +173,5 @@ def server_of(text: str) -> tuple[str, int] | None:
     return found[1] or found[2], int(found[3])
 
 
-AnyOutput = Webhook | SyslogOutput
+AnyOutput = Webhook | SyslogOutput | Email
 """Every kind."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hids.core.delivery import Destination
-from hids.core.outputs import AnyOutput, SyslogOutput, Webhook
+from hids.core.outputs import AnyOutput, Email, SyslogOutput, Webhook
 from hids.ports import Clock
 
 
@@ -34,3 +34,7 @@ def destination_of(output: AnyOutput, site: Site) -> Destination:
             from hids.adapters.outputs.syslog import SyslogDestination  # noqa: PLC0415 - as above
 
             return SyslogDestination(output, site.clock)
+        case Email():
+            from hids.adapters.outputs.email import EmailDestination  # noqa: PLC0415 - as above
+
+            return EmailDestination(output, site.folder, site.clock, site.set_aside)
