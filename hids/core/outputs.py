@@ -5,7 +5,7 @@ A new kind is a struct here, a word in `AnyOutput`, and a destination in hids.ad
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -24,6 +24,9 @@ FACILITIES = (
 
 class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
     """What all kinds have: a name, and which alerts they want. An empty list wants all; all filters must agree."""
+
+    library: ClassVar[tuple[str, str]] = ("", "")
+    """A module that must be there, and the extra of this project that brings it."""
 
     name: str
     level: Level = 0
@@ -165,6 +168,28 @@ class Email(Output, frozen=True, kw_only=True, tag="email"):
         yield from super().problems()
 
 
+class Notify(Output, frozen=True, kw_only=True, tag="notify"):
+    """Short messages through apprise."""
+
+    library: ClassVar[tuple[str, str]] = ("apprise", "notify")
+
+    name: str = "notify"
+    url_file: str
+    prefix: str = "hids"
+    every_s: Annotated[float, msgspec.Meta(ge=0)] = 10.0
+    """At least so long between two messages; alerts that come meanwhile share the next."""
+    batch: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
+    timeout_s: Positive = 30.0
+
+    def problems(self) -> Iterator[str]:
+        """See `Output`."""
+        if not self.url_file:
+            yield "url_file: expected a file of mode 600 with one URL of apprise, such as slack://token/#channel"
+        if not self.prefix.isprintable():
+            yield f"prefix: expected text without control characters, got {self.prefix!r}"
+        yield from super().problems()
+
+
 def server_of(text: str) -> tuple[str, int] | None:
     """Host and port of "host:port"; None when it is not that."""
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", text)
@@ -173,5 +198,5 @@ def server_of(text: str) -> tuple[str, int] | None:
     return found[1] or found[2], int(found[3])
 
 
-AnyOutput = Webhook | SyslogOutput | Email
+AnyOutput = Webhook | SyslogOutput | Email | Notify
 """Every kind."""

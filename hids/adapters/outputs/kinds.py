@@ -1,11 +1,13 @@
 """Which destination serves which kind of `[[output]]`. A kind's libraries are loaded only where it is used."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from hids.core.delivery import Destination
-from hids.core.outputs import AnyOutput, Email, SyslogOutput, Webhook
+from hids.core.outputs import AnyOutput, Email, Notify, Output, SyslogOutput, Webhook
+from hids.errors import ConfigError
 from hids.ports import Clock
 
 
@@ -19,12 +21,21 @@ class Site(NamedTuple):
     """Makes an alert a dead letter, with the reason: for who finds out after `post` that it is hopeless."""
 
 
-def destination_of(output: AnyOutput, site: Site) -> Destination:
-    """Make the destination of an output, a table in manager.toml.
+def check_library(output: Output) -> None:
+    """See that the library for an output is installed.
 
     Raises:
-        ConfigError: a library for it is not installed.
+        ConfigError: it is not.
     """
+    module, extra = output.library
+    if module and find_spec(module) is None:
+        raise ConfigError(
+            f"[[output]] {output.name}: type {output.type!r} needs {module}: pip install 'hids[{extra}]' where hids runs"
+        )
+
+
+def destination_of(output: AnyOutput, site: Site) -> Destination:
+    """Make the destination of an output, a table in manager.toml whose library is installed."""
     match output:
         case Webhook():
             from hids.adapters.outputs.webhook import WebhookDestination  # noqa: PLC0415 - see above
@@ -38,3 +49,7 @@ def destination_of(output: AnyOutput, site: Site) -> Destination:
             from hids.adapters.outputs.email import EmailDestination  # noqa: PLC0415 - as above
 
             return EmailDestination(output, site.folder, site.clock, site.set_aside)
+        case Notify():
+            from hids.adapters.outputs.notify import NotifyDestination  # noqa: PLC0415 - as above
+
+            return NotifyDestination(output, site.clock)

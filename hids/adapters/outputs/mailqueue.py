@@ -6,7 +6,7 @@ is the same mail. Of very many alerts that wait the highest levels are kept, the
 
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -209,7 +209,7 @@ class MailQueue:
         )
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Generator[None]:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -219,7 +219,7 @@ class MailQueue:
         self._db.execute("COMMIT")
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _named(self) -> Generator[None]:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
