@@ -72,6 +72,7 @@ from hids.adapters.identity import agent_id_of, fingerprint, is_signed
 from hids.adapters.joining import JoinDesk, JoinListener
 from hids.adapters.listening import listen, listen_udp
 from hids.adapters.markpage import MarkPage
+from hids.adapters.outputs.kinds import check_library
 from hids.adapters.paths import ManagerPaths, host_name
 from hids.adapters.pki import Authority
 from hids.adapters.process import Launched, ended, kill, launch, rss_mib
@@ -126,7 +127,7 @@ class Topology:
             refused: told the problems when the rulesets cannot be used.
 
         Raises:
-            ConfigError: a port is taken, or the CA cannot be read.
+            ConfigError: a port is taken, the CA cannot be read, or an output's library is missing.
         """
         self.config = config
         self.paths = paths
@@ -146,6 +147,8 @@ class Topology:
         self.outputs = Mailbox("outputs")
         self.index = Mailbox("index")
         self.senders = Mailbox("senders")
+        for output in config.output:
+            check_library(output)
         self._sent_to = config.output
         self.lane = Mailbox("lane", LANE_BOUND)
         self.nursery = Mailbox("nursery")

@@ -1,16 +1,25 @@
 """Which destination serves which kind of `[[output]]`. A kind's libraries are loaded only where it is used."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from hids.core.delivery import Destination
-from hids.core.outputs import AnyOutput, Kafka, Nats, OpenSearch, Sql, Webhook
+from hids.core.outputs import (
+    AnyOutput,
+    Email,
+    Kafka,
+    Nats,
+    Notify,
+    OpenSearch,
+    Output,
+    Sql,
+    SyslogOutput,
+    Webhook,
+)
 from hids.errors import ConfigError
 from hids.ports import Clock
-
-EXTRAS = {"sql": "sql", "kafka": "kafka", "nats": "nats"}
-"""Kinds that need what hids[manager] does not bring."""
 
 
 class Site(NamedTuple):
@@ -23,22 +32,21 @@ class Site(NamedTuple):
     """Makes an alert a dead letter, with the reason: for who finds out after `post` that it is hopeless."""
 
 
-def destination_of(output: AnyOutput, site: Site) -> Destination:
-    """Make the destination of an output, a table in manager.toml.
+def check_library(output: Output) -> None:
+    """See that the library for an output is installed.
 
     Raises:
-        ConfigError: a library for it is not installed.
+        ConfigError: it is not.
     """
-    try:
-        return _made(output, site)
-    except ImportError as error:
+    module, extra = output.library
+    if module and find_spec(module) is None:
         raise ConfigError(
-            f"[[output]] {output.name}: type {output.type!r} needs a library that is not here ({error}); "
-            f"pip install 'hids[{EXTRAS.get(output.type, 'manager')}]'"
-        ) from error
+            f"[[output]] {output.name}: type {output.type!r} needs {module}: pip install 'hids[{extra}]' where hids runs"
+        )
 
 
-def _made(output: AnyOutput, site: Site) -> Destination:
+def destination_of(output: AnyOutput, site: Site) -> Destination:
+    """Make the destination of an output, a table in manager.toml whose library is installed."""
     match output:
         case Webhook():
             from hids.adapters.outputs.webhook import WebhookDestination  # noqa: PLC0415 - see above
@@ -60,3 +68,15 @@ def _made(output: AnyOutput, site: Site) -> Destination:
             from hids.adapters.outputs.nats import NatsDestination  # noqa: PLC0415 - as above
 
             return NatsDestination(output)
+        case SyslogOutput():
+            from hids.adapters.outputs.syslog import SyslogDestination  # noqa: PLC0415 - as above
+
+            return SyslogDestination(output, site.clock)
+        case Email():
+            from hids.adapters.outputs.email import EmailDestination  # noqa: PLC0415 - as above
+
+            return EmailDestination(output, site.folder, site.clock, site.set_aside)
+        case Notify():
+            from hids.adapters.outputs.notify import NotifyDestination  # noqa: PLC0415 - as above
+
+            return NotifyDestination(output, site.clock)

@@ -88,7 +88,9 @@ class NatsDestination:
             output = self._output
             self._client = await nats.connect(
                 servers=list(output.servers),
-                allow_reconnect=False,  # a new try makes a new connection
+                allow_reconnect=False,  # a new try makes a new connection ...
+                max_reconnect_attempts=1,  # ... and asks each server once
+                reconnect_time_wait=0,
                 connect_timeout=max(1, round(output.timeout_s)),
                 error_cb=self._fails,
                 name="hids",

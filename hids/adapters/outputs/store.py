@@ -21,6 +21,8 @@ BODY_BYTES = 1024 * 1024
 DEAD_BYTES = 16 * 1024 * 1024
 """Dead letters of an output: when the file is larger, it replaces the one before it (`.1`), and a new one begins."""
 
+_DEAD = ".dead.jsonl"
+
 
 class OutputStore:
     """The outbox behind a durable cursor, as one output wants it."""
@@ -28,7 +30,7 @@ class OutputStore:
     def __init__(self, folder: Path, outbox: Outbox, output: Output, clock: Clock) -> None:
         """Files of the output are in `folder`."""
         self._path = folder / f"{output.stem}.cursor"
-        self._letters = DeadLetters(folder, output, clock)
+        self._letters = DeadLetters(folder / f"{output.stem}{_DEAD}", clock)
         self._outbox = outbox
         self._output = output
         self._wanted = Wanted(output)
@@ -93,9 +95,15 @@ class DeadLetter(msgspec.Struct, frozen=True):
 class DeadLetters:
     """The file of an output's dead letters, JSON lines; bounded."""
 
-    def __init__(self, folder: Path, output: Output, clock: Clock) -> None:
-        self._path = folder / f"{output.stem}.dead.jsonl"
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
         self._clock = clock
+
+    @classmethod
+    def of_all(cls, folder: Path, clock: Clock) -> "dict[str, DeadLetters]":
+        """Those of every output that has some, by `type:name`."""
+        paths = sorted(path for path in folder.glob(f"*{_DEAD}") if "-" in path.name)
+        return {path.name.removesuffix(_DEAD).replace("-", ":", 1): cls(path, clock) for path in paths}
 
     def add(self, alert: bytes, reason: str) -> None:
         """Append one durably. Raises `StoreError` when the disk does not take it."""

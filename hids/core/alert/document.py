@@ -7,6 +7,7 @@ left out of that field (it is still in `data`), so that no attacker can have an 
 """
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -22,6 +23,8 @@ MAX_VALUE = 8_000
 term there; a character is at most four bytes."""
 _MAX_LONG = 18
 """Digits of a number that surely fits 64 bits."""
+
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:?[0-9]{2})")
 
 _encode = msgspec.json.Encoder().encode
 _MISSING = object()
@@ -54,16 +57,19 @@ def member(alert: Mapping[str, Any], path: str) -> Any:
 def address_of(text: str) -> str | None:
     """The address that a text is, without the zone of a link-local one; None when it is none."""
     try:
-        address = ipaddress.ip_address(text)
+        ipaddress.ip_address(text)
     except ValueError:
         return None
-    return str(address).partition("%")[0]
+    return text.partition("%")[0]
 
 
 def moment_of(value: object) -> datetime | None:
-    """The time that a text names, in UTC; None when it names none that can be written."""
+    """The time that a text such as 2026-11-24T03:21:43.123+0000 names, in UTC; None when it is none or has no zone."""
+    text = str(value)
+    if not _MOMENT.fullmatch(text):
+        return None
     try:
-        return datetime.fromisoformat(str(value)).astimezone(UTC)
+        return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 

@@ -70,7 +70,7 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field("rule.level", "long", "Level of the rule, 0 to 16.", ("event.severity",), "level"),
     Field("rule.id", "keyword", "Number of the rule.", ("rule.id",), "rule_id", 32),
-    Field("rule.description", "text", "What the rule says.", ("rule.description",), "description", 1024),
+    Field("rule.description", "keyword", "What the rule says.", ("rule.description",), "description", 1024),
     Field("rule.groups", "keyword", "Groups of the rule.", ("rule.category",)),
     Field("rule.firedtimes", "long", "How often the rule has fired."),
     Field("rule.frequency", "long", "Events that the rule counts until it fires."),
