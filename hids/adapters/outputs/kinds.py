@@ -45,7 +45,7 @@ def check_library(output: Output) -> None:
         )
 
 
-def destination_of(output: AnyOutput, site: Site) -> Destination:
+def destination_of(output: AnyOutput, site: Site) -> Destination:  # noqa: PLR0911 - one a kind
     """Make the destination of an output, a table in manager.toml whose library is installed."""
     match output:
         case Webhook():
