@@ -160,7 +160,7 @@ def mariadb(password: str) -> Iterator[Server]:
         argv = [
             *(daemon, "--no-defaults", f"--datadir={data}", f"--socket={sock}", f"--port={port}"),
             *("--bind-address=127.0.0.1", f"--init-file={start}", f"--pid-file={folder}/pid"),
-            *("--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M", "--skip-name-resolve"),
+            *("--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=32M", "--skip-name-resolve"),
         ]
 
         def ready() -> bool:

@@ -18,6 +18,11 @@ class Blocking:
         self._name = name
         self._busy = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether a step is under way, or hangs."""
+        return self._busy
+
     async def run(self, step: Callable[[], T], timeout_s: float) -> T:
         """Run a step and give what it gives, or raise what it raises.
 

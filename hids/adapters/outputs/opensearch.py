@@ -9,6 +9,7 @@ bulk the index template and the policy of retention are put, if there are none o
 """
 
 import ssl
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -245,8 +246,8 @@ class OpenSearchDestination:
         if output.api_key_file:
             return {"Authorization": f"ApiKey {secret_of(output.api_key_file)}"}
         if output.user:
-            password = secret_of(output.password_file)
-            return {"Authorization": aiohttp.BasicAuth(output.user, password, "utf-8").encode()}
+            pair = f"{output.user}:{secret_of(output.password_file)}".encode()
+            return {"Authorization": f"Basic {b64encode(pair).decode()}"}
         return {}
 
     def _next_host(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects import mysql, postgresql, sqlite
-from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from hids.adapters.outputs.blocking import Blocking
 from hids.adapters.outputs.publishing import in_a_line
@@ -63,7 +63,7 @@ class SqlDestination:
         """Close what is open."""
         engine, self._engine = self._engine, None
         if engine is not None:
-            engine.dispose(close=False)  # a thread may still use it
+            engine.dispose(close=not self._thread.busy)  # what hangs still uses its connection
 
     def _write(self, lines: tuple[bytes, ...]) -> None:
         hopeless: dict[int, str] = {}
@@ -91,9 +91,16 @@ class SqlDestination:
         """The engine, whose tables are there. A new password makes a new one."""
         secret = secret_of(self._output.password_file)
         if self._engine is None or secret != self._secret:
+            if self._engine is not None:
+                self._engine.dispose()
+            self._engine, self._secret = None, secret
             engine = _engine(self._output, secret)
-            _set_up(engine, views=self._output.ossec_views)
-            self._engine, self._secret = engine, secret
+            try:
+                _set_up(engine, views=self._output.ossec_views)
+            except BaseException:
+                engine.dispose()
+                raise
+            self._engine = engine
         return self._engine
 
 
@@ -198,7 +205,7 @@ def _new(connection: sa.Connection, table: sa.Table) -> Any:
 
 
 def _values_refused(error: DBAPIError) -> bool:
-    if isinstance(error, DataError):
+    if isinstance(error, DataError | IntegrityError):
         return True
     original: Any = error.orig
     state = getattr(original, "sqlstate", None)

@@ -51,7 +51,7 @@ def test_each_alert_once_and_in_order_though_the_server_was_killed(
     server: servers.Server, deliver: Callable[..., Delivery]
 ):
     async def go() -> None:
-        async with opened(server, stream="HIDS") as destination:
+        async with opened(server, stream="HIDS", timeout_s=2) as destination:
             await destination.post(deliver(1, 100))
             server.kill()
             with pytest.raises(Refused):

@@ -18,7 +18,6 @@ from aiohttp import web
 from osmem_server import OsmemServer
 from servers import free_port
 
-from hids.adapters.outputs.http import answer_of
 from hids.adapters.outputs.opensearch import OpenSearchDestination
 from hids.core.alert.searchengine import TEMPLATE_VERSION
 from hids.core.delivery import Delivery, Refused
@@ -122,12 +121,12 @@ def test_what_the_mapping_refuses_is_hopeless_and_the_rest_is_taken(
         async with opened(output) as destination:
             await destination._ask("PUT", f"/_index_template/{output.index}", strict(output.index))
             destination._ready = True
-            one, other = deliver(1).alerts[0], deliver(2, data={"srcip": "192.0.2.1"}).alerts[0]
+            one, other = deliver(1, predecoder={}).alerts[0], deliver(2, predecoder={}).alerts[0]
             bad = deliver(3, predecoder={"program_name": "no number"}).alerts[0]
             with pytest.raises(Refused) as refused:
                 await destination.post(Delivery(1, 5, (b"{", one, bad, other, b'{"id":"x"}')))
-            assert refused.value.taken == {1, 3} or refused.value.taken == {3}
-            assert {0, 2, 4} <= refused.value.hopeless.keys()
+            assert refused.value.taken == {1, 3}
+            assert refused.value.hopeless.keys() == {0, 2, 4}
             assert "log.syslog.appname" in refused.value.hopeless[2]
 
     asyncio.run(go())
@@ -248,7 +247,6 @@ def test_an_alert_larger_than_any_request(deliver: Callable[..., Delivery]):
 
 def test_an_answer_without_end_is_not_kept(deliver: Callable[..., Delivery], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("hids.adapters.outputs.http._MAX_ANSWER", 1000)
-    assert answer_of
     assert "larger than 1000" in str(refusal(lambda request: (200, b"x" * 5000), deliver(1)))
 
 

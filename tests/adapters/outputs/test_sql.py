@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def database(
 def output(database: tuple[Sql, servers.Server | None]) -> Sql:
     """With no rows in it."""
     output = database[0]
-    with engine_of(output).begin() as connection:
+    with connected(output) as connection:
         if sa.inspect(connection).has_table("hids_alerts"):
             for table in metadata.tables.values():
                 if table is not schema:
@@ -60,17 +61,20 @@ def output(database: tuple[Sql, servers.Server | None]) -> Sql:
     return output
 
 
-def engine_of(output: Sql) -> sa.Engine:
-    return _engine(output, PASSWORD if output.password_file else "")
+@contextmanager
+def connected(output: Sql) -> Iterator[sa.Connection]:
+    """A connection whose work is committed at the end."""
+    engine = _engine(output, PASSWORD if output.password_file else "")
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def rows(output: Sql, what: str) -> list[dict[str, Any]]:
-    engine = engine_of(output)
-    try:
-        with engine.connect() as connection:
-            return [dict(row) for row in connection.execute(sa.text(what)).mappings()]
-    finally:
-        engine.dispose()
+    with connected(output) as connection:
+        return [dict(row) for row in connection.execute(sa.text(what)).mappings()]
 
 
 def post(output: Sql, *deliveries: Delivery) -> None:
@@ -150,8 +154,7 @@ def test_a_row_that_the_database_refuses_is_hopeless(output: Sql, deliver: Calla
     remove = {"postgresql": "ALTER TABLE hids_alerts DROP CONSTRAINT no7"}
     dialect = output.url.partition(":")[0]
     post(output, deliver(1))
-    engine = engine_of(output)
-    with engine.begin() as connection:
+    with connected(output) as connection:
         connection.exec_driver_sql(trigger[dialect])
     try:
         with pytest.raises(Refused) as refused:
@@ -161,9 +164,8 @@ def test_a_row_that_the_database_refuses_is_hopeless(output: Sql, deliver: Calla
         assert "no 7" in refused.value.hopeless[2] or "no7" in refused.value.hopeless[2]
         assert len(rows(output, "SELECT id FROM hids_alerts")) == 5
     finally:
-        with engine.begin() as connection:
+        with connected(output) as connection:
             connection.exec_driver_sql(remove.get(dialect, "DROP TRIGGER no7"))
-        engine.dispose()
 
 
 def test_views_of_ossec(output: Sql, deliver: Callable[..., Delivery]):
@@ -208,16 +210,14 @@ def test_a_server_that_is_killed_and_comes_back(
 
 def test_tables_of_another_version_are_left_alone(output: Sql, deliver: Callable[..., Delivery]):
     post(output, deliver(1))
-    engine = engine_of(output)
-    with engine.begin() as connection:
+    with connected(output) as connection:
         connection.execute(schema.update().values(version=VERSION + 1))
     try:
         with pytest.raises(Refused, match=f"expected tables of version {VERSION}, got {VERSION + 1}"):
             post(output, deliver(2))
     finally:
-        with engine.begin() as connection:
+        with connected(output) as connection:
             connection.execute(schema.update().values(version=VERSION))
-        engine.dispose()
     assert len(rows(output, "SELECT id FROM hids_alerts")) == 1
 
 
@@ -236,7 +236,7 @@ def test_a_wrong_password(
 
 def test_tables_of_an_ossec_are_not_overwritten(tmp_path: Path, deliver: Callable[..., Delivery]):
     output = Sql(url=f"sqlite:///{tmp_path}/old.db", ossec_views=True)
-    with engine_of(output).begin() as connection:
+    with connected(output) as connection:
         connection.exec_driver_sql("CREATE TABLE alert(id INTEGER)")
     with pytest.raises(Refused, match="of an OSSEC"):
         post(output, deliver(1))
