@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hids.adapters.clock import SystemClock
+from hids.adapters.ossec_outputs import ossec_outputs
 from hids.adapters.outputs.kinds import Site, check_library, destination_of
 from hids.adapters.outputs.store import DeadLetters
 from hids.adapters.paths import host_name
@@ -21,7 +22,7 @@ from hids.cli.settings import REFUSED, Settings, fail
 from hids.core.alert.text import plain
 from hids.core.delivery import Delivery, Refused, Timed
 from hids.core.outputs import AnyOutput
-from hids.errors import HidsError
+from hids.errors import ConfigError, HidsError
 from hids.manager.config import read_config
 
 app = typer.Typer(no_args_is_help=True, help="Where alerts go: files, mail, syslog, webhooks, and so on.")
@@ -111,15 +112,45 @@ def dead_letters(
     settings.show(rows, _print_letters, json=json)
 
 
-def _configured(path: Path, name: str) -> AnyOutput:
+@app.command("import")
+def import_outputs(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="An ossec.conf of OSSEC or Wazuh.", metavar="FILE")],
+    *,
+    json: Json = False,
+) -> None:
+    """Print the [[output]] tables that do what an ossec.conf says of mail and syslog, with notes on what differs.
+
+    Nothing is changed: look it through, and put it at the end of manager.toml. Passwords are not printed.
+
+    \b
+    Examples:
+      hidsctl outputs import /var/ossec/etc/ossec.conf
+      hidsctl outputs import ossec.conf --json | jq -r .notes[]
+
+    Exit status: 0 printed, 1 it cannot be read as an ossec.conf.
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    settings: Settings = ctx.obj
     try:
-        for output in read_config(path).output:
-            if name in (output.name, output.output):
-                check_library(output)
-                return output
+        found = ossec_outputs(str(file), file.read_bytes())
+    except OSError as error:
+        fail(f"{file}: cannot be read: {error.strerror}", REFUSED)
     except HidsError as error:
         fail(str(error), REFUSED)
-    fail(f"{path}: there is no [[output]] of the name {name!r}", REFUSED)
+    answer = {"outputs": found.tables, "notes": found.notes}
+    settings.show(answer, lambda _: typer.echo(found.toml(), nl=False), json=json)
+
+
+def _configured(path: Path, name: str) -> AnyOutput:
+    try:
+        outputs = read_config(path).output
+        output = next((output for output in outputs if name in (output.name, output.output)), None)
+        if output is None:
+            raise ConfigError(f"{path}: there is no [[output]] of the name {name!r}")
+        check_library(output)
+    except HidsError as error:
+        fail(str(error), REFUSED)
+    return output
 
 
 def _outputs(node: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,13 +1,13 @@
 """manager.toml: the shipped file is the defaults, every key has its word of explanation, mistakes are named."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 import tomli
 
-from hids.core.outputs import Webhook
+from hids.core.outputs import AnyOutput, Email, Notify, Output, SyslogOutput
 from hids.errors import ConfigError
 from hids.manager.config import Config, Ruleset, address_of, read_config
 
@@ -29,8 +29,13 @@ def test_the_shipped_file_shows_every_key():
     text = SHIPPED.read_text()
     assert "# [[ruleset]]" in text
     assert all(f"# {field.name} = " in text for field in msgspec.structs.fields(Ruleset))
-    assert '# [[output]]\n# type = "webhook"' in text
-    assert all(f"# {field.name} = " in text for field in msgspec.structs.fields(Webhook))
+    for output in get_args(AnyOutput):
+        kind = f'# [[output]]\n# type = "{output.__struct_config__.tag}"'
+        assert kind in text
+        example = text.partition(kind)[2].partition("[[output]]")[0]
+        own = {field.encode_name for field in msgspec.structs.fields(output)}
+        common = {field.encode_name for field in msgspec.structs.fields(Output)} - {"name"}
+        assert all(f"# {name} = " in (text if name in common else example) for name in own), output
 
 
 def test_every_key_is_explained_in_the_line_above_it():
@@ -61,6 +66,16 @@ def test_every_key_is_explained_in_the_line_above_it():
         ("[[output]]\ntype = 'webhook'\nurl = 'https://x/'\nname = 'a,b'", "[[output]] a,b: name: expected"),
         (2 * "[[output]]\ntype = 'webhook'\nurl = 'https://x/'\n", "each name once"),
         ("[[output]]\ntype = 'webhook'\nurl = 'https://x/'\nbatch = 0", "`$.output[0].batch`"),
+        ('[[output]]\ntype = "email"\nto = ["a@b.c\\nBcc: x@y.z"]\nfrom = "a@b.c"', "expected mail addresses"),
+        ("[[output]]\ntype = 'email'\nto = []\nfrom = 'a@b.c'", "to: expected addresses"),
+        ("[[output]]\ntype = 'email'\nto = ['a@b.c']\nfrom = 'a@b.c'\nuser = 'x'\ntls = 'none'", "needs password_file"),
+        ("[[output]]\ntype = 'email'\nto = ['a@b.c']\nfrom = 'a@b.c'\nserver = 'x'", 'server: expected "host:port"'),
+        ("[[output]]\ntype = 'syslog'\nserver = 'x:0'", 'server: expected "host:port"'),
+        ("[[output]]\ntype = 'syslog'\nserver = 'x:1'\nca_file = '/x'", 'for protocol = "tls"'),
+        ("[[output]]\ntype = 'syslog'\nserver = 'x:1'\nfacility = 'fun'", "facility: expected one of"),
+        ("[[output]]\ntype = 'syslog'\nserver = 'x:1'\ncompliance = ['iso']", "compliance: expected one of"),
+        ("[[output]]\ntype = 'syslog'\nserver = 'x:1'\nmax_bytes = 9", "`$.output[0].max_bytes`"),
+        ("[[output]]\ntype = 'notify'\nurl_file = ''", "url_file: expected a file"),
         ("= 5", "not valid TOML"),
         ("# \udcff", "not valid TOML"),
     ],
@@ -110,6 +125,12 @@ def test_the_examples_in_the_shipped_file_work(tmp_path: Path):
     path.write_text("\n".join(line[2:] for line in lines[start:end] if "[[" in line or " = " in line))
     config = read_config(path)
     assert [(port.protocol, port.listen) for port in config.syslog] == [("udp", ":514"), ("tls", ":6514")]
+    assert [type(output).__name__ for output in config.output] == ["Webhook", "Email", "SyslogOutput", "Notify"]
+    assert config.output[1:] == (
+        Email(to=("soc@example.org",), sender="hids@example.org"),
+        SyslogOutput(server="log.example.org:514"),
+        Notify(url_file="/etc/hids/notify.url"),
+    )
     assert [host.type for host in config.agentless] == ["generic_diff", "integrity_check", "command"]
 
 

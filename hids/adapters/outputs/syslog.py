@@ -25,6 +25,8 @@ AGAIN_S = 10.0
 """What was sent so many seconds before a connection broke is sent again."""
 AGAIN_BYTES = 4 * 1024 * 1024
 """At most; the oldest is forgotten."""
+WATCH_S = 0.5
+"""How often to look for a broken connection in these seconds."""
 LOOK_S = 0.01
 """How often to look whether the other side has all; and the pause behind datagrams for an answer that nobody listens."""
 
@@ -46,6 +48,25 @@ class SyslogDestination:
                 messages.append(self._writer.write(line))
             except ValueError as error:
                 odd[place] = str(error)
+        await self._send(messages)
+        if odd:
+            taken = frozenset(range(len(delivery.alerts))) - odd.keys()
+            raise Refused("not everything is an alert", taken=taken, hopeless=odd)
+
+    def due_s(self) -> float | None:
+        """See `hids.core.delivery.Timed`: as long as something may be lost, look whether the connection holds."""
+        return WATCH_S if self._link.may_lose() else None
+
+    async def flush(self, *, everything: bool = False) -> None:
+        """Send again what a connection that broke may have lost. Raises `Refused` when it cannot be sent."""
+        if self._link.broken():
+            await self._send(())
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self._link.close()
+
+    async def _send(self, messages: Sequence[bytes]) -> None:
         try:
             async with asyncio.timeout(self._output.timeout_s):
                 await self._link.send(messages)
@@ -55,13 +76,6 @@ class SyslogDestination:
         except (OSError, ssl.SSLError, UnicodeError) as error:
             self._link.close()
             raise Refused(f"{self._output.server}: {type(error).__name__}: {error}") from error
-        if odd:
-            taken = frozenset(range(len(delivery.alerts))) - odd.keys()
-            raise Refused("not everything is an alert", taken=taken, hopeless=odd)
-
-    async def close(self) -> None:
-        """Close the connection."""
-        self._link.close()
 
 
 class _Datagrams:
@@ -83,6 +97,12 @@ class _Datagrams:
         if number := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(number, "nobody listens there, the datagrams came back")
 
+    def may_lose(self) -> bool:
+        return False  # what is lost, nobody tells
+
+    def broken(self) -> bool:
+        return False
+
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
@@ -99,19 +119,33 @@ class _Stream:
         self._recent: deque[tuple[float, bytes]] = deque()
         """What was sent lately over the connection that is open, or was the last one."""
         self._recent_bytes = 0
+        self._fresh = False
+        """Nothing has gone over the connection yet."""
 
     async def send(self, messages: Sequence[bytes]) -> None:
         data = b"".join(map(self._frame, messages))
         if self._reading is not None and self._reading.done():
             self.close()  # the other side has gone since
         if self._writer is None:
-            self._writer = await self._connect()
-            if self._recent:
-                await self._push(self._writer, b"".join(sent for _, sent in self._recent))
+            self._writer, self._fresh = await self._connect(), True
+            data = b"".join(sent for _, sent in self._recent) + data
         await self._push(self._writer, data)
+        if self._fresh:
+            self._recent.clear()
+            self._recent_bytes, self._fresh = 0, False
         self._recent.append((self._clock.monotonic_s(), data))
         self._recent_bytes += len(data)
         self._forget()
+
+    def may_lose(self) -> bool:
+        """Whether what was sent lately might not have been read."""
+        if not self.broken():
+            self._forget()
+        return bool(self._recent)
+
+    def broken(self) -> bool:
+        """Whether the connection ended under what was sent lately."""
+        return bool(self._recent) and (self._reading is None or self._reading.done())
 
     def close(self) -> None:
         if self._reading is not None:

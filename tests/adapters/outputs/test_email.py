@@ -1,22 +1,19 @@
 """A real SMTP server takes the mails, with TLS and a password; what an attacker wrote breaks none of them."""
 
 import asyncio
-import email
 import re
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from email.message import EmailMessage
-from email.policy import default
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword
+from aiosmtpd.smtp import AuthResult, LoginPassword
 from certificates import certificate
 from hypothesis import given, settings
 from sample_alerts import alert, hostile, incident
+from sinks import MailSink
 from waiting import SetClock
 
 from hids.adapters.outputs.email import EmailDestination
@@ -26,53 +23,9 @@ from hids.core.delivery import Delivery, Refused
 from hids.core.outputs import Email
 
 
-class Sink:
-    """Takes mails, or refuses them as it is told."""
-
-    def __init__(self, **options: Any) -> None:
-        self.mails: list[EmailMessage] = []
-        self.answer = ""
-        self.refused_recipients: set[str] = set()
-        self.dies_after_taking = False
-        self.options = options
-        self.controller: Controller | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]  # the library must know it before
-
-    def start(self) -> None:
-        self.controller = Controller(self, hostname="127.0.0.1", port=self.port, **self.options)
-        self.controller.start()
-
-    def stop(self) -> None:
-        if self.controller is not None:
-            self.controller.stop()
-            self.controller = None
-
-    async def handle_RCPT(  # noqa: N802 - the library's name
-        self, server: Any, session: Any, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        if address in self.refused_recipients:
-            return "550 no such user"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:  # noqa: N802 - the library's name
-        if self.answer:
-            return self.answer
-        assert isinstance(envelope.content, bytes)
-        message = email.message_from_bytes(envelope.content, policy=default)
-        assert isinstance(message, EmailMessage)
-        message["X-Recipients"] = " ".join(envelope.rcpt_tos)
-        self.mails.append(message)
-        if self.dies_after_taking:
-            server.transport.abort()
-        return "250 taken"
-
-
 @pytest.fixture
-def sink() -> Iterator[Sink]:
-    sink = Sink()
+def sink() -> Iterator[MailSink]:
+    sink = MailSink()
     sink.start()
     yield sink
     sink.stop()
@@ -124,7 +77,7 @@ def subject(mail: EmailMessage) -> str:
     return str(mail["Subject"]).strip()  # a long one begins on a line of its own
 
 
-def test_one_alert_is_one_mail_with_all_that_is_known(tmp_path: Path, sink: Sink):
+def test_one_alert_is_one_mail_with_all_that_is_known(tmp_path: Path, sink: MailSink):
     bench = Bench(tmp_path, sink.port, mode="single", reply_to="soc@example.org", to=["a@example.org", "b@example.org"])
 
     async def test() -> None:
@@ -144,7 +97,7 @@ def test_one_alert_is_one_mail_with_all_that_is_known(tmp_path: Path, sink: Sink
     assert len({mail["Message-ID"] for mail in sink.mails}) == 2
 
 
-def test_alerts_that_come_together_share_a_mail_after_a_while(tmp_path: Path, sink: Sink):
+def test_alerts_that_come_together_share_a_mail_after_a_while(tmp_path: Path, sink: MailSink):
     bench = Bench(tmp_path, sink.port, mode="grouped", group_s=30)
 
     async def test() -> None:
@@ -161,7 +114,7 @@ def test_alerts_that_come_together_share_a_mail_after_a_while(tmp_path: Path, si
     assert all(f"007-1-{number}" in body(mail) for number in (1, 2, 3))
 
 
-def test_the_limit_holds_others_but_never_what_is_urgent(tmp_path: Path, sink: Sink):
+def test_the_limit_holds_others_but_never_what_is_urgent(tmp_path: Path, sink: MailSink):
     bench = Bench(tmp_path, sink.port, mode="single", max_per_hour=3, urgent=12)
 
     async def test() -> None:
@@ -178,7 +131,7 @@ def test_the_limit_holds_others_but_never_what_is_urgent(tmp_path: Path, sink: S
     assert len(sink.mails) == 5
 
 
-def test_a_flood_is_one_digest_that_counts_what_it_does_not_show(tmp_path: Path, sink: Sink):
+def test_a_flood_is_one_digest_that_counts_what_it_does_not_show(tmp_path: Path, sink: MailSink):
     bench = Bench(tmp_path, sink.port, mode="digest", digest_s=3600)
 
     async def test() -> None:
@@ -195,7 +148,7 @@ def test_a_flood_is_one_digest_that_counts_what_it_does_not_show(tmp_path: Path,
     assert "007-1-1777\n" in body(mail)
 
 
-def test_an_incident_is_a_thread(tmp_path: Path, sink: Sink):
+def test_an_incident_is_a_thread(tmp_path: Path, sink: MailSink):
     bench = Bench(tmp_path, sink.port, mode="grouped", group_s=0, send="incidents")
 
     async def test() -> None:
@@ -212,7 +165,7 @@ def test_an_incident_is_a_thread(tmp_path: Path, sink: Sink):
     assert "its level rises. srcip=192.0.2.7" in body(later)
 
 
-def test_a_mail_that_was_taken_without_an_answer_comes_again_as_the_same(tmp_path: Path, sink: Sink):
+def test_a_mail_that_was_taken_without_an_answer_comes_again_as_the_same(tmp_path: Path, sink: MailSink):
     bench = Bench(tmp_path, sink.port, mode="grouped", group_s=0, timeout_s=1)
 
     async def test() -> None:
@@ -231,7 +184,7 @@ def test_a_mail_that_was_taken_without_an_answer_comes_again_as_the_same(tmp_pat
     assert ids[2] != ids[1]
 
 
-def test_a_server_that_is_away_gets_it_later(tmp_path: Path, sink: Sink):
+def test_a_server_that_is_away_gets_it_later(tmp_path: Path, sink: MailSink):
     bench = Bench(tmp_path, sink.port, mode="single")
     sink.stop()
 
@@ -246,7 +199,7 @@ def test_a_server_that_is_away_gets_it_later(tmp_path: Path, sink: Sink):
     assert len(sink.mails) == 1
 
 
-def test_what_is_refused_for_good_is_set_aside_and_for_now_is_tried_again(tmp_path: Path, sink: Sink):
+def test_what_is_refused_for_good_is_set_aside_and_for_now_is_tried_again(tmp_path: Path, sink: MailSink):
     bench = Bench(tmp_path, sink.port, mode="single")
 
     async def test() -> None:
@@ -266,14 +219,14 @@ def test_what_is_refused_for_good_is_set_aside_and_for_now_is_tried_again(tmp_pa
     assert len(sink.mails) == 1
 
 
-def test_a_recipient_that_is_refused_does_not_keep_it_from_others(tmp_path: Path, sink: Sink):
+def test_a_recipient_that_is_refused_does_not_keep_it_from_others(tmp_path: Path, sink: MailSink):
     bench = Bench(tmp_path, sink.port, mode="single", to=["gone@example.org", "ops@example.org"])
     sink.refused_recipients = {"gone@example.org"}
     run(lambda: bench.post(alert(1)), bench)
     assert sink.mails[0]["X-Recipients"] == "ops@example.org"
 
 
-def test_a_phone_gets_160_characters_of_text(tmp_path: Path, sink: Sink):
+def test_a_phone_gets_160_characters_of_text(tmp_path: Path, sink: MailSink):
     bench = Bench(tmp_path, sink.port, mode="single", format="sms")
     run(lambda: bench.post(alert(1, rule={"description": "x" * 500})), bench)
     assert len(body(sink.mails[0]).strip()) == 160
@@ -316,7 +269,7 @@ def test_a_server_that_hangs_is_given_up(tmp_path: Path):
     asyncio.run(test())
 
 
-def secured(folder: Path, *, implicit: bool) -> tuple[Sink, Path]:
+def secured(folder: Path, *, implicit: bool) -> tuple[MailSink, Path]:
     """A server that wants TLS and a password."""
     pem = certificate(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -328,7 +281,7 @@ def secured(folder: Path, *, implicit: bool) -> tuple[Sink, Path]:
 
     options: dict[str, Any] = {"authenticator": check, "auth_required": True}
     options |= {"ssl_context": context} if implicit else {"tls_context": context, "require_starttls": True}
-    return Sink(**options), pem
+    return MailSink(**options), pem
 
 
 @pytest.mark.parametrize("kind", ["starttls", "tls"])
@@ -376,7 +329,7 @@ def test_what_an_attacker_wrote_stays_in_its_place(made: Any):
     assert tags <= {"!DOCTYPE", "html", "body", "h3", "table", "tr", "th", "td", "pre"}
 
 
-def test_a_header_cannot_be_broken_out_of(tmp_path: Path, sink: Sink):
+def test_a_header_cannot_be_broken_out_of(tmp_path: Path, sink: MailSink):
     bench = Bench(tmp_path, sink.port, mode="single")
     evil = "x\r\nBcc: victim@example.org\r\n\r\n<script>alert(1)</script>"
     line = alert(1, rule={"description": evil}, agent={"id": "007", "name": evil}, full_log=f"{evil}\n.\n")

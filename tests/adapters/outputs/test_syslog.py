@@ -155,6 +155,28 @@ def test_what_a_dead_server_may_not_have_read_is_sent_again_to_the_next():
     run(test)
 
 
+def test_what_may_be_lost_is_sent_again_also_when_nothing_new_comes():
+    async def test() -> None:
+        clock, server = SetClock(), Server()
+        await server.start()
+        destination = SyslogDestination(output(server.port, "tcp"), clock)
+        assert destination.due_s() is None
+        await destination.post(delivery(1))
+        await until(lambda: server.numbers() == [1], "it arrives")
+        await server.die()
+        await server.start()
+        await until(destination._link.broken, "the end is seen")
+        assert destination.due_s() is not None
+        await destination.flush()
+        await until(lambda: server.numbers() == [1, 1], "it arrives again")
+        clock.advance(AGAIN_S + 1)
+        assert destination.due_s() is None
+        await destination.close()
+        await server.die()
+
+    run(test)
+
+
 def test_a_server_that_does_not_read_is_given_up_after_the_timeout():
     async def test() -> None:
         server = Server()
