@@ -76,6 +76,24 @@ def test_every_key_is_explained_in_the_line_above_it():
         ("[[output]]\ntype = 'syslog'\nserver = 'x:1'\ncompliance = ['iso']", "compliance: expected one of"),
         ("[[output]]\ntype = 'syslog'\nserver = 'x:1'\nmax_bytes = 9", "`$.output[0].max_bytes`"),
         ("[[output]]\ntype = 'notify'\nurl_file = ''", "url_file: expected a file"),
+        ("[[output]]\ntype = 'opensearch'\nurls = []", 'urls: expected some of "https://host:9200"'),
+        ("[[output]]\ntype = 'opensearch'\nurls = ['http://db:9200']\napi_key_file = 'x'", "urls: expected https://"),
+        ("[[output]]\ntype = 'opensearch'\nurls = ['https://db']\nuser = 'x'", "user: expected user and password_file"),
+        ("[[output]]\ntype = 'opensearch'\nurls = ['https://db']\nindex = 'A,b'", "index: expected"),
+        ("[[output]]\ntype = 'sql'\nurl = 'oracle://db'", "url: expected sqlite:////path/to/file"),
+        ("[[output]]\ntype = 'sql'\nurl = 'mysql://u:secret@db/x'", "url: expected no password in it"),
+        ("[[output]]\ntype = 'kafka'\nservers = ['db']", 'servers: expected some of "host:9092"'),
+        ("[[output]]\ntype = 'kafka'\nservers = ['a:1']\ntopic = ''", "topic: expected"),
+        (
+            "[[output]]\ntype = 'kafka'\nservers = ['a:1']\nuser = 'u'\npassword_file = 'f'\nmechanism = 'PLAIN'",
+            "sends the password in clear",
+        ),
+        ("[[output]]\ntype = 'nats'\nservers = ['http://a']", 'servers: expected some of "nats://host:4222"'),
+        ("[[output]]\ntype = 'nats'\nservers = ['nats://a']\nsubject = 'a.*'", "subject: expected words"),
+        (
+            "[[output]]\ntype = 'nats'\nservers = ['nats://a']\ntoken_file = 'x'\ncredentials_file = 'y'",
+            "or none of them",
+        ),
         ("= 5", "not valid TOML"),
         ("# \udcff", "not valid TOML"),
     ],
@@ -125,7 +143,10 @@ def test_the_examples_in_the_shipped_file_work(tmp_path: Path):
     path.write_text("\n".join(line[2:] for line in lines[start:end] if "[[" in line or " = " in line))
     config = read_config(path)
     assert [(port.protocol, port.listen) for port in config.syslog] == [("udp", ":514"), ("tls", ":6514")]
-    assert [type(output).__name__ for output in config.output] == ["Webhook", "Email", "SyslogOutput", "Notify"]
+    assert [type(output).__name__ for output in config.output] == [
+        *("Webhook", "Email", "SyslogOutput", "Notify"),
+        *("OpenSearch", "Sql", "Kafka", "Nats"),
+    ]
     assert config.output[1:] == (
         Email(to=("soc@example.org",), sender="hids@example.org"),
         SyslogOutput(server="log.example.org:514"),

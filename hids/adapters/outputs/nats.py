@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import nats
 import structlog
 from nats.aio.client import Client, RawCredentials
 from nats.errors import Error, MaxPayloadError
@@ -86,7 +85,8 @@ class NatsDestination:
         if self._stream is None or self._client is None or not self._client.is_connected:
             await self.close()
             output = self._output
-            self._client = await nats.connect(
+            self._client = client = Client()  # kept before it connects, so that it is closed when that fails
+            await client.connect(
                 servers=list(output.servers),
                 allow_reconnect=False,  # a new try makes a new connection ...
                 max_reconnect_attempts=1,  # ... and asks each server once
@@ -96,7 +96,7 @@ class NatsDestination:
                 name="hids",
                 **self._credentials(),
             )
-            self._stream = self._client.jetstream(timeout=output.timeout_s)
+            self._stream = client.jetstream(timeout=output.timeout_s)
             if output.stream:
                 await self._make_stream(self._stream)
         return self._stream
