@@ -172,6 +172,7 @@ TABLE
   end
 
   def clean(name)
+    return "_" if name.empty?  # which split would lose
     name.tr("\0", "_")[0, MAX_NAME].split(".", -1).map { |part| part.empty? ? "_" : part }.join(".")
   end
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import tomli
 
-from hids.core.outputs import AnyOutput, Email, Notify, Output, SyslogOutput
+from hids.core.outputs import AnyOutput, Email, Kafka, Nats, Notify, OpenSearch, Output, Sql, SyslogOutput
 from hids.errors import ConfigError
 from hids.manager.config import Config, Ruleset, address_of, read_config
 
@@ -151,6 +151,10 @@ def test_the_examples_in_the_shipped_file_work(tmp_path: Path):
         Email(to=("soc@example.org",), sender="hids@example.org"),
         SyslogOutput(server="log.example.org:514"),
         Notify(url_file="/etc/hids/notify.url"),
+        OpenSearch(urls=("https://search.example.org:9200",)),
+        Sql(url="postgresql://hids@db.example.org/hids"),
+        Kafka(servers=("kafka.example.org:9092",)),
+        Nats(servers=("nats://nats.example.org:4222",)),
     )
     assert [host.type for host in config.agentless] == ["generic_diff", "integrity_check", "command"]
 
