@@ -1,10 +1,11 @@
-"""What an ossec.conf of OSSEC or Wazuh says of mail and syslog, as `[[output]]` tables of manager.toml.
+"""What an ossec.conf of OSSEC or Wazuh says of mail, syslog and a database, as `[[output]]` tables of manager.toml.
 
     <global>         email_notification, email_to, email_from, email_reply_to, email_idsname, email_maxperhour, smtp_server,
                      smtp_port, helo_server, auth_smtp, smtp_user, smtp_password, secure_smtp, smtp_tls_verify
     <alerts>         email_alert_level
     <email_alerts>   email_to, format, level, rule_id, group, event_location, do_not_delay, do_not_group
     <syslog_output>  server, port, format, level, rule_id, group, location, use_fqdn, protocol, tls, tls_verify, tls_ca
+    <database_output> type, hostname, port, username, password, database
 
 What has no counterpart, or means something slightly different, is told in a note. Passwords are left where they are.
 """
@@ -21,6 +22,7 @@ from hids.core.outputs import AnyOutput
 from hids.errors import ConfigError, Problem
 
 PASSWORD_FILE = "/etc/hids/email.password"  # noqa: S105 - a path
+SQL_PASSWORD_FILE = "/etc/hids/sql.password"  # noqa: S105 - a path
 _MAIL_LEVEL = 7
 """OSSEC's email_alert_level where none is given."""
 _PER_HOUR = 12
@@ -30,6 +32,7 @@ _PORTS = {"udp": 514, "tcp": 514, "tls": 6514}
 _ELSEWHERE = {
     "custom_alert_output": "custom_alert_output has no counterpart: alerts.log has OSSEC's form, alerts.json has everything",
     "prelude_output": "prelude_output has no counterpart: use an [[output]] of type syslog with format cef, or a webhook",
+    "zeromq_output": 'zeromq_output has no counterpart: use an [[output]] of type "nats" or "kafka" (docs/databases.md)',
     "integration": 'integration: use an [[output]] of type "notify" for chat and pagers, or "webhook"',
 }
 
@@ -65,7 +68,7 @@ def ossec_outputs(conf: str, text: bytes) -> OssecOutputs:
         raise ConfigError("\n".join(map(str, problems)))
     sections = [section for root in roots for section in root.children]
     notes = [_ELSEWHERE[name] for name in _ELSEWHERE if _has(sections, name)]
-    drafts = [*_mails(sections, notes), *_logs(sections, notes)]
+    drafts = [*_mails(sections, notes), *_logs(sections, notes), *_databases(sections, notes)]
     return OssecOutputs([table for table in drafts if _fits(table, notes)], notes)
 
 
@@ -184,7 +187,29 @@ def _logs(sections: list[Element], notes: list[str]) -> Iterator[dict[str, Any]]
         yield table
 
 
-# -- what both have
+# -- database
+
+
+def _databases(sections: list[Element], notes: list[str]) -> Iterator[dict[str, Any]]:
+    options = _settings(sections, "database_output")
+    if not options:
+        return
+    kind, host, name = _one(options, "type") or "mysql", _one(options, "hostname"), _one(options, "database")
+    host = f"[{host}]" if ":" in host else host
+    port = f":{port}" if (port := _one(options, "port")) else ""
+    yield {
+        "type": "sql",
+        "name": "sql",
+        "url": f"{kind}://{_one(options, 'username')}@{host}{port}/{name}",
+        "password_file": SQL_PASSWORD_FILE,
+    }
+    notes.append(
+        f"database_output: put its password into {SQL_PASSWORD_FILE}, mode 600, owned by the manager's user. The tables are others "
+        "(docs/databases.md): in a new database ossec_views = true gives views with the names and columns of OSSEC's"
+    )
+
+
+# -- what all have
 
 
 def _filters(options: dict[str, list[str]], location: str) -> dict[str, Any]:

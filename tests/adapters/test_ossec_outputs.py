@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hids.adapters.ossec_outputs import PASSWORD_FILE, ossec_outputs
-from hids.core.outputs import Email, SyslogOutput
+from hids.adapters.ossec_outputs import PASSWORD_FILE, SQL_PASSWORD_FILE, ossec_outputs
+from hids.core.outputs import Email, Sql, SyslogOutput
 from hids.errors import ConfigError
 from hids.manager.config import read_config
 
@@ -129,3 +129,36 @@ def test_any_text_stays_within_its_value(text: str):
     import tomli  # noqa: PLC0415 - only here
 
     assert tomli.loads(found.toml()).get("output", []) == found.tables
+
+
+DATABASE = b"""
+<ossec_config>
+  <global><zeromq_output>yes</zeromq_output><zeromq_uri>tcp://localhost:11111/</zeromq_uri></global>
+  <database_output>
+    <hostname>192.0.2.30</hostname>
+    <username>ossecuser</username>
+    <password>do not print me</password>
+    <database>ossec</database>
+    <type>postgresql</type>
+    <port>5433</port>
+  </database_output>
+</ossec_config>
+"""
+
+
+def test_a_database(tmp_path: Path):
+    found = ossec_outputs("ossec.conf", DATABASE)
+    path = tmp_path / "manager.toml"
+    path.write_text(found.toml())
+    assert read_config(path).output == (
+        Sql(url="postgresql://ossecuser@192.0.2.30:5433/ossec", password_file=SQL_PASSWORD_FILE),
+    )
+    assert "do not print me" not in found.toml()
+    assert any(SQL_PASSWORD_FILE in note for note in found.notes)
+    assert any("zeromq_output has no counterpart" in note for note in found.notes)
+
+
+def test_a_database_of_a_kind_that_there_is_not():
+    found = ossec_outputs("ossec.conf", DATABASE.replace(b"postgresql", b"oracle"))
+    assert found.tables == []
+    assert any("output sql is left out: url: expected" in note for note in found.notes)
