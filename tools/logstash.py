@@ -44,6 +44,7 @@ output {
 
 _RUBY = """\
 # An alert of hids -> a document with the names of the Elastic Common Schema. Made by tools/fieldtable.py; see hids.conf.
+require "date"
 require "ipaddr"
 require "json"
 require "time"
@@ -59,7 +60,7 @@ TABLE
   OTHER = "%(other)s"
   MAX_NAME = %(max_name)d
   MAX_VALUE = %(max_value)d
-  MOMENT = /\\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?(Z|[+-][0-9]{2}:?[0-9]{2})\\z/
+  MOMENT = /\\A(\\d{4})-(\\d\\d)-(\\d\\d)T([01]\\d|2[0-3])(:[0-5]\\d){2}(\\.\\d{1,9})?(Z|[+-]([01]\\d|2[0-3]):?[0-5]\\d)\\z/
   KNOWN = FIELDS.map { |member, _, _| member.split(".").first }.uniq
 
   module_function
@@ -118,7 +119,9 @@ TABLE
   end
 
   def moment(text)
-    text =~ MOMENT ? Time.parse(text).utc.strftime("%%Y-%%m-%%dT%%H:%%M:%%S.%%LZ") : nil
+    parts = MOMENT.match(text)
+    return nil unless parts && Date.valid_date?(parts[1].to_i, parts[2].to_i, parts[3].to_i)
+    Time.parse(text).utc.strftime("%%Y-%%m-%%dT%%H:%%M:%%S.%%LZ")
   rescue ArgumentError
     nil
   end

@@ -5,10 +5,11 @@ import os
 import signal
 import sqlite3
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 import servers
@@ -36,12 +37,15 @@ def search_engine(port: int) -> Iterator["subprocess.Popen[bytes]"]:
 
 def found(port: int) -> list[str]:
     """Ids of all documents."""
-    base = f"http://127.0.0.1:{port}/hids-alerts-*"
-    urllib.request.urlopen(urllib.request.Request(f"{base}/_refresh", method="POST"), timeout=10).close()
-    body = json.dumps({"size": 10_000, "_source": ["event.id"]}).encode()
-    ask = urllib.request.Request(f"{base}/_search", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(ask, timeout=10) as response:
-        return [hit["_source"]["event"]["id"] for hit in json.load(response)["hits"]["hits"]]
+    _ask(port, "_refresh")
+    answer = _ask(port, "_search", json.dumps({"size": 10_000, "_source": ["event.id"]}))
+    return [hit["_source"]["event"]["id"] for hit in answer["hits"]["hits"]]
+
+
+def _ask(port: int, what: str, body: str = "") -> Any:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("POST", f"/hids-alerts-*/{what}", body, {"Content-Type": "application/json"})
+        return json.load(connection.getresponse())
 
 
 def test_away_under_load_and_back(stand: Stand):

@@ -11,8 +11,12 @@ from functools import partial
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError
+from aiokafka import AIOKafkaProducer as _AIOKafkaProducer  # pyright: ignore[reportMissingTypeStubs]
+from aiokafka.errors import (  # pyright: ignore[reportMissingTypeStubs]
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordTooLargeError,
+)
 
 from hids.adapters.outputs.publishing import Named, in_a_line, publish_each
 from hids.adapters.outputs.secrets import secret_of
@@ -22,6 +26,7 @@ from hids.errors import StoreError
 
 log = structlog.get_logger()
 
+AIOKafkaProducer: Any = _AIOKafkaProducer  # its types are in part unknown
 MAX_REQUEST = 4 * 1024 * 1024
 """Bytes of a request; a broker takes records of 1 MiB unless it is told otherwise (`message.max.bytes`)."""
 
@@ -31,7 +36,7 @@ class KafkaDestination:
 
     def __init__(self, output: Kafka) -> None:
         self._output = output
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: Any = None
 
     async def post(self, delivery: Delivery) -> None:
         """Make one try.
@@ -69,13 +74,13 @@ class KafkaDestination:
             except (KafkaError, OSError, TimeoutError) as error:
                 log.debug("producer did not stop well", output=self._output.output, error=str(error))
 
-    async def _send(self, producer: AIOKafkaProducer, alert: bytes, named: Named) -> None:
+    async def _send(self, producer: Any, alert: bytes, named: Named) -> None:
         sent = await producer.send(
             self._output.topic, value=alert, key=named.agent.id.encode(), headers=[("id", named.id.encode())]
         )
         await sent
 
-    async def _open(self) -> AIOKafkaProducer:
+    async def _open(self) -> Any:
         if self._producer is None:
             output = self._output
             producer = AIOKafkaProducer(

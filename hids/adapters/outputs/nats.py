@@ -14,7 +14,6 @@ from typing import Any
 import structlog
 from nats.aio.client import Client, RawCredentials
 from nats.errors import Error, MaxPayloadError
-from nats.js import JetStreamContext
 from nats.js.api import StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
@@ -38,7 +37,7 @@ class NatsDestination:
     def __init__(self, output: Nats) -> None:
         self._output = output
         self._client: Client | None = None
-        self._stream: JetStreamContext | None = None
+        self._stream: Any = None
 
     async def post(self, delivery: Delivery) -> None:
         """Make one try.
@@ -76,16 +75,17 @@ class NatsDestination:
             except (Error, OSError, TimeoutError) as error:
                 log.debug("connection did not close well", output=self._output.output, error=str(error))
 
-    async def _publish(self, stream: JetStreamContext, alert: bytes, named: Named) -> None:
+    async def _publish(self, stream: Any, alert: bytes, named: Named) -> None:
         headers = {"Nats-Msg-Id": named.id}
         await stream.publish(self._output.subject, alert, timeout=self._output.timeout_s, headers=headers)
 
-    async def _open(self) -> JetStreamContext:
+    async def _open(self) -> Any:
         """The connection, if it still is one, or a new one."""
         if self._stream is None or self._client is None or not self._client.is_connected:
             await self.close()
             output = self._output
-            self._client = client = Client()  # kept before it connects, so that it is closed when that fails
+            client: Any = Client()  # its types are in part unknown
+            self._client = client  # before it connects, so that it is closed when that fails
             await client.connect(
                 servers=list(output.servers),
                 allow_reconnect=False,  # a new try makes a new connection ...
@@ -101,7 +101,7 @@ class NatsDestination:
                 await self._make_stream(self._stream)
         return self._stream
 
-    async def _make_stream(self, stream: JetStreamContext) -> None:
+    async def _make_stream(self, stream: Any) -> None:
         """Make the stream unless there is one."""
         output = self._output
         try:

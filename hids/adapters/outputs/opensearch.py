@@ -12,7 +12,7 @@ import ssl
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import msgspec
@@ -56,7 +56,17 @@ class _Bulk(msgspec.Struct):
     items: list[_Item]
 
 
+class _Version(msgspec.Struct):
+    number: str
+    distribution: str = ""
+
+
+class _About(msgspec.Struct):
+    version: _Version
+
+
 _bulk = msgspec.json.Decoder(_Bulk)
+_about = msgspec.json.Decoder(_About)
 
 
 class _Unreachable(Exception):  # noqa: N818 - a state of the world
@@ -178,12 +188,10 @@ class OpenSearchDestination:
         if status != HTTPStatus.OK:
             raise Refused(f"the cluster answers {status}: {shown(answer)}", wait_s)
         try:
-            version = msgspec.json.decode(answer, type=dict[str, Any]).get("version")
+            version = _about.decode(answer).version
         except (msgspec.MsgspecError, ValueError) as error:
             raise Refused(f"expected OpenSearch or Elasticsearch, got {shown(answer)}") from error
-        if not isinstance(version, dict):
-            raise Refused(f"expected OpenSearch or Elasticsearch, got {shown(answer)}")
-        return "opensearch" if version.get("distribution") == "opensearch" else "elasticsearch"
+        return "opensearch" if version.distribution == "opensearch" else "elasticsearch"
 
     async def _put_policy(self, product: Product) -> None:
         """Retention is not worth an alert: without it the cluster keeps all, and says so nowhere; we do."""
@@ -274,8 +282,9 @@ def _errors(error: Any) -> Iterator[tuple[str, str]]:
     for _ in range(5):
         if not isinstance(error, dict):
             return
-        yield str(error.get("type", "")), str(error.get("reason", ""))
-        error = error.get("caused_by")
+        told = cast("dict[str, Any]", error)
+        yield str(told.get("type", "")), str(told.get("reason", ""))
+        error = told.get("caused_by")
 
 
 def _tree(answer: bytes) -> Any:

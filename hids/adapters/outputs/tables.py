@@ -8,6 +8,8 @@ hids_schema      version of these tables
 alert, signature, category, signature_category_mapping, location, server, agent      views, if they are wanted
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
@@ -21,14 +23,14 @@ _IN_ROW = 255
 _INDEXED = ("level", "rule_id", "agent_id", "srcip", "dstuser", "incident_id")
 
 metadata = sa.MetaData()
-_MYSQL = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+_MYSQL: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
 """Binary: names that differ only in case are different, as everywhere else."""
 
 _Long = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 _Moment = sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=3), "mysql", "mariadb")
 
 
-def _type(field: Field) -> sa.types.TypeEngine[object]:
+def _type(field: Field) -> sa.types.TypeEngine[Any]:
     match field.type:
         case "date":
             return _Moment
@@ -47,7 +49,7 @@ def _key(name: str) -> "sa.Column[int]":
 _OF = {field.column: field for field in COLUMNS}
 
 
-def _columns(*names: str) -> "list[sa.Column[object]]":
+def _columns(*names: str) -> "list[sa.Column[Any]]":
     return [sa.Column(name, _type(_OF[name])) for name in names]
 
 
@@ -95,7 +97,7 @@ locations = sa.Table(
 )
 
 
-def ossec_views() -> "dict[str, sa.Select[tuple[object, ...]]]":
+def ossec_views() -> dict[str, Any]:
     """Name -> what it selects, with the columns of OSSEC's own schema."""
     a, r, t, p = alerts.c, rules.c, rule_tags.c, locations.c
     groups = t.kind == "group"

@@ -129,7 +129,7 @@ def _text(value: Any) -> str:
 
 
 def _keyword(value: Any) -> Any:
-    return [_text(each) for each in cast("list[Any]", value)] if isinstance(value, list) else _text(value)
+    return [_text(each) for each in cast("list[object]", value)] if isinstance(value, list) else _text(value)
 
 
 def _date(value: Any) -> str | None:

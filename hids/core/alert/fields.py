@@ -49,7 +49,7 @@ COMPLIANCE = {
 }
 """Prefix of a rule's groups -> the catalogue whose requirements they name."""
 
-_FILE = (
+_FILE: tuple[tuple[str, Type, str, str], ...] = (
     ("size", "long", "file.size", "Size in bytes"),
     ("perm", "keyword", "file.mode", "Permissions"),
     ("uid", "keyword", "file.uid", "Owner's number"),

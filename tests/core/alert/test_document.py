@@ -19,7 +19,7 @@ JSON = st.recursive(
     ),
     max_leaves=10,
 )
-TOPS = sorted({field.member.partition(".")[0] for field in FIELDS}) + ["other"]
+TOPS = [*sorted({field.member.partition(".")[0] for field in FIELDS}), "other"]
 
 
 def test_an_alert_of_a_login(make_alert: Callable[..., dict[str, Any]]):
