@@ -69,7 +69,7 @@ def _tags(alert: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for kind, path in TAGS.items():
         values = member(alert, path)
         if isinstance(values, list):
-            texts = (_bounded(str(value), TAG_SIZE) for value in cast("list[Any]", values))
+            texts = (_bounded(str(value), TAG_SIZE) for value in cast("list[object]", values))
             yield from ((kind, text) for text in dict.fromkeys(texts))
 
 
