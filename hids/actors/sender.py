@@ -51,6 +51,10 @@ class Store(Protocol):
         """Save durably; StoreError when the disk does not take it."""
         ...
 
+    def newest(self) -> int:
+        """Number of the newest alert that is committed; StoreError when the ledger does not say."""
+        ...
+
     def next(self, after: int, upto: int) -> Delivery | None:
         """The next alerts after a number; up to exactly `upto` if that is above it. None: there are none."""
         ...
@@ -186,9 +190,11 @@ class Sender(LoopActor):
 
     def _open(self) -> Cursor:
         cursor = self._store.cursor()
-        if cursor.taken > self._newest:
+        # What main has heard of may be older than what the life before has sent.
+        newest = max(self._newest, self._store.newest())
+        if cursor.taken > newest:
             log.warning("ledger is older than what was sent", output=self.mailbox.name, taken=cursor.taken)
-            return Cursor(self._newest)
+            return Cursor(newest)
         return cursor
 
     def _next(self) -> Delivery | None:

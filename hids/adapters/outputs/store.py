@@ -56,6 +56,10 @@ class OutputStore:
         """Save durably. Raises `StoreError` when the disk does not take it."""
         write_atomically(self._path, msgspec.json.encode(cursor))
 
+    def newest(self) -> int:
+        """Number of the newest alert that is committed. Raises `StoreError` when the ledger does not say."""
+        return self._outbox.newest()
+
     def next(self, after: int, upto: int) -> Delivery | None:
         """The next alerts after a number. A try that was begun ends where it ended before."""
         rows = self._outbox.read(after)

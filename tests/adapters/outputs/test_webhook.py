@@ -217,6 +217,19 @@ def test_a_ledger_that_is_older_than_what_was_sent_goes_on_with_what_is_new(tmp_
     assert set(listener.seen) == {"007-1-4"}
 
 
+def test_a_life_that_main_tells_an_old_number_repeats_nothing(tmp_path: Path, listener: Listener):
+    bench = Bench(tmp_path, listener.url)
+    bench.commit(8)
+    bench.store.save(Cursor(8))
+    bench.next = 4
+
+    async def test() -> None:
+        await until(lambda: bench.cursors[-1:] == [8], "it knows where it is")
+
+    run(bench, test)
+    assert not listener.tries
+
+
 def test_alerts_that_the_outbox_dropped_are_named_and_the_rest_goes_on(tmp_path: Path, listener: Listener):
     bench = Bench(tmp_path, listener.url)
     bench.store.save(Cursor(1))
