@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 import hids
+from hids.adapters import logs
 from hids.adapters.paths import ManagerPaths
 from hids.cli import agents, alerts, config, incidents, ledger, legacy, outputs, policy, quarantine, rules
 from hids.cli.chaos import chaos
@@ -70,6 +71,7 @@ def version() -> None:
 
 def main() -> None:
     """Entry point."""
+    logs.configure()  # to stderr: stdout is for answers
     app()
 
 

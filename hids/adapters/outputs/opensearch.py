@@ -29,6 +29,7 @@ from hids.core.alert.searchengine import (
     policy_path,
     retention_policy,
 )
+from hids.core.alert.text import plain
 from hids.core.delivery import Delivery, Refused
 from hids.core.outputs import OpenSearch
 from hids.errors import StoreError
@@ -274,7 +275,7 @@ def _never(done: _Done) -> bool:
 
 def _said(done: _Done) -> str:
     errors = [f"{kind}: {reason}" for kind, reason in _errors(done.error)]
-    return "; ".join(errors)[:500] or str(done.error)[:500]
+    return plain(("; ".join(errors) or str(done.error))[:500])
 
 
 def _errors(error: Any) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from hids.core.alert.text import plain
 from hids.core.delivery import Refused
 
 
@@ -59,5 +60,5 @@ async def publish_each(
 
 
 def in_a_line(error: BaseException) -> str:
-    """An error's kind and words, bounded."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    """An error's kind and words, bounded; what acts on a terminal is escaped."""
+    return f"{type(error).__name__}: {plain(' '.join(str(error).split())[:300])}"

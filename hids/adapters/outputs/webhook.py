@@ -20,15 +20,12 @@ from typing import Any
 
 import aiohttp
 
-import hids
 from hids.adapters.files import read_private
+from hids.adapters.outputs.http import SHOWN, after_s, open_session, shown
 from hids.core.delivery import Delivery, Refused
 from hids.core.outputs import Webhook
 from hids.errors import StoreError
 from hids.ports import Clock
-
-_SHOWN = 200
-"""Bytes of a refusal that are read, for the log."""
 
 
 class WebhookDestination:
@@ -52,8 +49,8 @@ class WebhookDestination:
                 self._webhook.url, data=body, headers=self._headers(delivery, body), allow_redirects=False
             ) as response:
                 if not 200 <= response.status < 300:  # noqa: PLR2004 - what HTTP calls success
-                    said = (await response.content.read(_SHOWN)).decode(errors="replace")
-                    raise Refused(f"the receiver answers {response.status}: {said!r}", _after_s(response))
+                    said = shown(await response.content.read(SHOWN))
+                    raise Refused(f"the receiver answers {response.status}: {said}", after_s(response))
         except TimeoutError as error:
             raise Refused(f"no answer within {self._webhook.timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ssl.SSLError, ValueError, StoreError) as error:
@@ -67,19 +64,13 @@ class WebhookDestination:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            # A connection for each request: one that the receiver closed meanwhile would look like a failure.
-            connector = aiohttp.TCPConnector(
-                ssl=ssl.create_default_context(cafile=self._webhook.ca_file or None), force_close=True
-            )
-            timeout = aiohttp.ClientTimeout(total=self._webhook.timeout_s)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+            self._session = open_session(self._webhook.ca_file, self._webhook.timeout_s)
         return self._session
 
     def _headers(self, delivery: Delivery, body: bytes) -> dict[str, str]:
         moment = str(self._clock.now_ms() // 1000)
         headers: dict[str, Any] = {
             "Content-Type": "application/json",
-            "User-Agent": f"hids/{hids.__version__}",
             "X-Hids-Delivery": delivery.id,
             "X-Hids-Timestamp": moment,
         }
@@ -91,9 +82,3 @@ class WebhookDestination:
             signature = hmac.new(secret.strip(), moment.encode() + b"." + body, hashlib.sha256)
             headers["X-Hids-Signature"] = f"sha256={signature.hexdigest()}"
         return headers
-
-
-def _after_s(response: aiohttp.ClientResponse) -> float:
-    """How long the receiver asks us to wait; 0 when it does not say so in seconds."""
-    text = response.headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0  # noqa: PLR2004 - a day and more is nonsense

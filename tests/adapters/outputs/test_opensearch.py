@@ -214,6 +214,11 @@ def test_half_a_bulk(deliver: Callable[..., Delivery]):
     assert "429" in str(refused)
 
 
+def test_what_an_attacker_wrote_is_escaped_in_the_reason(deliver: Callable[..., Delivery]):
+    refused = refusal(lambda request: (200, items((400, "mapper_parsing_exception\x1b[2J\u202e"))), deliver(1))
+    assert "\x1b" not in str(refused)
+
+
 def test_no_room_for_shards_is_no_fault_of_the_alert(deliver: Callable[..., Delivery]):
     refused = refusal(lambda request: (200, items((400, "validation_exception"))), deliver(1))
     assert refused.hopeless == {}
