@@ -97,8 +97,8 @@ POSTGRES_BIN = "usr/lib/postgresql/*/bin"
 
 
 @contextmanager
-def postgresql(password: str) -> Iterator[Server]:
-    """PostgreSQL with a user `hids` and a database of the same name."""
+def postgresql(password: str, certificate: Path | None = None) -> Iterator[Server]:
+    """PostgreSQL with a user `hids` and a database of the same name; with a certificate (its key in the same file) also over TLS."""
     initdb, postgres = program("initdb", POSTGRES_BIN), program("postgres", POSTGRES_BIN)
     assert initdb is not None
     assert postgres is not None
@@ -111,6 +111,9 @@ def postgresql(password: str) -> Iterator[Server]:
         port = free_port()
         options = ("-c", "fsync=off", "-c", f"port={port}", "-c", "listen_addresses=127.0.0.1")
         argv = [postgres, "-D", str(data), "-k", str(folder), *options]
+        if certificate is not None:
+            pem = _lend(certificate, folder, who)
+            argv += ["-c", "ssl=on", "-c", f"ssl_cert_file={pem}", "-c", f"ssl_key_file={pem}"]
 
         def ready() -> bool:
             import pg8000.dbapi  # noqa: PLC0415 - only where there is a server
@@ -138,8 +141,8 @@ def _create_postgres(port: int, password: str) -> None:
 
 
 @contextmanager
-def mariadb(password: str) -> Iterator[Server]:
-    """MariaDB with a user `hids` and a database of the same name."""
+def mariadb(password: str, certificate: Path | None = None) -> Iterator[Server]:
+    """MariaDB with a user `hids` and a database of the same name; with a certificate (its key in the same file) also over TLS."""
     install, daemon = program("mariadb-install-db"), program("mariadbd", "usr/sbin")
     assert install is not None
     assert daemon is not None
@@ -162,6 +165,9 @@ def mariadb(password: str) -> Iterator[Server]:
             *("--bind-address=127.0.0.1", f"--init-file={start}", f"--pid-file={folder}/pid"),
             *("--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=32M", "--skip-name-resolve"),
         ]
+        if certificate is not None:
+            pem = _lend(certificate, folder, who)
+            argv += [f"--ssl-cert={pem}", f"--ssl-key={pem}"]
 
         def ready() -> bool:
             import pymysql  # noqa: PLC0415 - as above
@@ -192,6 +198,16 @@ def nats(folder: Path, *options: str) -> Iterator[Server]:
         yield server
     finally:
         server.kill()
+
+
+def _lend(certificate: Path, folder: Path, who: dict[str, Any]) -> Path:
+    """A copy that is the server's own and private, as servers want it."""
+    pem = folder / "server.pem"
+    pem.write_bytes(certificate.read_bytes())
+    pem.chmod(0o600)
+    if who:
+        shutil.chown(pem, who["user"], who["group"])
+    return pem
 
 
 def _run(argv: list[Any], who: dict[str, Any]) -> None:

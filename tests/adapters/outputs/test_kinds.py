@@ -16,6 +16,10 @@ WORDS: dict[str, dict[str, Any]] = {
     "syslog": {"server": "h:1"},
     "email": {"to": ("a@b.c",), "sender": "a@b.c"},
     "notify": {"url_file": "/x"},
+    "opensearch": {"urls": ("https://example.org:9200",)},
+    "sql": {"url": "sqlite://"},
+    "kafka": {"servers": ("h:9092",)},
+    "nats": {"servers": ("nats://h",)},
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import servers
+from certificates import certificate
 
 from hids.adapters.outputs.nats import NatsDestination
 from hids.core.delivery import Delivery, Refused
@@ -118,3 +119,21 @@ def test_a_server_that_takes_connections_and_says_nothing(deliver: Callable[...,
         hanging.close()
 
     asyncio.run(go())
+
+
+def test_over_tls_the_server_must_show_a_certificate_that_is_trusted(tmp_path: Path, deliver: Callable[..., Delivery]):
+    pem = certificate(tmp_path)
+
+    async def go(port: int) -> None:
+        for ca_file in (str(pem), ""):
+            output = Nats(servers=(f"tls://127.0.0.1:{port}",), stream="HIDS", ca_file=ca_file, timeout_s=5)
+            destination = NatsDestination(output)
+            if ca_file:
+                await destination.post(deliver(1))
+            else:
+                with pytest.raises(Refused):
+                    await destination.post(deliver(1))
+            await destination.close()
+
+    with servers.nats(tmp_path / "data", "--tls", "--tlscert", str(pem), "--tlskey", str(pem)) as server:
+        asyncio.run(go(server.port))

@@ -7,6 +7,7 @@ HIDS_TEST_OPENSEARCH_PASSWORD_FILE, the CA's file HIDS_TEST_OPENSEARCH_CA.
 import asyncio
 import json
 import os
+import ssl
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from certificates import certificate
 from osmem_server import OsmemServer
 from servers import free_port
 
@@ -163,7 +165,7 @@ Reply = Callable[[web.Request], Any]
 
 
 @asynccontextmanager
-async def saying(reply: Reply) -> AsyncIterator[str]:
+async def saying(reply: Reply, certificate: Path | None = None) -> AsyncIterator[str]:
     """A server that answers every bulk with what `reply` gives: a status, with JSON or bytes."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -176,10 +178,13 @@ async def saying(reply: Reply) -> AsyncIterator[str]:
     app.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(app)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
+    context = None
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield f"{'https' if certificate else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 
@@ -307,3 +312,17 @@ def test_credentials_are_read_for_each_try(tmp_path: Path, deliver: Callable[...
 
     asyncio.run(go())
     assert seen == ["ApiKey one", "ApiKey two", "Basic dTp0aHJlZQ=="]
+
+
+def test_over_tls_the_host_must_show_a_certificate_that_is_trusted(tmp_path: Path, deliver: Callable[..., Delivery]):
+    pem = certificate(tmp_path)
+
+    async def go() -> None:
+        async with saying(lambda request: (200, items((201, ""))), pem) as url:
+            async with opened(OpenSearch(urls=(url,), template=False, ca_file=str(pem))) as destination:
+                await destination.post(deliver(1))
+            async with opened(OpenSearch(urls=(url,), template=False)) as destination:
+                with pytest.raises(Refused, match="(?i)certificate"):
+                    await destination.post(deliver(1))
+
+    asyncio.run(go())

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import servers
 import sqlalchemy as sa
+from certificates import certificate
 
 from hids.adapters.outputs.sql import SqlDestination, _engine
 from hids.adapters.outputs.tables import VERSION, alerts, metadata, ossec_views, schema
@@ -27,9 +28,15 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The servers' certificate and key."""
+    return certificate(tmp_path_factory.mktemp("pem"))
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "mariadb"])
 def database(
-    request: pytest.FixtureRequest, secret: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, secret: Path, pem: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Sql, servers.Server | None]]:
     """How an output reaches it, and the server, if it is one."""
     if request.param == "sqlite":
@@ -38,11 +45,11 @@ def database(
     if request.param == "postgresql":
         if servers.program("postgres", servers.POSTGRES_BIN) is None:
             pytest.skip("PostgreSQL's server is not installed")
-        serving = servers.postgresql(PASSWORD)
+        serving = servers.postgresql(PASSWORD, pem)
     else:
         if servers.program("mariadbd", "usr/sbin") is None:
             pytest.skip("MariaDB's server is not installed")
-        serving = servers.mariadb(PASSWORD)
+        serving = servers.mariadb(PASSWORD, pem)
     with serving as server:
         scheme = "mysql" if request.param == "mariadb" else request.param
         url = f"{scheme}://hids@127.0.0.1:{server.port}/hids"
@@ -249,3 +256,21 @@ def test_a_driver_that_is_not_there(deliver: Callable[..., Delivery]):
 
 def test_a_column_for_each_of_the_table_of_fields():
     assert {"id", "happened_at", "level", "srcip", "full_log", "alert"} <= set(alerts.c.keys())
+
+
+def test_over_tls_the_server_must_show_a_certificate_that_is_trusted(
+    database: tuple[Sql, servers.Server | None],
+    output: Sql,
+    secret: Path,
+    pem: Path,
+    tmp_path: Path,
+    deliver: Callable[..., Delivery],
+):
+    if database[1] is None:
+        pytest.skip("SQLite has no server")
+    (tmp_path / "other").mkdir()
+    other = certificate(tmp_path / "other")
+    post(Sql(url=output.url, password_file=str(secret), ca_file=str(pem)), deliver(1))
+    with pytest.raises(Refused, match="(?i)certificate"):
+        post(Sql(url=output.url, password_file=str(secret), ca_file=str(other)), deliver(2))
+    assert [row["id"] for row in rows(output, "SELECT id FROM hids_alerts")] == ["007-1-1"]
