@@ -5,13 +5,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from servers import free_port
 
 from hids.adapters.outputs.kafka import KafkaDestination
 from hids.core.delivery import Delivery, Refused
 from hids.core.outputs import Kafka
+
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +47,10 @@ def post(output: Kafka, *deliveries: Delivery) -> None:
 
 
 def consume(broker: str, topic: str, count: int) -> list[Any]:
-    consumer = Consumer({"bootstrap.servers": broker, "group.id": topic, "auto.offset.reset": "earliest"})
-    consumer.subscribe([topic])
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": topic})
     try:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
         found: list[Any] = []
         while len(found) < count:
             record = consumer.poll(10)

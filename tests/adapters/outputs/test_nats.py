@@ -14,7 +14,10 @@ from hids.adapters.outputs.nats import NatsDestination
 from hids.core.delivery import Delivery, Refused
 from hids.core.outputs import Nats
 
-pytestmark = pytest.mark.skipif(servers.program("nats-server") is None, reason="no nats-server is installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(servers.program("nats-server") is None, reason="no nats-server is installed"),
+]
 
 
 @pytest.fixture

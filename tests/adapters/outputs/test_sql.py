@@ -34,7 +34,14 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return certificate(tmp_path_factory.mktemp("pem"))
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql", "mariadb"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.slow),
+        pytest.param("mariadb", marks=pytest.mark.slow),
+    ],
+)
 def database(
     request: pytest.FixtureRequest, secret: Path, pem: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Sql, servers.Server | None]]:
