@@ -5,6 +5,7 @@ at once, others when they have been gathered, and never more mails within an hou
 and shares a mail. A mail is the same in every try, under the same Message-ID, so that one that came twice is known.
 """
 
+import hashlib
 import ssl
 from collections.abc import Callable
 from email.message import EmailMessage
@@ -62,7 +63,8 @@ class EmailDestination:
         email = self._email
         try:
             each = email.mode == "single"
-            self._queue.add(delivery.last, waiting, email.urgent, self._clock.now_ms(), each=each)
+            key = hashlib.sha256(b"\n".join((delivery.id.encode(), *delivery.alerts))).hexdigest()
+            self._queue.add(key, waiting, email.urgent, self._clock.now_ms(), each=each)
         except StoreError as error:
             raise Refused(str(error)) from error
         await self.flush()
@@ -105,7 +107,7 @@ class EmailDestination:
         incident = alert.hids.incident
         thread = incident.id if self._email.send == "incidents" and incident is not None else ""
         rule = alert.rule
-        return Waiting(alert.hids.number, rule.level, alert.rule_id, rule.description[:200], thread, line)
+        return Waiting(alert.id, alert.hids.number, rule.level, alert.rule_id, rule.description[:200], thread, line)
 
     def _wait_ms(self, since_ms: int) -> int:
         email, now_ms = self._email, self._clock.now_ms()
