@@ -16,7 +16,7 @@ class Blocking:
     def __init__(self, name: str) -> None:
         """`name` is the threads'."""
         self._name = name
-        self._running: threading.Thread | None = None
+        self._busy = False
 
     async def run(self, step: Callable[[], T], timeout_s: float) -> T:
         """Run a step and give what it gives, or raise what it raises.
@@ -24,12 +24,14 @@ class Blocking:
         Raises:
             Refused: it takes longer than `timeout_s`, or the one before it still hangs.
         """
-        if self._running is not None and self._running.is_alive():
+        if self._busy:
             raise Refused("the try before still hangs")
+        self._busy = True
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
         def settle(value: T | None, error: BaseException | None) -> None:
+            self._busy = False
             if done.done():
                 return
             if error is not None:
@@ -47,8 +49,7 @@ class Blocking:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(settle, value, failure)
 
-        self._running = threading.Thread(target=work, name=self._name, daemon=True)
-        self._running.start()
+        threading.Thread(target=work, name=self._name, daemon=True).start()
         try:
             async with asyncio.timeout(timeout_s):
                 return await done

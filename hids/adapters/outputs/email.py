@@ -23,7 +23,7 @@ from hids.core.alert.letter import Letter, letter
 from hids.core.alert.mailing import parts, wait_ms
 from hids.core.alert.text import plain
 from hids.core.alert.view import View, view
-from hids.core.delivery import Delivery, Refused
+from hids.core.delivery import Delivery, Refused, read_each, refuse_odd
 from hids.core.outputs import Email, server_of
 from hids.errors import ConfigError, StoreError
 from hids.ports import Clock
@@ -53,13 +53,7 @@ class EmailDestination:
 
     async def post(self, delivery: Delivery) -> None:
         """Queue a delivery, and mail what is due. Raises `Refused` when the server does not take a mail."""
-        waiting: list[Waiting] = []
-        odd: dict[int, str] = {}
-        for place, line in enumerate(delivery.alerts):
-            try:
-                waiting.append(self._waiting(line))
-            except ValueError as error:
-                odd[place] = str(error)
+        waiting, odd = read_each(delivery, self._waiting)
         email = self._email
         try:
             each = email.mode == "single"
@@ -68,9 +62,7 @@ class EmailDestination:
         except StoreError as error:
             raise Refused(str(error)) from error
         await self.flush()
-        if odd:
-            taken = frozenset(range(len(delivery.alerts))) - odd.keys()
-            raise Refused("not everything is an alert", taken=taken, hopeless=odd)
+        refuse_odd(delivery, odd)
 
     def due_s(self) -> float | None:
         """See `hids.core.delivery.Timed`."""
