@@ -1,14 +1,16 @@
 """Delivery: what an output and the one who sends to it speak about, and which alerts an output wants."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
 from hids.core.alert.incident import is_news
 from hids.core.outputs import COMPLIANCE, Output
 from hids.errors import HidsError
+
+T = TypeVar("T")
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -49,6 +51,33 @@ class Refused(HidsError):  # noqa: N818 - an answer
         self.after_s = after_s
         self.taken = taken
         self.hopeless = dict(hopeless or {})
+
+
+def read_each(delivery: Delivery, read: Callable[[bytes], T]) -> tuple[list[T], dict[int, str]]:
+    """Read the alerts of a delivery, for who cannot send what it cannot read.
+
+    Returns:
+        What `read` gave, and by their places those of which it raised a ValueError, with why: see `refuse_odd`.
+    """
+    found: list[T] = []
+    odd: dict[int, str] = {}
+    for place, line in enumerate(delivery.alerts):
+        try:
+            found.append(read(line))
+        except ValueError as error:
+            odd[place] = str(error)
+    return found, odd
+
+
+def refuse_odd(delivery: Delivery, odd: Mapping[int, str]) -> None:
+    """When all others are sent: make dead letters of those that could not be read.
+
+    Raises:
+        Refused: there are some.
+    """
+    if odd:
+        taken = frozenset(range(len(delivery.alerts))) - odd.keys()
+        raise Refused("not everything is an alert", taken=taken, hopeless=odd)
 
 
 class Destination(Protocol):

@@ -31,6 +31,7 @@ class Blocking:
         """
         if self._busy:
             raise Refused("the try before still hangs")
+        self._busy = True
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
@@ -53,7 +54,6 @@ class Blocking:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(settle, value, failure)
 
-        self._busy = True
         threading.Thread(target=work, name=self._name, daemon=True).start()
         try:
             async with asyncio.timeout(timeout_s):

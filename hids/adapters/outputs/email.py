@@ -5,6 +5,7 @@ at once, others when they have been gathered, and never more mails within an hou
 and shares a mail. A mail is the same in every try, under the same Message-ID, so that one that came twice is known.
 """
 
+import hashlib
 import ssl
 from collections.abc import Callable
 from email.message import EmailMessage
@@ -22,7 +23,7 @@ from hids.core.alert.letter import Letter, letter
 from hids.core.alert.mailing import parts, wait_ms
 from hids.core.alert.text import plain
 from hids.core.alert.view import View, view
-from hids.core.delivery import Delivery, Refused
+from hids.core.delivery import Delivery, Refused, read_each, refuse_odd
 from hids.core.outputs import Email, server_of
 from hids.errors import ConfigError, StoreError
 from hids.ports import Clock
@@ -52,23 +53,16 @@ class EmailDestination:
 
     async def post(self, delivery: Delivery) -> None:
         """Queue a delivery, and mail what is due. Raises `Refused` when the server does not take a mail."""
-        waiting: list[Waiting] = []
-        odd: dict[int, str] = {}
-        for place, line in enumerate(delivery.alerts):
-            try:
-                waiting.append(self._waiting(line))
-            except ValueError as error:
-                odd[place] = str(error)
+        waiting, odd = read_each(delivery, self._waiting)
         email = self._email
         try:
             each = email.mode == "single"
-            self._queue.add(delivery.last, waiting, email.urgent, self._clock.now_ms(), each=each)
+            key = hashlib.sha256(b"\n".join((delivery.id.encode(), *delivery.alerts))).hexdigest()
+            self._queue.add(key, waiting, email.urgent, self._clock.now_ms(), each=each)
         except StoreError as error:
             raise Refused(str(error)) from error
         await self.flush()
-        if odd:
-            taken = frozenset(range(len(delivery.alerts))) - odd.keys()
-            raise Refused("not everything is an alert", taken=taken, hopeless=odd)
+        refuse_odd(delivery, odd)
 
     def due_s(self) -> float | None:
         """See `hids.core.delivery.Timed`."""
@@ -105,7 +99,7 @@ class EmailDestination:
         incident = alert.hids.incident
         thread = incident.id if self._email.send == "incidents" and incident is not None else ""
         rule = alert.rule
-        return Waiting(alert.hids.number, rule.level, alert.rule_id, rule.description[:200], thread, line)
+        return Waiting(alert.id, alert.hids.number, rule.level, alert.rule_id, rule.description[:200], thread, line)
 
     def _wait_ms(self, since_ms: int) -> int:
         email, now_ms = self._email, self._clock.now_ms()

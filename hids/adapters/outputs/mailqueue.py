@@ -24,12 +24,12 @@ THREADS = 10_000
 """Incidents whose subject is remembered."""
 
 _SCHEMA = """
-    CREATE TABLE IF NOT EXISTS queue (through INTEGER NOT NULL, token TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS queue (delivery TEXT NOT NULL, token TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS mails (
         id INTEGER PRIMARY KEY AUTOINCREMENT, thread TEXT NOT NULL, urgent INTEGER NOT NULL, made_ms INTEGER NOT NULL,
         sent INTEGER NOT NULL DEFAULT 0);
     CREATE TABLE IF NOT EXISTS alerts (
-        number INTEGER PRIMARY KEY, level INTEGER NOT NULL, rule TEXT NOT NULL, description TEXT NOT NULL,
+        id TEXT PRIMARY KEY, number INTEGER NOT NULL, level INTEGER NOT NULL, rule TEXT NOT NULL, description TEXT NOT NULL,
         thread TEXT NOT NULL, line BLOB NOT NULL, at_ms INTEGER NOT NULL, mail INTEGER NOT NULL);
     CREATE INDEX IF NOT EXISTS alerts_of_mail ON alerts (mail, level);
     CREATE TABLE IF NOT EXISTS more (
@@ -42,6 +42,7 @@ _SCHEMA = """
 class Waiting(msgspec.Struct, frozen=True):
     """An alert on its way into a mail."""
 
+    id: str
     number: int
     level: int
     rule: str
@@ -73,27 +74,28 @@ class MailQueue:
             self._db.executescript(_SCHEMA)
             with self._transaction():
                 if self._db.execute("SELECT 1 FROM queue").fetchone() is None:
-                    self._db.execute("INSERT INTO queue VALUES (0, ?)", (secrets.token_hex(6),))
+                    self._db.execute("INSERT INTO queue VALUES ('', ?)", (secrets.token_hex(6),))
             self.token: str = self._db.execute("SELECT token FROM queue").fetchone()[0]
             """Tells the mails of this file from those of another one."""
 
-    def add(self, through: int, alerts: Sequence[Waiting], urgent: int, now_ms: int, *, each: bool) -> None:
+    def add(self, delivery: str, alerts: Sequence[Waiting], urgent: int, now_ms: int, *, each: bool) -> None:
         """Take alerts; those from level `urgent` on become mails at once.
 
         Args:
-            through: the number up to which these are all; those at or below the last one are known.
-            alerts: in order.
+            delivery: what tells it from the one before: the same one again is known.
+            alerts: in order. Those that wait in here are known, too.
             urgent: a level.
             now_ms: the time.
             each: a mail for each urgent one, unless they are very many; else one for each thread.
         """
         with self._named(), self._transaction():
-            known: int = self._db.execute("SELECT through FROM queue").fetchone()[0]
-            news = [alert for alert in alerts if alert.number > known]
+            if self._db.execute("SELECT 1 FROM queue WHERE delivery = ?", (delivery,)).fetchone() is not None:
+                return
+            news = [alert for alert in alerts if not self._has(alert.id)]
             hurried = [alert for alert in news if alert.level >= urgent]
-            mails: dict[object, int] = {}
+            mails: dict[tuple[str, str], int] = {}
             for alert in hurried:
-                key = alert.number if each and len(hurried) <= URGENT_EACH else alert.thread
+                key = (alert.thread, alert.id if each and len(hurried) <= URGENT_EACH else "")
                 if key not in mails:
                     mails[key] = self._new_mail(alert.thread, now_ms, urgent=True)
                 self._insert(alert, now_ms, mails[key])
@@ -101,7 +103,7 @@ class MailQueue:
                 if alert.level < urgent:
                     self._insert(alert, now_ms, 0)
             self._keep_few()
-            self._db.execute("UPDATE queue SET through = max(through, ?)", (through,))
+            self._db.execute("UPDATE queue SET delivery = ?", (delivery,))
 
     def gathered(self) -> tuple[int, int, tuple[str, ...]]:
         """How many alerts are gathered, the time of the first, and the threads that they belong to."""
@@ -129,11 +131,11 @@ class MailQueue:
         """Make mails of what is gathered: one for each alert, one for each thread, or one for all."""
         with self._named(), self._transaction():
             if each:
-                for number, thread in self._db.execute(
-                    "SELECT number, thread FROM alerts WHERE mail = 0 ORDER BY number"
+                for alert, thread in self._db.execute(
+                    "SELECT id, thread FROM alerts WHERE mail = 0 ORDER BY number"
                 ).fetchall():
                     mail = self._new_mail(thread, now_ms, urgent=False)
-                    self._db.execute("UPDATE alerts SET mail = ? WHERE number = ?", (mail, number))
+                    self._db.execute("UPDATE alerts SET mail = ? WHERE id = ?", (mail, alert))
             elif by_thread:
                 for (thread,) in self._db.execute("SELECT DISTINCT thread FROM alerts WHERE mail = 0").fetchall():
                     mail = self._new_mail(thread, now_ms, urgent=False)
@@ -181,6 +183,9 @@ class MailQueue:
         """Close the file."""
         self._db.close()
 
+    def _has(self, alert: str) -> bool:
+        return self._db.execute("SELECT 1 FROM alerts WHERE id = ?", (alert,)).fetchone() is not None
+
     def _new_mail(self, thread: str, now_ms: int, *, urgent: bool) -> int:
         made = self._db.execute(
             "INSERT INTO mails (thread, urgent, made_ms) VALUES (?, ?, ?)", (thread, urgent, now_ms)
@@ -189,8 +194,18 @@ class MailQueue:
 
     def _insert(self, alert: Waiting, now_ms: int, mail: int) -> None:
         self._db.execute(
-            "INSERT OR IGNORE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (alert.number, alert.level, alert.rule, alert.description, alert.thread, alert.line, now_ms, mail),
+            "INSERT OR IGNORE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                alert.id,
+                alert.number,
+                alert.level,
+                alert.rule,
+                alert.description,
+                alert.thread,
+                alert.line,
+                now_ms,
+                mail,
+            ),
         )
 
     def _keep_few(self) -> None:
@@ -203,8 +218,8 @@ class MailQueue:
             {"kept": KEPT},
         )
         self._db.execute(
-            """DELETE FROM alerts WHERE number IN (
-                   SELECT number FROM alerts WHERE mail = 0 ORDER BY level DESC, number LIMIT -1 OFFSET :kept)""",
+            """DELETE FROM alerts WHERE id IN (
+                   SELECT id FROM alerts WHERE mail = 0 ORDER BY level DESC, number LIMIT -1 OFFSET :kept)""",
             {"kept": KEPT},
         )
 
@@ -223,4 +238,7 @@ class MailQueue:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{self._path}: mails that wait cannot be kept: {error}") from error
+            raise StoreError(
+                f"{self._path}: mails that wait cannot be kept: {error}; make room, or remove the file if it is damaged:"
+                " what waits in it is in alerts.json"
+            ) from error

@@ -15,7 +15,7 @@ from hids.adapters.outputs.blocking import Blocking
 from hids.core.alert.notice import Notice, notice
 from hids.core.alert.text import plain
 from hids.core.alert.view import View, view
-from hids.core.delivery import Delivery, Refused
+from hids.core.delivery import Delivery, Refused, read_each, refuse_odd
 from hids.core.outputs import Notify
 from hids.errors import StoreError
 from hids.ports import Clock
@@ -37,20 +37,12 @@ class NotifyDestination:
 
     async def post(self, delivery: Delivery) -> None:
         """Send one message. Raises `Refused` when the service does not take it."""
-        alerts: list[View] = []
-        odd: dict[int, str] = {}
-        for place, line in enumerate(delivery.alerts):
-            try:
-                alerts.append(view(line))
-            except ValueError as error:
-                odd[place] = str(error)
+        alerts, odd = read_each(delivery, view)
         if alerts:
             await asyncio.sleep(max(0.0, self._next_s - self._clock.monotonic_s()))
             await self._send(alerts)
             self._next_s = self._clock.monotonic_s() + self._output.every_s
-        if odd:
-            taken = frozenset(range(len(delivery.alerts))) - odd.keys()
-            raise Refused("not everything is an alert", taken=taken, hopeless=odd)
+        refuse_odd(delivery, odd)
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from hids.adapters.files import write_atomically
-from hids.adapters.outbox import Outbox
+from hids.adapters.outbox import Outbox, OutboxRow
 from hids.core.delivery import Cursor, Delivery, Wanted
 from hids.core.outputs import Output
 from hids.errors import StoreError
@@ -34,6 +34,7 @@ class OutputStore:
         self._outbox = outbox
         self._output = output
         self._wanted = Wanted(output)
+        self._rows: list[OutboxRow] = []
 
     def cursor(self) -> Cursor:
         """What was saved.
@@ -62,17 +63,15 @@ class OutputStore:
 
     def next(self, after: int, upto: int) -> Delivery | None:
         """The next alerts after a number. A try that was begun ends where it ended before."""
-        rows = self._outbox.read(after)
+        rows = self._after(after)
         if rows and after and rows[0].first > after + 1:
             log.error(
                 "alerts are gone from the outbox", output=self._output.output, first=after + 1, last=rows[0].first - 1
             )
         alerts: list[bytes] = []
         size = last = 0
-        for line in (line for row in rows for line in row.lines.split(b"\n")[:-1]):
+        for line in (line for row in rows for line in row.after(after).split(b"\n")[:-1]):
             number, wanted = self._wanted(line)
-            if number <= after:
-                continue
             if upto > after and number > upto:
                 break
             last = number
@@ -82,6 +81,11 @@ class OutputStore:
             if upto <= after and (len(alerts) >= self._output.batch or size >= BODY_BYTES):
                 break
         return Delivery(after + 1, last, tuple(alerts)) if last else None
+
+    def _after(self, number: int) -> list[OutboxRow]:
+        """Rows with alerts above a number; what was read and not yet sent is not read again."""
+        self._rows = [row for row in self._rows if row.last > number] or self._outbox.read(number)
+        return self._rows
 
     def set_aside(self, alert: bytes, reason: str) -> None:
         """Make an alert a dead letter. Raises `StoreError` when the disk does not take it."""

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from hids.core.alert.forms.syslog import Writer
-from hids.core.delivery import Delivery, Refused
+from hids.core.delivery import Delivery, Refused, read_each, refuse_odd
 from hids.core.outputs import SyslogOutput, server_of
 from hids.errors import ConfigError
 from hids.ports import Clock
@@ -41,17 +41,9 @@ class SyslogDestination:
 
     async def post(self, delivery: Delivery) -> None:
         """Make one try. Raises `Refused` when it cannot be sent."""
-        messages: list[bytes] = []
-        odd: dict[int, str] = {}
-        for place, line in enumerate(delivery.alerts):
-            try:
-                messages.append(self._writer.write(line))
-            except ValueError as error:
-                odd[place] = str(error)
+        messages, odd = read_each(delivery, self._writer.write)
         await self._send(messages)
-        if odd:
-            taken = frozenset(range(len(delivery.alerts))) - odd.keys()
-            raise Refused("not everything is an alert", taken=taken, hopeless=odd)
+        refuse_odd(delivery, odd)
 
     def due_s(self) -> float | None:
         """See `hids.core.delivery.Timed`: as long as something may be lost, look whether the connection holds."""

@@ -13,7 +13,6 @@ from hids.adapters.outputs.kafka import KafkaDestination
 from hids.core.delivery import Delivery, Refused
 from hids.core.outputs import Kafka
 
-
 pytestmark = pytest.mark.slow
 
 

@@ -11,11 +11,11 @@ NOW = 1_700_000_000_000
 
 
 def waiting(number: int, level: int = 5, thread: str = "") -> Waiting:
-    return Waiting(number, level, str(level), "text", thread, b"%d" % number)
+    return Waiting(f"007-1-{number}", number, level, str(level), "text", thread, b"%d" % number)
 
 
 def add(queue: MailQueue, *alerts: Waiting, each: bool = False) -> None:
-    queue.add(alerts[-1].number, alerts, 12, NOW, each=each)
+    queue.add(" ".join(alert.id for alert in alerts), alerts, 12, NOW, each=each)
 
 
 def test_what_is_in_it_is_there_for_the_next_life_and_not_taken_twice(tmp_path: Path):
@@ -24,7 +24,8 @@ def test_what_is_in_it_is_there_for_the_next_life_and_not_taken_twice(tmp_path: 
     add(queue, waiting(1), waiting(2))
     queue.close()
     queue = MailQueue(tmp_path / "q")
-    add(queue, waiting(1), waiting(2), waiting(3))
+    add(queue, waiting(1), waiting(2))
+    add(queue, waiting(2), waiting(3))
     assert queue.gathered() == (3, NOW, ("",))
     assert queue.token == token
     queue.make(NOW, each=False, by_thread=False)
@@ -37,6 +38,8 @@ def test_what_is_in_it_is_there_for_the_next_life_and_not_taken_twice(tmp_path: 
     assert queue.made_ms(NOW) == [NOW]
     add(queue, waiting(2), waiting(3))
     assert queue.gathered()[0] == 0
+    add(queue, waiting(1), waiting(2))
+    assert queue.gathered()[0] == 2, "a ledger that was restored numbers others alike"
     queue.close()
 
 
