@@ -96,26 +96,24 @@ def _mails(sections: list[Element], notes: list[str]) -> Iterator[dict[str, Any]
     server = _mail_server(shared, notes)
     level = _number(_settings(sections, "alerts"), "email_alert_level", _MAIL_LEVEL)
     most = _number(shared, "email_maxperhour", _PER_HOUR)
+    if level != _MAIL_LEVEL:
+        notes.append("alert_by_email and no_email_alert in rules do not change who is mailed: use level, rules, groups")
     if to := [address for text in shared.get("email_to", []) for address in _words(text)]:
-        yield {"type": "email", "name": "email", "to": to, **server, "level": level, "max_per_hour": most}
-    notes.append(
-        "a rule's alert_by_email and no_email_alert do not change who is mailed: use rules, groups or level of the output"
-    )
+        yield {"type": "email", "name": "email", "to": to, **server, **_flagged(level), "max_per_hour": most}
     for number, section in enumerate(granular, 2):
         yield _granular(section, f"email-{number}", server, level, most)
 
 
 def _granular(section: Element, name: str, server: dict[str, Any], level: int, most: int) -> dict[str, Any]:
-    options = _options(section)
-    wanted = _number(options, "level", level)
-    narrow = _filters(options, "event_location")
+    options, flagged = _options(section), _flagged(level)
     table: dict[str, Any] = {
         "type": "email",
         "name": name,
         "to": [address for text in options.get("email_to", []) for address in _words(text)],
         **server,
-        "level": wanted if "level" in options or not narrow else 0,
-        **narrow,
+        **flagged,
+        **({"level": max(flagged.get("level", 0), _number(options, "level", 0))} if "level" in options else {}),
+        **_filters(options, "event_location"),
         "max_per_hour": most,
     }
     form = _one(options, "format")
@@ -126,6 +124,11 @@ def _granular(section: Element, name: str, server: dict[str, Any], level: int, m
     if "do_not_delay" in options:
         table["urgent"] = 0
     return table
+
+
+def _flagged(level: int) -> dict[str, Any]:
+    """The alerts that OSSEC marks for mail: no recipient gets others."""
+    return {"mail": True} if level == _MAIL_LEVEL else {"level": level}
 
 
 def _mail_server(options: dict[str, list[str]], notes: list[str]) -> dict[str, Any]:

@@ -127,6 +127,7 @@ class Cursor(msgspec.Struct, frozen=True):
 class _Rule(msgspec.Struct, frozen=True):
     id: str | int = ""
     level: int = 0
+    mail: bool = False
     groups: tuple[str, ...] = ()
     pci_dss: tuple[str, ...] = ()
     cis: tuple[str, ...] = ()
@@ -175,6 +176,7 @@ class Wanted:
         output, rule, agent = self._output, alert.rule, alert.agent
         return (
             rule.level >= output.level
+            and (rule.mail or not output.mail)
             and (not self._groups or not self._groups.isdisjoint(rule.groups))
             and (not self._rules or str(rule.id) in self._rules)
             and (

@@ -41,6 +41,8 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Any of these texts occurs in "(agent) address->file"; ^ in front and $ at the end mean begin and end."""
     compliance: tuple[str, ...] = ()
     """Rules for any of these: "pci_dss", or "pci_dss:10.2" with all that is below it."""
+    mail: bool = False
+    """Only rules that are for mail, as OSSEC sees it: level 7 and above or `alert_by_email`, and no `no_email_alert`."""
     send: Literal["alerts", "incidents"] = "alerts"
     """"incidents": only what is new in one: its first alert, a higher level, another agent."""
     batch: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100

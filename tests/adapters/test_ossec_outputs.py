@@ -80,6 +80,7 @@ def test_what_a_configuration_says_is_what_manager_toml_reads(tmp_path: Path):
             rules=(5710, 5712),
             groups=("sshd", "pam"),
             locations=("web1", "^mail"),
+            level=9,
             format="sms",
             mode="single",
             urgent=0,
@@ -103,6 +104,14 @@ def test_without_notification_there_is_no_mail():
     found = ossec_outputs("c", b"<ossec_config><email_alerts><email_to>a@b.c</email_to></email_alerts></ossec_config>")
     assert found.tables == []
     assert "email_notification" in found.notes[0]
+
+
+def test_ossecs_own_level_is_what_its_rules_say_of_mail():
+    conf = CONF.replace(b"<email_alert_level>9</email_alert_level>", b"")
+    conf = conf.replace(b"<format>sms</format>", b"<level>10</level>")
+    found = ossec_outputs("c", conf)
+    assert [(table.get("mail"), table.get("level")) for table in found.tables[:2]] == [(True, None), (True, 10)]
+    assert "alert_by_email" not in "\n".join(found.notes)
 
 
 def test_what_manager_toml_would_refuse_is_left_out_and_named():

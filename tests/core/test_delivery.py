@@ -40,6 +40,7 @@ def wants(line: bytes, **filters: Any) -> bool:
         ({"compliance": ("pci_dss:1",)}, False),
         ({"compliance": ("gdpr", "mitre")}, False),
         ({"level": 5, "groups": ("sshd",), "agents": ("db1",)}, False),
+        ({"mail": True}, False),
         ({"send": "incidents"}, False),
     ],
 )
@@ -51,6 +52,10 @@ def test_techniques_of_mitre_are_compliance_too():
     line = alert(rule={"mitre": {"id": ["T1110.001"]}})
     assert wants(line, compliance=("mitre:T1110",))
     assert not wants(line, compliance=("mitre:T11",))
+
+
+def test_only_rules_that_are_for_mail():
+    assert wants(alert(rule={"mail": True}), mail=True)
 
 
 def test_only_what_is_new_in_an_incident():
