@@ -314,6 +314,65 @@ def test_credentials_are_read_for_each_try(tmp_path: Path, deliver: Callable[...
     assert seen == ["ApiKey one", "ApiKey two", "Basic dTp0aHJlZQ=="]
 
 
+class Keeper:
+    """Answers as a cluster that keeps policies does; `known` is the answer to who asks for the one there is."""
+
+    def __init__(self, distribution: str, known: dict[str, Any] | None, status: int = 200) -> None:
+        self.put: list[str] = []
+        self._version = {"number": "3.0.0"} | ({"distribution": distribution} if distribution else {})
+        self._known = known
+        self._status = status
+
+    def __call__(self, request: web.Request) -> tuple[int, Any]:
+        if request.path == "/":
+            return 200, {"version": self._version}
+        if request.path == "/_bulk":
+            return 200, items((201, ""))
+        if request.method == "PUT":
+            self.put.append(request.path_qs)
+            return (self._status if "polic" in request.path else 200), {}
+        return (200, self._known) if "polic" in request.path and self._known else (404, {})
+
+
+@pytest.mark.parametrize(
+    ("keeper", "put"),
+    [
+        (Keeper("opensearch", None), ["/_plugins/_ism/policies/hids-alerts"]),
+        (
+            Keeper("opensearch", {"_seq_no": 7, "_primary_term": 2, "policy": {"description": "of other days"}}),
+            ["/_plugins/_ism/policies/hids-alerts?if_seq_no=7&if_primary_term=2"],
+        ),
+        (Keeper("opensearch", {"_seq_no": 7, "policy": {"description": "Alerts of hids, kept for 30 days."}}), []),
+        (Keeper("", None), ["/_ilm/policy/hids-alerts"]),
+        (Keeper("", {"hids-alerts": {"policy": {"_meta": {"description": "Alerts of hids, kept for 30 days."}}}}), []),
+        (Keeper("", {"hids-alerts": {"policy": {}}}), ["/_ilm/policy/hids-alerts"]),
+        (Keeper("opensearch", None, status=403), ["/_plugins/_ism/policies/hids-alerts"]),
+    ],
+)
+def test_retention_is_put_when_it_is_not_there_or_of_other_days(
+    keeper: Keeper, put: list[str], deliver: Callable[..., Delivery]
+):
+    async def go() -> None:
+        async with (
+            saying(keeper) as url,
+            opened(OpenSearch(urls=(url,), retention_days=30)) as destination,
+        ):
+            await destination.post(deliver(1))
+
+    asyncio.run(go())
+    assert keeper.put == [*put, "/_index_template/hids-alerts"]
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"{}", b'{"version":{}}', b"\xff"])
+def test_what_is_no_search_engine_gets_no_alerts(answer: bytes, deliver: Callable[..., Delivery]):
+    async def go() -> None:
+        async with saying(lambda request: (200, answer)) as url, opened(OpenSearch(urls=(url,))) as destination:
+            with pytest.raises(Refused, match="expected OpenSearch or Elasticsearch"):
+                await destination.post(deliver(1))
+
+    asyncio.run(go())
+
+
 def test_over_tls_the_host_must_show_a_certificate_that_is_trusted(tmp_path: Path, deliver: Callable[..., Delivery]):
     pem = certificate(tmp_path)
 
