@@ -43,6 +43,7 @@ from hids.messages import (
     Refused,
     Renew,
     Renewed,
+    Responded,
     SourceId,
     ToAgent,
     Welcome,
@@ -62,7 +63,7 @@ TAKEOVERS = 3
 TAKEOVERS_MS = 600_000
 """So many sessions that take over from another address within so long are a machine and its copy."""
 
-ABILITIES: tuple[Ability, ...] = ("renew", "configure", "restart")
+ABILITIES: tuple[Ability, ...] = ("renew", "configure", "restart", "respond")
 
 HELLO_S = 15.0
 """From the handshake to the HELLO."""
@@ -140,9 +141,11 @@ class AgentSession(LoopActor):
         clock: Clock,
         emit: Emit[Job | Hole | Tell | ReadThrough],
         renew: Callable[[AgentId, bytes], Any] = lambda _id, _csr: None,
+        responded: Callable[[AgentId, Responded], None] | None = None,
     ) -> None:
         super().__init__(mailbox)
         self._renew = renew
+        self._responded = responded
         self._renewing = False
         self._wire = wire
         self._admit = admit
@@ -176,6 +179,7 @@ class AgentSession(LoopActor):
         | Heartbeat
         | Renew
         | Configured
+        | Responded
         | Bye
         | Closed
         | Admitted
@@ -197,6 +201,9 @@ class AgentSession(LoopActor):
                 self._renewed(message)
             case Configured():
                 self._configured(message)
+            case Responded():
+                if self._agent is not None and self._responded is not None:
+                    self._responded(self._agent.id, message)
             case Bye():
                 self._wire.close(message.reason)
             case Admitted():

@@ -113,7 +113,14 @@ class Decider:
         ]
 
     def by_hand(
-        self, command: Command, target: str, agents: Sequence[Enlisted], by: str, timeout_s: int, guard: Guard, now_ms: int
+        self,
+        command: Command,
+        target: str,
+        agents: Sequence[Enlisted],
+        by: str,
+        timeout_s: int,
+        guard: Guard,
+        now_ms: int,
     ) -> list[Verdict]:
         """What a person orders: guarded, but not budgeted."""
         needs = command.needs
@@ -138,7 +145,9 @@ class Decider:
                 extra=command.extra_args,
                 form=command.form,
             )
-            refusal = f"{command.name} needs an address or a user, got {target[:60]!r}" if needs and not aim.name else ""
+            refusal = (
+                f"{command.name} needs an address or a user, got {target[:60]!r}" if needs and not aim.name else ""
+            )
             refusal = refusal or _refusal(aim, guard)
             if not refusal:
                 self.blocks.begin((command.name, agent.id, aim.name), until_ms)
@@ -157,7 +166,9 @@ class Decider:
             order = self._order(response, command, aim, alert, line, nobody, now_ms, 0)
             return [Verdict(order, nobody, "refused", f"there is no agent {named or alert.agent.id!r} to do it")]
         target, blocks = aim.name, self.blocks
-        running = [agent for agent in agents if blocks.active_until((command.name, agent.id, target), now_ms) is not None]
+        running = [
+            agent for agent in agents if blocks.active_until((command.name, agent.id, target), now_ms) is not None
+        ]
         before = blocks.times(command.name, target, now_ms) - bool(running)
         timeout_s = _timeout_s(response, command, max(0, before))
         until_ms = now_ms + timeout_s * 1000 if timeout_s else 0
@@ -177,16 +188,18 @@ class Decider:
             for agent in due
         ]
 
-    def _judge(
-        self, aim: _Target, alert: Alert, guard: Guard, now_ms: int, *, renews: bool
-    ) -> tuple[State, str, bool]:
+    def _judge(self, aim: _Target, alert: Alert, guard: Guard, now_ms: int, *, renews: bool) -> tuple[State, str, bool]:
         limits = self._policy.limits
         refusal = _refusal(aim, guard)
         if refusal:
             return "refused", refusal, False
         age_s = (now_ms - alert.hids.at_ms) / 1000
         if age_s > limits.max_age_s:
-            return "stale", f"it is about {age_s:.0f} s ago, more than [responses] max_age_s = {limits.max_age_s}", False
+            return (
+                "stale",
+                f"it is about {age_s:.0f} s ago, more than [responses] max_age_s = {limits.max_age_s}",
+                False,
+            )
         if not renews:
             if self.blocks.in_last_minute(now_ms) >= limits.per_minute:
                 return "refused", f"the budget of {limits.per_minute} new targets a minute is used up", True

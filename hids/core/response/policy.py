@@ -1,12 +1,13 @@
 """What people set about responses: `[responses]`, `[[command]]` and `[[response]]` of manager.toml."""
 
 import fnmatch
+import ipaddress
 import re
 from typing import Annotated, Literal
 
 import msgspec
 
-from hids.core.response.target import user_of
+from hids.core.response.target import Network, user_of
 from hids.errors import ConfigError
 
 Expect = Literal["srcip", "user", "filename"]
@@ -79,7 +80,7 @@ class Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return self.name or self.command
 
 
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ResponseLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The section `[responses]`."""
 
     mode: Literal["enforce", "shadow", "off"] = "enforce"
@@ -99,7 +100,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """All of it."""
 
-    limits: Limits = Limits()
+    limits: ResponseLimits = ResponseLimits()
     commands: tuple[Command, ...] = ()
     responses: tuple[Response, ...] = ()
 
@@ -151,6 +152,7 @@ def check(policy: Policy, where: str) -> None:
         labels.add(response.label)
     if len(set(names)) < len(names):
         raise ConfigError(f"{where}: [[command]]: each name once, got {names}")
+    networks_of(policy.limits.allow, f"{where}: [responses] allow")
     for user in policy.limits.allow_users:
         if not user_of(user):
             raise ConfigError(f"{where}: [responses] allow_users: expected user names, got {user!r}")
@@ -182,3 +184,15 @@ def _check_response(policy: Policy, response: Response, where: str) -> None:
         )
     if not (response.level or response.groups or response.rules) and not response.disabled:
         raise ConfigError(f"{where}: expected level, groups or rules: when is it to be run?")
+
+
+def networks_of(texts: tuple[str, ...], where: str) -> tuple[Network, ...]:
+    """Read addresses and networks ("10.0.0.0/8", "2001:db8::1").
+
+    Raises:
+        ConfigError: one is neither.
+    """
+    try:
+        return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+    except ValueError as error:
+        raise ConfigError(f"{where}: expected addresses or networks such as 10.0.0.0/8: {error}") from error
