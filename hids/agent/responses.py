@@ -1,0 +1,167 @@
+"""What the agent has of responses: the responder's place in the tree, its actions, and the link's way to it."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import structlog
+
+from hids.actors.stage import Mailbox, MailboxFull
+from hids.actors.supervisor import ChildSpec, Node
+from hids.adapters.identity import Identity
+from hids.adapters.surroundings import surroundings
+from hids.agent.link import LinkState, Probe
+from hids.agent.responder import MAX_WAITING, Arrived, Outcomes, Responder
+from hids.agent.response.action import Action
+from hids.agent.response.cloud import AwsWaf, Cloudflare
+from hids.agent.response.firewall import firewall_of
+from hids.agent.response.host import DisableAccount, HostDeny, RouteNull
+from hids.agent.response.program import ActionFailed
+from hids.agent.response.script import Keys, Script
+from hids.core.collect.config import ResponseConfig
+from hids.core.response.guard import Surroundings
+from hids.messages import Noted, Respond, Responded, ResponseOrder
+from hids.ports import Clock
+
+log = structlog.get_logger()
+
+RESTART_S = 1.0
+"""So that the outcome leaves before the agent restarts."""
+
+
+class RestartAgent:
+    """Has the agent start anew; there is nothing to undo."""
+
+    repeatable = False
+
+    def __init__(self, restart: Callable[[str], None]) -> None:
+        self._restart = restart
+
+    async def add(self, order: ResponseOrder, left_s: float) -> None:
+        """In a moment."""
+        asyncio.get_running_loop().call_later(RESTART_S, self._restart, order.why)
+
+    async def delete(self, order: ResponseOrder) -> None:
+        """Nothing."""
+
+
+class Actions:
+    """Makes actions by their names."""
+
+    def __init__(self, config: ResponseConfig, restart: Callable[[str], None]) -> None:
+        self._config = config
+        self._restart = restart
+        self._keys = Keys()
+
+    def __call__(self, name: str) -> Action:  # noqa: PLR0911 - a table
+        """The action of that name; what is not built in is a script.
+
+        Raises:
+            ActionFailed: this agent has none of that name.
+        """
+        config = self._config
+        match name:
+            case "firewall-drop":
+                return firewall_of(config.firewall)
+            case "host-deny":
+                return HostDeny()
+            case "route-null":
+                return RouteNull()
+            case "disable-account":
+                return DisableAccount()
+            case "restart":
+                return RestartAgent(self._restart)
+            case "cloudflare":
+                if config.cloudflare is None:
+                    raise ActionFailed("this agent has no [response] cloudflare in its agent.toml")
+                return Cloudflare(config.cloudflare, config.timeout_s)
+            case "aws-waf":
+                if config.aws_waf is None:
+                    raise ActionFailed("this agent has no [response] aws_waf in its agent.toml")
+                return AwsWaf(config.aws_waf, config.timeout_s)
+            case _:
+                return Script(config.scripts, self._keys, config.timeout_s)
+
+
+class Responses:
+    """In the link's hands."""
+
+    def __init__(
+        self,
+        folder: Path,
+        config: ResponseConfig,
+        spool: Mailbox,
+        link: Mailbox,
+        state: LinkState,
+        clock: Clock,
+        restart: Callable[[str], None],
+    ) -> None:
+        self._mailbox = Mailbox("responder", MAX_WAITING)
+        self._folder = folder
+        self._config = config
+        self._spool = spool
+        self._link = link
+        self._state = state
+        self._clock = clock
+        self._actions = Actions(config, restart)
+        self._outcomes = Outcomes()
+        self.spec = ChildSpec(node=Node(self._mailbox, "responder"), start=self._start)
+
+    # -- for the link
+
+    def obey(self, message: Respond, offset_ms: int) -> None:
+        """Carry it out. More than can wait are left for the next session, where they come again."""
+        try:
+            self._mailbox.tell(Arrived(message, offset_ms))
+        except MailboxFull:
+            log.error("an order was not taken: too many wait")  # noqa: TRY400
+
+    def noted(self, message: Noted) -> None:
+        """The manager knows an outcome."""
+        try:
+            self._mailbox.tell(message)
+        except MailboxFull:
+            log.warning("a note was not taken: too many orders wait")
+
+    @property
+    def outcomes(self) -> Mapping[str, Responded]:
+        """What the manager must hear."""
+        return self._outcomes.waiting
+
+    # -- for the responder
+
+    @property
+    def heard_s(self) -> float:
+        """When the manager was heard last, monotonic."""
+        return self._state.heard_s
+
+    def probe(self) -> None:
+        """Make the manager say something."""
+        self._link.tell(Probe())
+
+    def outcomes_wait(self) -> None:
+        """There is something to say."""
+        self._link.wake()
+
+    def _start(self, mailbox: Mailbox) -> None:
+        Responder.start(
+            mailbox,
+            self._spool,
+            self._folder,
+            self._config,
+            self._actions,
+            self._who,
+            self._surroundings,
+            self,
+            self._outcomes,
+            self._clock,
+        )
+
+    def _who(self) -> tuple[str, bytes] | None:
+        identity = Identity.read(self._folder)
+        return None if identity is None else (identity.agent_id, identity.ca)
+
+    def _surroundings(self) -> Surroundings:
+        identity = Identity.read(self._folder)
+        named = () if identity is None else (identity.manager,)
+        return surroundings((self._state.peer, *named))
