@@ -889,7 +889,8 @@ class ResponseAsk(msgspec.Struct, frozen=True, tag="response_ask"):
     by: str
     agent: str = ""
     """Id or name; empty: all."""
-    command: str = ""
+    action: str = ""
+    """Name of the command to run."""
     target: str = ""
     """Address, user or order id."""
     timeout_s: int = 0

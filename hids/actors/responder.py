@@ -319,11 +319,11 @@ class Responder(LoopActor):
             self._undo(ask)
 
     def _run(self, ask: ResponseAsk) -> None:
-        command = self._policy.command(ask.command)
+        command = self._policy.command(ask.action)
         agents = self._decider.named(ask.agent) if ask.agent else self._decider.agents
         if command is None:
             self._emit(
-                ResponseAnswer(ask.number, f"there is no command {ask.command!r}; see `hidsctl response commands`")
+                ResponseAnswer(ask.number, f"there is no command {ask.action!r}; see `hidsctl response commands`")
             )
             return
         if not agents:

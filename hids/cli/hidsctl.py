@@ -7,7 +7,7 @@ import typer
 
 import hids
 from hids.adapters.paths import ManagerPaths
-from hids.cli import agents, config, incidents, ledger, legacy, quarantine, rules
+from hids.cli import agents, config, incidents, ledger, legacy, quarantine, response, rules
 from hids.cli.alerts import alerts
 from hids.cli.chaos import chaos
 from hids.cli.logtest import logtest
@@ -30,6 +30,7 @@ agents.app.command("import-keys")(legacy.import_keys)
 app.add_typer(agents.app, name="agent")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(legacy.app, name="legacy")
+app.add_typer(response.app, name="response")
 app.add_typer(rules.app, name="rules")
 app.add_typer(config.app, name="config")
 app.add_typer(ledger.app, name="ledger")

@@ -196,3 +196,27 @@ def networks_of(texts: tuple[str, ...], where: str) -> tuple[Network, ...]:
         return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
     except ValueError as error:
         raise ConfigError(f"{where}: expected addresses or networks such as 10.0.0.0/8: {error}") from error
+
+
+def as_toml(policy: Policy) -> str:
+    """Sections of manager.toml; what is at its default is left out."""
+    blocks: list[str] = []
+    limits = _members(policy.limits)
+    if limits:
+        blocks.append("\n".join(["[responses]", *limits]))
+    blocks += ["\n".join(["[[command]]", *_members(command)]) for command in policy.commands]
+    blocks += ["\n".join(["[[response]]", *_members(response)]) for response in policy.responses]
+    return "".join(f"\n{block}\n" for block in blocks)
+
+
+def _members(struct: msgspec.Struct) -> list[str]:
+    fields = msgspec.structs.fields(struct)
+    values = [
+        (field.name, getattr(struct, field.name)) for field in fields if getattr(struct, field.name) != field.default
+    ]
+    return [f"{name} = {_value(value)}" for name, value in values]
+
+
+def _value(value: object) -> str:
+    """JSON writes strings, numbers and arrays as TOML does, but for DEL, which no name here has."""
+    return msgspec.json.encode(value).decode().replace('","', '", "')
