@@ -180,7 +180,9 @@ class ResponseDesk(LoopActor):
     def _tick(self) -> None:
         self._timer = self.later(TICK_S, Tick())
         self._ticks += 1
-        if self._roster is None or self._ticks % ROSTER_TICKS == 0:
+        known = {agent.id for agent in self._roster or ()}
+        is_new = any(presence.connected and presence.agent.id not in known for presence in self._fleet.all())
+        if self._roster is None or is_new or self._ticks % ROSTER_TICKS == 0:
             self._look()
         now_ms = self._clock.now_ms()
         for agent in list(self._open):

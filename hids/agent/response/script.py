@@ -138,7 +138,7 @@ def in_json(order: ResponseOrder, what: str, program: str) -> bytes:
     ).replace(b"\n", b" ")
 
 
-class _Parameters(msgspec.Struct):
+class _Parameters(msgspec.Struct, frozen=True):
     keys: tuple[str, ...] = ()
 
 

@@ -25,25 +25,26 @@ PAUSE_MS = 60_000
 State = Literal["open", "shadow", "refused", "stale"]
 
 
-class _Rule(msgspec.Struct):
+class _Rule(msgspec.Struct, frozen=True):
     id: str
     level: int
     description: str = ""
     groups: tuple[str, ...] = ()
 
 
-class _Agent(msgspec.Struct):
+class _Agent(msgspec.Struct, frozen=True):
     id: str = "000"
     name: str = ""
+    ip: str = ""
 
 
-class _Facts(msgspec.Struct):
+class _Facts(msgspec.Struct, frozen=True):
     number: int
     at_ms: int = 0
     no_ar: bool = False
 
 
-class Alert(msgspec.Struct):
+class Alert(msgspec.Struct, frozen=True):
     """What counts of an alert."""
 
     id: str
@@ -191,6 +192,8 @@ class Decider:
     def _judge(self, aim: _Target, alert: Alert, guard: Guard, now_ms: int, *, renews: bool) -> tuple[State, str, bool]:
         limits = self._policy.limits
         refusal = _refusal(aim, guard)
+        if not refusal and aim.address and aim.address == alert.agent.ip:
+            refusal = f"it is the agent {alert.agent.name}"
         if refusal:
             return "refused", refusal, False
         age_s = (now_ms - alert.hids.at_ms) / 1000
@@ -221,6 +224,8 @@ class Decider:
             case "local":
                 # What the manager itself reports, syslog say, happens where the manager is.
                 key = alert.agent.id if alert.agent.id != "000" else self._policy.limits.server_agent
+                if alert.agent.id != "000" and not self.named(key):  # joined a moment ago
+                    return (Enlisted(AgentId(key), alert.agent.name, (alert.agent.ip,)),)
             case "server":
                 key = self._policy.limits.server_agent
             case "defined-agent":
