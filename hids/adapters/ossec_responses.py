@@ -66,7 +66,7 @@ def _command(element: Element, notes: list[str]) -> Command | None:
         )
     words = options.get("expect", "").replace(",", " ").split()
     known: dict[str, Expect] = {"srcip": "srcip", "user": "user", "username": "user", "filename": "filename"}
-    expect = tuple(known[word] for word in words if word in known)
+    expect: tuple[Expect, ...] = tuple(known[word] for word in words if word in known)
     return Command(
         name=name,
         executable="" if action == name else action,

@@ -5,7 +5,7 @@ over. Readers (`hidsctl response`) open it read-only.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,7 @@ class ResponseStore:
         self._db.execute("DELETE FROM history WHERE id NOT IN (SELECT id FROM orders)")
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self) -> Generator[None]:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield
@@ -163,7 +163,7 @@ class ResponseStore:
             raise
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _reading(self) -> Generator[None]:
         try:
             yield
         except sqlite3.Error as error:

@@ -5,7 +5,7 @@ leaves something behind for which there is no end.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -125,7 +125,7 @@ class AgentResponseStore:
         ]
 
     @contextmanager
-    def _failing(self) -> Iterator[None]:
+    def _failing(self) -> Generator[None]:
         try:
             yield
         except sqlite3.Error as error:
