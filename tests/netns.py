@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 
-
 import pytest
 
 
@@ -21,12 +20,10 @@ def why_not() -> str:
     if missing:
         return f"needs {' and '.join(missing)} (Debian: iproute2, nftables)"
     name = f"hids-{os.getpid()}-try"
-    if subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode:
+    if _try("ip", "netns", "add", name).returncode:
         return "this machine gives no network namespaces"
-    tried = subprocess.run(
-        ["ip", "netns", "exec", name, "nft", "list", "ruleset"], capture_output=True, check=False
-    ).returncode
-    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+    tried = _try("ip", "netns", "exec", name, "nft", "list", "ruleset").returncode
+    _try("ip", "netns", "del", name)
     return "nft does not work in a network namespace here" if tried else ""
 
 
@@ -74,8 +71,8 @@ class Net:
 
     def close(self) -> None:
         for name in (self.name, self._outside):
-            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-        subprocess.run(["ip", "link", "del", self._veth], capture_output=True, check=False)
+            _try("ip", "netns", "del", name)
+        _try("ip", "link", "del", self._veth)
 
     def inside(self, *argv: str) -> str:
         """Run a program in the namespace; returns what it prints."""
@@ -83,9 +80,7 @@ class Net:
 
     def blocked(self) -> set[str]:
         """Addresses that nftables drops in the namespace, by our table."""
-        listed = subprocess.run(
-            [*self.enter, "nft", "-j", "list", "table", "inet", "hids"], capture_output=True, check=False
-        )
+        listed = _try(*self.enter, "nft", "-j", "list", "table", "inet", "hids")
         if listed.returncode:
             return set()
         elements = [
@@ -98,11 +93,15 @@ class Net:
     def reaches(self, timeout_s: float = 0.5) -> bool:
         """Whether the attacker gets an answer: refused is one, silence is none."""
         argv = ("ip", "netns", "exec", self._outside, sys.executable, "-c", _KNOCK, "203.0.113.1", str(timeout_s))
-        return subprocess.run(argv, check=False, capture_output=True).returncode == 0
+        return _try(*argv).returncode == 0
+
+
+def _try(*argv: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
 def _run(*argv: str) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    done = _try(*argv)
     if done.returncode:
         pytest.fail(f"{argv}: status {done.returncode}: {done.stderr}")
     return done.stdout

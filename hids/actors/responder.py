@@ -82,8 +82,8 @@ class Store(Protocol):
         """The last alert that was judged."""
         ...
 
-    def commit(self, kept: Sequence[Kept], cursor: int | None = None) -> None:
-        """Store orders and the cursor at once."""
+    def commit(self, kept: Sequence[Kept], cursor: int | None = None) -> frozenset[str]:
+        """Store orders and the cursor at once; returns the ids that were new."""
         ...
 
     def settle(self, id_: str, state: str, text: str, at_ms: int, respond: Respond | None = None) -> None:
@@ -160,6 +160,8 @@ class Responder(LoopActor):
         """News of main's, or time."""
         match message:
             case Outboxed():
+                if self._newest < 0:
+                    self._begin(message.next - 1)
                 self._newest = max(self._newest, message.next - 1)
                 self._read_on()
             case Roster():
@@ -199,16 +201,17 @@ class Responder(LoopActor):
                 self._give(kept.row, kept.respond)
             self._read_on()
 
+    def _begin(self, newest: int) -> None:
+        """Where to read on. What was there before there were responses is no reason for any."""
+        if self._cursor > newest:
+            log.warning("ledger is older than what was judged", judged=self._cursor, newest=newest)
+        if self._cursor < 0 or self._cursor > newest:
+            self._store.commit((), newest)
+            self._cursor = newest
+
     def _read_on(self) -> None:
         if not self._ready or self._reading or self._newest < 0:
             return
-        if self._cursor < 0:
-            self._store.commit((), self._newest)  # what was before there were responses is no reason for any
-            self._cursor = self._newest
-        if self._cursor > self._newest:
-            log.warning("ledger is older than what was judged", judged=self._cursor, newest=self._newest)
-            self._store.commit((), self._newest)
-            self._cursor = self._newest
         rows = self._source.read(self._cursor)
         if not rows:
             self._emit(Cursors({OUTPUT: self._cursor}))
@@ -241,8 +244,10 @@ class Responder(LoopActor):
             Kept(row_of(verdict), self._sign(verdict.order) if verdict.state == "open" else None)
             for verdict in verdicts
         ]
-        self._store.commit(kept, cursor)
+        fresh = self._store.commit(kept, cursor)
         for verdict, one in zip(verdicts, kept, strict=True):
+            if one.row.id not in fresh:
+                continue  # judged before: what was decided then holds
             self._counts["ordered" if verdict.state == "open" else verdict.state] += 1
             self._give(one.row, one.respond)
             self._tell(verdict)

@@ -66,8 +66,9 @@ class ResponseStore:
         with self._reading():
             return int(self._db.execute("SELECT number FROM cursor").fetchone()[0])
 
-    def commit(self, kept: Iterable[Kept], cursor: int | None = None) -> None:
-        """Store new orders, and how far the alerts were read, at once."""
+    def commit(self, kept: Iterable[Kept], cursor: int | None = None) -> frozenset[str]:
+        """Store new orders, and how far the alerts were read, at once; returns the ids that were new."""
+        fresh: set[str] = set()
         with self._writing():
             for one in kept:
                 values = msgspec.structs.astuple(one.row)
@@ -78,12 +79,14 @@ class ResponseStore:
                     (*values, packed),
                 )
                 if new.rowcount:
+                    fresh.add(one.row.id)
                     self._note(one.row.id, one.row.at_ms, one.row.state, one.row.reason)
             if cursor is not None:
                 self._db.execute("UPDATE cursor SET number = ?", (cursor,))
             self._steps += 1
             if self._steps % _KEEP_EVERY == 0:
                 self._clean()
+        return frozenset(fresh)
 
     def settle(self, id_: str, state: str, text: str, at_ms: int, respond: Respond | None = None) -> None:
         """Note what has become of an order; `respond` replaces what is sent for it."""

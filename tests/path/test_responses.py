@@ -25,6 +25,8 @@ deadman_s = 4.0
 SETTINGS = """
 [workers]
 count = 1
+[alerts]
+alert_on = "all"
 [responses]
 per_minute = 60
 [[response]]

@@ -46,7 +46,9 @@ def test_ossec_and_wazuh_see_what_their_scripts_would_have_written():
         b"Tue Nov 24 03:21:42 UTC 2026 /var/ossec/active-response/bin/firewall-drop.sh add - 192.0.2.7 1795488829.4711 5712"
     )
     assert in_upstream_words(line.replace(b"done", b"failed"), AT_MS) is None
-    by_hand = audit_line("undone", ResponseOrder("x", "1", "by hand", "n", "n.sh"), what="delete", signature=b"").encode()
+    by_hand = audit_line(
+        "undone", ResponseOrder("x", "1", "by hand", "n", "n.sh"), what="delete", signature=b""
+    ).encode()
     assert (in_upstream_words(by_hand, AT_MS) or b"").endswith(b"/n.sh delete - - (from_the_server) (no_rule_id)")
 
 

@@ -75,7 +75,13 @@ def test_rules_say_no_and_responses_never_feed_themselves(make_alert):
 
 
 def test_what_the_alert_lacks_is_not_made_up(make_alert):
-    for data in ({}, {"srcip": "not-an-address"}, {"srcip": "192.0.2.7; reboot"}, {"srcip": 7}, {"srcip": "fe80::1%eth0"}):
+    for data in (
+        {},
+        {"srcip": "not-an-address"},
+        {"srcip": "192.0.2.7; reboot"},
+        {"srcip": 7},
+        {"srcip": "fe80::1%eth0"},
+    ):
         assert not decide(decider(), alert(make_alert, data=data))
     lock = Response(command="disable-account", level=10, timeout_s=0)
     (verdict,) = decide(decider(lock), alert(make_alert, data={"dstuser": "eve", "srcip": "192.0.2.7"}))
@@ -109,8 +115,9 @@ def test_an_agent_that_joined_a_moment_ago_responds_and_the_managers_own_alerts_
     judge.agents = ()
     assert [v.agent.id for v in decide(judge, alert(make_alert))] == ["001"]
     judge.agents = AGENTS
-    (verdict,) = decide(judge, alert(make_alert, data={"srcip": "192.0.2.8"}))
-    syslog = msgspec.structs.replace(alert(make_alert, 2, data={"srcip": "192.0.2.9"}), agent=type(alert(make_alert).agent)())
+    syslog = msgspec.structs.replace(
+        alert(make_alert, 2, data={"srcip": "192.0.2.9"}), agent=type(alert(make_alert).agent)()
+    )
     assert [v.agent.name for v in decide(judge, syslog)] == ["db1"]
 
 
@@ -183,10 +190,20 @@ def test_a_person_is_guarded_but_not_budgeted(make_alert):
         assert reason in verdict.reason
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner) | st.lists(inner)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.dictionaries(st.text(), inner) | st.lists(inner),
+    )
+)
 def test_whatever_a_decoder_puts_into_an_alert_is_data(value: Any):
     members = {"number": 1, "at_ms": NOW_MS}
-    one = {"id": "1", "rule": {"id": "1", "level": 10, "groups": ["x"]}, "hids": members, "data": {"srcip": value, "dstuser": value, "file": value}}
+    one = {
+        "id": "1",
+        "rule": {"id": "1", "level": 10, "groups": ["x"]},
+        "hids": members,
+        "data": {"srcip": value, "dstuser": value, "file": value},
+    }
     lock = Response(command="disable-account", level=1)
     for verdict in decide(decider(DROP, lock), alert_decoder.decode(msgspec.json.encode(one))):
         assert verdict.order.address or verdict.order.user

@@ -1,8 +1,8 @@
 """What people set: mistakes are named, and what is written out is read back."""
 
+import msgspec
 import pytest
 import tomli
-import msgspec
 
 from hids.core.response.policy import Command, Policy, Response, ResponseLimits, as_toml, check
 from hids.errors import ConfigError
@@ -38,8 +38,14 @@ def test_mistakes_are_named(policy: Policy, complaint: str):
 def test_what_is_written_is_read_back():
     policy = Policy(
         limits=ResponseLimits(allow=("10.0.0.0/8", "2001:db8::/32")),
-        commands=(Command(name="notify", executable="n.sh", expect=("srcip", "user"), extra_args=('a "b" \\ c',), form="wazuh"),),
-        responses=(Response(command="notify", groups=("*a", "b"), rules=(1, 2), repeated_offenders=(5, 60), match="all"),),
+        commands=(
+            Command(
+                name="notify", executable="n.sh", expect=("srcip", "user"), extra_args=('a "b" \\ c',), form="wazuh"
+            ),
+        ),
+        responses=(
+            Response(command="notify", groups=("*a", "b"), rules=(1, 2), repeated_offenders=(5, 60), match="all"),
+        ),
     )
     check(policy, "x")
     tree = tomli.loads(as_toml(policy))
