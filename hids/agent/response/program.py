@@ -12,6 +12,7 @@ from hids.errors import HidsError
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MAX_OUTPUT = 64 * 1024
 _SHOWN = 200
+_DRAIN_S = 1.0
 
 
 class ActionFailed(HidsError):  # noqa: N818 - what happened
@@ -44,7 +45,7 @@ async def run_file(path: str, *arguments: str, stdin: bytes = b"", timeout_s: fl
     except TimeoutError as error:
         raise ActionFailed(f"{path}: was ended after {timeout_s:g} s") from error
     finally:
-        kill(process)
+        await end(process)
     if process.returncode:
         said = (complaint or output)[:_SHOWN].decode(errors="replace").strip()
         raise ActionFailed(f"{os.path.basename(path)}: status {process.returncode}: {said!r}")
@@ -71,7 +72,10 @@ async def start(path: str, arguments: Sequence[str]) -> asyncio.subprocess.Proce
         raise ActionFailed(f"{path}: cannot be run: {getattr(error, 'strerror', None) or error}") from error
 
 
-def kill(process: asyncio.subprocess.Process) -> None:
-    """End a program and what it started."""
+async def end(process: asyncio.subprocess.Process) -> None:
+    """End a program and what it started, and close its pipes; somebody else may hold their other ends: no waiting for him."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(_DRAIN_S):
+            await process.communicate()

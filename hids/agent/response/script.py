@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from hids.agent.response.program import ActionFailed, kill, run_file, start
+from hids.agent.response.program import ActionFailed, end, run_file, start
 from hids.errors import HidsError
 from hids.messages import ResponseOrder
 
@@ -76,7 +76,7 @@ class Script:
         except (OSError, ValueError) as error:
             raise ActionFailed(f"{path}: {error}") from error
         finally:
-            kill(process)
+            await end(process)
 
     async def _talk(self, process: asyncio.subprocess.Process, order: ResponseOrder, what: str, path: str) -> None:
         assert process.stdin is not None  # noqa: S101 - piped in `start`
