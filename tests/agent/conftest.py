@@ -36,6 +36,7 @@ from hids.messages import (
     Refused,
     Renew,
     Renewed,
+    Responded,
     ToManager,
     Welcome,
 )
@@ -71,6 +72,7 @@ class ManagerDouble:
         self.pushes: list[Any] = []
         """Sent after each welcome."""
         self.configured: list[Configured] = []
+        self.responded: list[Responded] = []
         self.renewals = 0
         self.certificates: list[bytes] = []
         """DER, as the sessions showed them."""
@@ -154,6 +156,8 @@ class ManagerDouble:
                 self._send(writer, Renewed(certificate))
             case Configured():
                 self.configured.append(message)
+            case Responded():
+                self.responded.append(message)
             case _:
                 self.byes += 1
         return True
@@ -182,7 +186,7 @@ class ManagerDouble:
                 clock_ms=0,
                 agent_id="001",
                 agent_name="web1",
-                abilities=("renew", "configure", "restart"),
+                abilities=("renew", "configure", "restart", "respond"),
             ),
         )
         self.certificates.append(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))

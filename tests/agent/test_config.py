@@ -18,6 +18,9 @@ def test_the_shipped_file_is_the_defaults_and_names_every_key():
     for section in ("manager", "central", "syscheck", "spool", "silence"):
         fields = getattr(defaults, section).__struct_fields__
         assert set(tree[section]) == set(fields)
+    optional = {"cloudflare", "aws_waf"}  # TOML has no word for none; the file shows them in comments
+    assert set(tree["response"]) | optional == set(defaults.response.__struct_fields__)
+    assert all(f"# {name} = " in SHIPPED.read_text() for name in optional)
     assert set(tree) | {"source"} == set(AgentConfig.__struct_fields__)
 
 
