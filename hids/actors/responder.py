@@ -3,6 +3,8 @@
     main --Outboxed, Roster, ResponseHeard, ResponseAsk--> responder --Ordered, ResponseNoted, ResponseTold--> main
 
 State    responses.db: cursor and orders move in one transaction, so that no alert is answered twice or passed over.
+Disk     while it takes nothing, nothing is decided or noted; it is tried again each second, and agents say again what they did.
+Bug      an alert on which the decision fails is told, and passed over: it must not stop what follows.
 Again    what is not answered is given to main at each start, and main brings it in each session until the agent answers.
 Full     it only lags; the outbox keeps the alerts. An alert that is too old by then is recorded as stale.
 Nobody   is acted on before main has said which agents there are.
@@ -14,7 +16,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from hids.actors.stage import LoopActor, Mailbox, OneLife
+from hids.actors.stage import LoopActor, Mailbox, OneLife, describe
 from hids.core.response.blocks import Blocks
 from hids.core.response.decide import Decider, Verdict, alert_decoder
 from hids.core.response.guard import Guard, Surroundings
@@ -22,6 +24,7 @@ from hids.core.response.ledger import Kept, OrderRow, next_state, row_of
 from hids.core.response.order import target_of
 from hids.core.response.policy import Policy
 from hids.core.response.target import Network, address_of
+from hids.errors import StoreError
 from hids.messages import (
     Cursors,
     Noted,
@@ -144,7 +147,7 @@ class Responder(LoopActor):
         self._clock = clock
         self._emit = emit
         self._decider = Decider(policy, Blocks())
-        store.restore(self._decider.blocks, clock.now_ms())
+        self._remember()
         self._guard = Guard(Surroundings())
         self._guarded_ms = 0
         self._ready = False
@@ -154,10 +157,18 @@ class Responder(LoopActor):
         self._said: dict[tuple[str, str, str], int] = {}
         self._counts = dict.fromkeys(("ordered", "refused", "shadow", "stale"), 0)
         self._reading = False
+        self._failing = ""
         self._timer = self.later(TICK_S, Tick())
 
     def on_receive(self, message: Outboxed | Roster | ResponseHeard | ResponseAsk | Tick | More) -> None:
         """News of main's, or time."""
+        try:
+            self._handle(message)
+            self._works()
+        except StoreError as error:
+            self._fails(message, str(error))
+
+    def _handle(self, message: Outboxed | Roster | ResponseHeard | ResponseAsk | Tick | More) -> None:
         match message:
             case Outboxed():
                 if self._newest < 0:
@@ -174,8 +185,26 @@ class Responder(LoopActor):
                 self._reading = False
                 self._read_on()
             case Tick():
-                self._drop_late()
                 self._timer = self.later(TICK_S, Tick())
+                self._drop_late()
+                self._read_on()
+
+    def _remember(self) -> None:
+        """Know of what is in force what is on disk, and nothing else."""
+        self._decider.blocks = Blocks()
+        self._store.restore(self._decider.blocks, self._clock.now_ms())
+
+    def _fails(self, message: object, reason: str) -> None:
+        if self._failing != reason:
+            self._failing = reason
+            log.error("responses cannot be stored, trying again", reason=reason)
+        if isinstance(message, ResponseAsk):
+            self._emit(ResponseAnswer(message.number, reason))
+
+    def _works(self) -> None:
+        if self._failing:
+            log.info("responses can be stored again")
+        self._failing = ""
 
     def closing(self) -> None:
         """No timer outlives this life."""
@@ -188,6 +217,7 @@ class Responder(LoopActor):
             **self._counts,
             "active": self._decider.blocks.targets(self._clock.now_ms()),
             "lag": max(0, self._newest - self._cursor),
+            "failing": self._failing,
         }
 
     # -- alerts
@@ -231,11 +261,9 @@ class Responder(LoopActor):
         verdicts: list[Verdict] = []
         for line in row.after(self._cursor).split(b"\n")[:-1]:
             try:
-                alert = alert_decoder.decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                log.warning("an alert cannot be judged", reason=str(error))
-                continue
-            verdicts += self._decider.decide(alert, line, guard, now_ms)
+                verdicts += self._decider.decide(alert_decoder.decode(line), line, guard, now_ms)
+            except Exception as error:  # noqa: BLE001 - see the head
+                log.error("an alert cannot be judged", reason=describe(error), alert=line[:200])  # noqa: TRY400
         self._order([verdict for verdict in verdicts if self._is_new(verdict)], row.last)
         self._cursor = row.last
 
@@ -244,7 +272,11 @@ class Responder(LoopActor):
             Kept(row_of(verdict), self._sign(verdict.order) if verdict.state == "open" else None)
             for verdict in verdicts
         ]
-        fresh = self._store.commit(kept, cursor)
+        try:
+            fresh = self._store.commit(kept, cursor)
+        except StoreError:
+            self._remember()  # what was decided just now is not in force
+            raise
         for verdict, one in zip(verdicts, kept, strict=True):
             if one.row.id not in fresh:
                 continue  # judged before: what was decided then holds

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
+from hids.adapters.sqlite import is_damage
 from hids.core.response.blocks import Blocks
 from hids.core.response.ledger import Kept, OrderRow
-from hids.errors import StoreError
+from hids.errors import StoreDamaged, StoreError
 from hids.messages import Respond
+
+log = structlog.get_logger()
 
 SCHEMA_VERSION = 1
 MAX_ROWS = 50_000
@@ -45,7 +49,7 @@ class ResponseStore:
     """The responder's. For one thread."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make it.
+        """Open or make it. A damaged file is put aside: agents know themselves what is in force, and until when.
 
         Raises:
             StoreError: it cannot be used.
@@ -53,12 +57,14 @@ class ResponseStore:
         self._path = path
         self._steps = 0
         try:
-            self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            _migrate(self._db, path)
-        except sqlite3.Error as error:
-            raise StoreError(f"{path}: cannot be used: {error}") from error
+            self._db = _open(path)
+        except StoreDamaged:
+            aside = path.with_name(f"{path.name}.damaged")
+            path.replace(aside)
+            for tail in ("-wal", "-shm"):
+                path.with_name(path.name + tail).unlink(missing_ok=True)
+            log.error("responses are damaged; put aside, begun anew", path=str(path), aside=str(aside))  # noqa: TRY400
+            self._db = _open(path)
 
     @property
     def cursor(self) -> int:
@@ -222,6 +228,25 @@ class ResponseBook:
 
 def _row(values: Sequence[object]) -> OrderRow:
     return msgspec.convert(dict(zip(_FIELDS, values, strict=True)), OrderRow, strict=False)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        db = sqlite3.connect(path, isolation_level=None)
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: cannot be used: {error}") from error
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        _migrate(db, path)
+    except sqlite3.Error as error:
+        db.close()
+        kind = StoreDamaged if is_damage(error) else StoreError
+        raise kind(f"{path}: cannot be used: {error}") from error
+    except StoreError:
+        db.close()
+        raise
+    return db
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:

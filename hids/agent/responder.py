@@ -27,7 +27,7 @@ from hids.core.response.audit import audit_line
 from hids.core.response.guard import Guard, Surroundings
 from hids.core.response.order import target_of, unpack
 from hids.core.response.policy import networks_of
-from hids.errors import HidsError, RemoteProtocolError
+from hids.errors import HidsError, RemoteProtocolError, StoreError
 from hids.messages import Append, LogLine, Noted, Respond, Responded, ResponseOrder
 from hids.ports import Clock
 
@@ -42,6 +42,8 @@ SETTLE_S = 0.25
 """What is heard so soon after a block may have come before it."""
 _LONGEST_WAIT_S = 60.0
 _PROBE_S = 1.0
+_DISK_PAUSE_S = 5.0
+"""An order that could not be noted comes again in the next session; what is to be undone is undone, and noted later."""
 
 
 class Line(Protocol):
@@ -154,14 +156,23 @@ class Responder(TaskActor):
         await self._resume()
         while True:
             self._stir.clear()
-            while self._arrived:
-                await self._obey(self._arrived.popleft())
-            await self._look()
+            wait_s = await self._turn()
             try:
-                async with asyncio.timeout(self._wait_s()):
+                async with asyncio.timeout(wait_s):
                     await self._stir.wait()
             except TimeoutError:
                 pass
+
+    async def _turn(self) -> float:
+        """Obey and look; returns for how long there is nothing to do."""
+        try:
+            while self._arrived:
+                await self._obey(self._arrived.popleft())
+            await self._look()
+            return self._wait_s()
+        except StoreError as error:
+            log.error("responses cannot be noted; nothing new is done", reason=str(error))  # noqa: TRY400
+            return _DISK_PAUSE_S
 
     # -- start
 

@@ -16,6 +16,7 @@ from hids.adapters.responses import ResponseStore
 from hids.core.response.guard import Surroundings
 from hids.core.response.order import unpack
 from hids.core.response.policy import Policy, Response, ResponseLimits
+from hids.errors import StoreError
 from hids.messages import (
     AgentId,
     Cursors,
@@ -261,5 +262,42 @@ def test_old_agents_undo_by_themselves(run):
         assert bench.of(Ordered)[0].legacy
         await bench.tell(ResponseAsk(2, "undo", "root", target="192.0.2.9"))
         assert "old agent" in bench.of(ResponseAnswer)[-1].problem
+
+    run(scene)
+
+
+def test_a_disk_that_takes_nothing_stops_nothing_for_good(run, monkeypatch: pytest.MonkeyPatch):
+    async def scene(bench: Bench) -> None:
+        await bench.begin()
+
+        def full(*_: Any) -> Any:
+            raise StoreError("the disk is full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(bench.store, "commit", full)
+            await bench.alert("192.0.2.7")
+            await bench.tell(ResponseAsk(1, "run", "root", "web1", "firewall-drop", "192.0.2.9", 60))
+            assert not bench.of(Ordered)
+            assert bench.of(ResponseAnswer)[0].problem == "the disk is full"
+            assert bench.mailbox.facts()["failing"] == "the disk is full"
+        await bench.tick(1)
+        assert [ordered.id for ordered in bench.of(Ordered)] == ["007-1-1:drop:007"]
+        assert bench.mailbox.facts()["failing"] == ""
+
+    run(scene)
+
+
+def test_an_alert_on_which_the_decision_fails_does_not_stop_the_next(run, monkeypatch: pytest.MonkeyPatch):
+    async def scene(bench: Bench) -> None:
+        await bench.begin()
+
+        def bug(*_: Any, **__: Any) -> Any:
+            raise RuntimeError("a bug")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("hids.core.response.decide._aim", bug)
+            await bench.alert("192.0.2.7")
+        await bench.alert("192.0.2.8")
+        assert [ordered.id for ordered in bench.of(Ordered)] == ["007-1-2:drop:007"]
 
     run(scene)

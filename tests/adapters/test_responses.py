@@ -96,10 +96,13 @@ def test_people_read_it_while_it_is_written(store: ResponseStore, tmp_path: Path
 def test_files_that_cannot_be_used_are_named(tmp_path: Path):
     path = tmp_path / "responses.db"
     path.write_bytes(b"x" * 4096)
-    with pytest.raises(StoreError, match="cannot be used"):
-        ResponseStore(path)
     with pytest.raises(StoreError, match="cannot be read"):
         ResponseBook(path).rows()
+    ResponseStore(path).close()  # agents know what is in force
+    assert (tmp_path / "responses.db.damaged").read_bytes() == b"x" * 4096
+    assert ResponseBook(path).rows() == []
+    with pytest.raises(StoreError, match="cannot be used"):
+        ResponseStore(tmp_path)
     path.unlink()
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")

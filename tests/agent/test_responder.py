@@ -18,6 +18,7 @@ from hids.agent.response.store import AgentResponseStore, Held
 from hids.core.collect.config import ResponseConfig
 from hids.core.response.guard import Surroundings
 from hids.core.response.order import pack
+from hids.errors import StoreError
 from hids.messages import Append, Noted, Respond, ResponseOrder
 
 GATEWAY = "10.0.0.1"
@@ -369,5 +370,26 @@ def test_a_script_that_was_under_way_when_the_agent_died_is_undone_and_not_repea
         await bench.settle()
         assert bench.world.done[:2] == [("delete", "act.sh", "192.0.2.7"), ("add", "firewall-drop", "192.0.2.7")]
         assert bench.states() == {"a1:drop:001": "undone", "a2:drop:001": "done"}
+
+    run(scene)
+
+
+def test_what_cannot_be_noted_is_not_done_and_what_is_over_is_undone_all_the_same(run, monkeypatch: pytest.MonkeyPatch):
+    async def scene(bench: Bench) -> None:
+        await bench.give(bench.order(1, seconds=60))
+        await bench.wait(1)
+
+        def full(*_: Any) -> None:
+            raise StoreError("the disk is full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(AgentResponseStore, "put", full)
+            await bench.give(bench.order(2, "192.0.2.8"))
+            assert set(bench.world.blocked) == {"192.0.2.7"}
+            await bench.wait(60)
+            assert not bench.world.blocked
+            assert bench.states() == {"a1:drop:001": "done"}
+        await bench.wait(5)
+        assert bench.states() == {"a1:drop:001": "undone"}
 
     run(scene)
