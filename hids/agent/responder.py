@@ -25,7 +25,7 @@ from hids.agent.response.store import AgentResponseStore, Held, said
 from hids.core.collect.config import ResponseConfig
 from hids.core.response.audit import audit_line
 from hids.core.response.guard import Guard, Surroundings
-from hids.core.response.order import target_of, unpack
+from hids.core.response.order import pack, target_of, unpack
 from hids.core.response.policy import networks_of
 from hids.errors import HidsError, RemoteProtocolError, StoreError
 from hids.messages import Append, LogLine, Noted, Respond, Responded, ResponseOrder
@@ -76,6 +76,13 @@ class Arrived:
         self.offset_ms = offset_ms
 
 
+class Trusted:
+    """link -> responder: an order that came under the protection of OSSEC's protocol, and has no signature."""
+
+    def __init__(self, order: ResponseOrder) -> None:
+        self.order = order
+
+
 class Responder(TaskActor):
     """One thing at a time, in the order in which it came."""
 
@@ -117,7 +124,7 @@ class Responder(TaskActor):
         self._clock = clock
         self._store = AgentResponseStore(folder / FILE)
         self._allow = networks_of(config.allow, "[response] allow")
-        self._arrived: deque[Arrived] = deque()
+        self._arrived: deque[Arrived | Trusted] = deque()
         self._stir = asyncio.Event()
         self._unproven_s: dict[str, float] = {}
         """Order -> monotonic time at which it was done."""
@@ -127,7 +134,7 @@ class Responder(TaskActor):
     def on_receive(self, message: Any) -> None:
         """An order, a note, or something to look at."""
         match message:
-            case Arrived():
+            case Arrived() | Trusted():
                 if len(self._arrived) >= MAX_WAITING:
                     raise RemoteProtocolError(f"more than {MAX_WAITING} orders wait")
                 self._arrived.append(message)
@@ -204,7 +211,11 @@ class Responder(TaskActor):
 
     # -- orders
 
-    async def _obey(self, arrived: Arrived) -> None:
+    async def _obey(self, arrived: Arrived | Trusted) -> None:
+        if isinstance(arrived, Trusted):
+            if self._store.get(arrived.order.id) is None:
+                await self._do(arrived.order, Respond(pack(arrived.order), b"", b""), 0)
+            return
         respond = arrived.respond
         try:
             order = unpack(respond.body)

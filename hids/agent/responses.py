@@ -11,7 +11,7 @@ from hids.actors.supervisor import ChildSpec, Node
 from hids.adapters.identity import Identity
 from hids.adapters.surroundings import surroundings
 from hids.agent.link import LinkState, Probe
-from hids.agent.responder import MAX_WAITING, Arrived, Outcomes, Responder
+from hids.agent.responder import MAX_WAITING, Arrived, Outcomes, Responder, Trusted
 from hids.agent.response.action import Action
 from hids.agent.response.cloud import AwsWaf, Cloudflare
 from hids.agent.response.firewall import firewall_of
@@ -95,7 +95,11 @@ class Responses:
         state: LinkState,
         clock: Clock,
         restart: Callable[[str], None],
+        *,
+        answers: bool = True,
     ) -> None:
+        """`answers`: the manager wants to hear what became of an order; OSSEC's does not."""
+        self._answers = answers
         self._mailbox = Mailbox("responder", MAX_WAITING)
         self._folder = folder
         self._config = config
@@ -115,6 +119,13 @@ class Responses:
             self._mailbox.tell(Arrived(message, offset_ms))
         except MailboxFull:
             log.error("an order was not taken: too many wait")  # noqa: TRY400
+
+    def execute(self, order: ResponseOrder) -> None:
+        """Carry out what an OSSEC manager orders."""
+        try:
+            self._mailbox.tell(Trusted(order))
+        except MailboxFull:
+            log.error("an order was not taken: too many wait", order=order.id)  # noqa: TRY400
 
     def noted(self, message: Noted) -> None:
         """The manager knows an outcome."""
@@ -141,7 +152,11 @@ class Responses:
 
     def outcomes_wait(self) -> None:
         """There is something to say."""
-        self._link.wake()
+        if self._answers:
+            self._link.wake()
+            return
+        for said in tuple(self._outcomes.waiting.values()):
+            self.noted(Noted(said.order, said.state))
 
     def _start(self, mailbox: Mailbox) -> None:
         Responder.start(

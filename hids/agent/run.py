@@ -163,7 +163,14 @@ class Agent:
         from hids.agent.responses import Responses  # noqa: PLC0415 - few need it, and memory is dear
 
         return Responses(
-            self._folder, self._config.response, self._spool, self._link, self._link_state, self._clock, self.restart
+            self._folder,
+            self._config.response,
+            self._spool,
+            self._link,
+            self._link_state,
+            self._clock,
+            self.restart,
+            answers=self._config.manager.protocol == "hids",
         )
 
     def _start_link(self, mailbox: Mailbox) -> None:
@@ -179,6 +186,7 @@ class Agent:
                 self._config.manager,
                 self._clock,
                 self._scan_now,
+                None if self._responses is None else self._responses.execute,
             )
             return
         Link.start(

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from hids.core.response.audit import in_upstream_words
 from hids.core.wire.ossec.events import LOG, ROOTCHECK, SYSCHECK, encode_event
 from hids.core.wire.ossec.message import MAX_OSSEC_PAYLOAD
 from hids.core.wire.ossec.syscheck import encode_sum
@@ -9,6 +10,9 @@ from hids.messages import FileFact, LogLine
 
 MAX_LOCATION = 255
 """Bytes of a location; the manager's own limit for the rest of the line is what counts more."""
+
+RESPONSES_LOG = "/var/ossec/logs/active-responses.log"
+"""Where OSSEC's own agents write what their responses did."""
 
 _fact_decoder = msgspec.msgpack.Decoder(FileFact)
 
@@ -20,6 +24,9 @@ def departure(line: LogLine) -> bytes:
             payload = encode_event(SYSCHECK, "syscheck", encode_sum(_fact_decoder.decode(line.text)))
         case "rootcheck":
             payload = encode_event(ROOTCHECK, "rootcheck", line.text)
+        case "response":
+            text = in_upstream_words(line.text, line.at_ms) or line.text
+            payload = encode_event(LOG, RESPONSES_LOG, text)
         case _:
             payload = encode_event(LOG, line.location[-MAX_LOCATION:], line.text)
     return payload.replace(b"\0", b" ")[:MAX_OSSEC_PAYLOAD]
