@@ -871,6 +871,8 @@ class Roster(msgspec.Struct, frozen=True, tag="roster"):
     """main -> responder: these agents there are. Nothing is decided before the first one came."""
 
     agents: tuple[Enlisted, ...]
+    anew: bool = False
+    """Main's desk has just started and knows of no order: give it again what is open."""
 
 
 class ResponseHeard(msgspec.Struct, frozen=True, tag="response_heard"):

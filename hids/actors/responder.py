@@ -18,7 +18,7 @@ import structlog
 
 from hids.actors.stage import LoopActor, Mailbox, OneLife, describe
 from hids.core.response.blocks import Blocks
-from hids.core.response.decide import Decider, Verdict, alert_decoder
+from hids.core.response.decide import PAUSE_MS, Decider, Verdict, alert_decoder
 from hids.core.response.guard import Guard, Surroundings
 from hids.core.response.ledger import Kept, OrderRow, next_state, row_of
 from hids.core.response.order import target_of
@@ -225,11 +225,11 @@ class Responder(LoopActor):
     def _enlist(self, roster: Roster) -> None:
         self._decider.agents = roster.agents
         self._guarded_ms = 0
-        if not self._ready:
-            self._ready = True
+        if roster.anew or not self._ready:
             for kept in self._store.unanswered():
                 self._give(kept.row, kept.respond)
-            self._read_on()
+        self._ready = True
+        self._read_on()
 
     def _begin(self, newest: int) -> None:
         """Where to read on. What was there before there were responses is no reason for any."""
@@ -327,8 +327,11 @@ class Responder(LoopActor):
             state = next_state(row, said.state)
             if state is not None:
                 self._store.settle(row.id, state, said.text, self._clock.now_ms())
-                if state != "done":
-                    self._decider.blocks.end((row.command, row.agent, row.target))
+                key = (row.command, row.agent, row.target)
+                if state == "undone":
+                    self._decider.blocks.end(key)
+                elif state in ("refused", "failed"):  # not again for each alert of a flood
+                    self._decider.blocks.pause(key, self._clock.now_ms() + PAUSE_MS)
         self._emit(ResponseNoted(heard.agent, Noted(said.order, said.state)))
 
     def _drop_late(self) -> None:

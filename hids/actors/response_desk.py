@@ -162,8 +162,8 @@ class ResponseDesk(LoopActor):
                     self._process.tell(Roster(self._roster))
             case Enlist():
                 if message.agents != self._roster:
-                    self._roster = message.agents
-                    self._process.tell(Roster(message.agents))
+                    anew, self._roster = self._roster is None, message.agents
+                    self._process.tell(Roster(message.agents, anew))
             case Tick():
                 self._tick()
 

@@ -22,7 +22,7 @@ def surroundings(manager: tuple[str, ...] = (), root: Path = Path("/")) -> Surro
         root: where /proc and /etc are.
     """
     return Surroundings(
-        own=own_addresses(),
+        own=own_addresses(root),
         manager=manager,
         gateways=(*_gateways4(_read(root / "proc/net/route")), *_gateways6(_read(root / "proc/net/ipv6_route"))),
         resolvers=tuple(re.findall(r"^\s*nameserver\s+(\S+)", _read(root / "etc/resolv.conf"), re.MULTILINE)),
@@ -30,15 +30,27 @@ def surroundings(manager: tuple[str, ...] = (), root: Path = Path("/")) -> Surro
     )
 
 
-def own_addresses() -> tuple[str, ...]:
-    """Of all interfaces."""
+def own_addresses(root: Path = Path("/")) -> tuple[str, ...]:
+    """Of all interfaces. A service that may not ask the kernel (AF_NETLINK) reads them from /proc."""
     families = (socket.AF_INET, socket.AF_INET6)
-    return tuple(
-        str(address.address).partition("%")[0]
-        for addresses in psutil.net_if_addrs().values()
-        for address in addresses
-        if address.family in families
-    )
+    try:
+        return tuple(
+            str(address.address).partition("%")[0]
+            for addresses in psutil.net_if_addrs().values()
+            for address in addresses
+            if address.family in families
+        )
+    except (OSError, psutil.Error):
+        return (*_own4(_read(root / "proc/net/fib_trie")), *_own6(_read(root / "proc/net/if_inet6")))
+
+
+def _own4(text: str) -> list[str]:
+    return list(dict.fromkeys(re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", text)))
+
+
+def _own6(text: str) -> list[str]:
+    words = [line.split()[0] for line in text.splitlines() if line.split()]
+    return [socket.inet_ntop(socket.AF_INET6, bytes.fromhex(word)) for word in words]
 
 
 def _sessions() -> tuple[str, ...]:

@@ -357,6 +357,8 @@ class Agent:
             self._root.mailbox.tell(StartChild(spec))
         if new.manager != old.manager:
             log.warning("the manager's address is taken at the next start", address=new.manager.address)
+        if new.response != old.response:
+            log.warning("[response] is taken at the next start")
         log.info("configuration taken", stopped=len(leaving), started=len(started))
 
     async def _dismiss(self, names: list[str]) -> None:

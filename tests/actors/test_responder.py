@@ -132,6 +132,8 @@ def test_an_alert_becomes_a_signed_order_once(run):
         assert bench.of(Cursors)[-1].positions == {OUTPUT: 1}
         await bench.tell(Outboxed(2), Outboxed(2), ROSTER)
         assert not bench.of(Ordered)
+        await bench.tell(Roster(ROSTER.agents, anew=True))
+        assert bench.of(Ordered) == [ordered], "the desk began anew"
 
         # A life that begins anew, with the same alerts before it: what is open is given again, nothing is decided twice.
         bench.start()
@@ -299,5 +301,20 @@ def test_an_alert_on_which_the_decision_fails_does_not_stop_the_next(run, monkey
             await bench.alert("192.0.2.7")
         await bench.alert("192.0.2.8")
         assert [ordered.id for ordered in bench.of(Ordered)] == ["007-1-2:drop:007"]
+
+    run(scene)
+
+
+def test_what_an_agent_refuses_is_not_ordered_again_for_each_alert(run):
+    async def scene(bench: Bench) -> None:
+        await bench.begin()
+        await bench.alert("192.0.2.7")
+        refused = Responded("007-1-1:drop:007", "refused", "this agent takes none")
+        await bench.tell(ResponseHeard(AgentId("007"), refused))
+        await bench.alert(*["192.0.2.7"] * 20)
+        assert len(bench.of(Ordered)) == 1
+        bench.clock.advance(61)
+        await bench.alert("192.0.2.7")
+        assert len(bench.of(Ordered)) == 1
 
     run(scene)

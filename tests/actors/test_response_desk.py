@@ -188,7 +188,8 @@ def test_the_responder_knows_the_agents_and_hears_them():
             ("002", ("10.0.0.2",)),
         ]
         await bench.tell(Fresh())
-        assert bench.given(Roster) == [roster], "a new process asks"
+        assert bench.given(Roster) == [Roster(roster.agents)], "a new process asks"
+        assert roster.anew
         bench.rows.append(Row("003"))
         bench.connect("003")
         await bench.tick()

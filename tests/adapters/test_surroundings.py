@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import psutil
+import pytest
+
 from hids.adapters.surroundings import surroundings
 
 ROUTE = """\
@@ -31,3 +34,34 @@ def test_gateways_and_resolvers(tmp_path: Path):
 def test_a_machine_without_them(tmp_path: Path):
     around = surroundings((), tmp_path)
     assert (around.gateways, around.resolvers) == ((), ())
+
+
+FIB = """\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 10.0.0.5
+        /32 host LOCAL
+     |-- 10.0.0.255
+        /32 link BROADCAST
+     |-- 127.0.0.1
+        /32 host LOCAL
+"""
+
+
+def test_a_service_that_may_not_ask_the_kernel_reads_its_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refused() -> None:
+        raise OSError("Address family not supported by protocol")
+
+    monkeypatch.setattr(psutil, "net_if_addrs", refused)
+    (tmp_path / "proc/net").mkdir(parents=True)
+    (tmp_path / "proc/net/fib_trie").write_text(FIB)
+    (tmp_path / "proc/net/if_inet6").write_text("20010db8000000000000000000000005 02 40 00 80     eth0\n")
+    assert surroundings((), tmp_path).own == ("10.0.0.5", "127.0.0.1", "2001:db8::5")
+
+
+def test_the_real_files_are_read_alike():
+    from hids.adapters import surroundings as module  # noqa: PLC0415 - its private readers
+
+    own = set(module.own_addresses())
+    read = module._own4(module._read(Path("/proc/net/fib_trie")))
+    assert set(read) <= own | {"127.0.0.1"}

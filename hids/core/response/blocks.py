@@ -26,6 +26,8 @@ class Blocks:
     def __init__(self) -> None:
         self._until: dict[Key, int] = {}
         """0: no end."""
+        self._paused: dict[Key, int] = {}
+        """What an agent refused or could not do -> until when it is not asked again."""
         self._begun: deque[int] = deque()
         self._offences: dict[tuple[str, str], Offence] = {}
 
@@ -69,3 +71,17 @@ class Blocks:
     def end(self, key: Key) -> None:
         """This is over."""
         self._until.pop(key, None)
+
+    def pause(self, key: Key, until_ms: int) -> None:
+        """The agent did not do it, and is not asked again before a time."""
+        self.end(key)
+        self._paused[key] = until_ms
+        if len(self._paused) > MAX_OFFENDERS:
+            del self._paused[next(iter(self._paused))]
+
+    def is_paused(self, key: Key, now_ms: int) -> bool:
+        """Whether the agent is not to be asked now."""
+        if self._paused.get(key, 0) > now_ms:
+            return True
+        self._paused.pop(key, None)
+        return False

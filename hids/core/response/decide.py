@@ -20,7 +20,7 @@ MAX_ALERT_JSON = 16 * 1024
 RENEW_SHARE = 0.9
 """A block that has more than this share of its time left is not renewed for each further alert."""
 PAUSE_MS = 60_000
-"""What has no end and no target, a restart say, is not done again within this."""
+"""What has no end and no target, a restart say, is not done again within this; what an agent refuses is not ordered again."""
 
 State = Literal["open", "shadow", "refused", "stale"]
 
@@ -213,6 +213,8 @@ class Decider:
     def _is_due(self, key: Key, timeout_s: int, now_ms: int) -> bool:
         """Whether there is something to do: it is not in force, or could be in force for much longer."""
         until_ms = self.blocks.active_until(key, now_ms)
+        if self.blocks.is_paused(key, now_ms):
+            return False
         if until_ms is None:
             return True
         return until_ms != 0 and timeout_s > 0 and until_ms - now_ms < RENEW_SHARE * timeout_s * 1000
