@@ -390,7 +390,8 @@ class Responder(LoopActor):
             if ask.what == "undo_all" or ask.target in (row.id, row.target, row.alert)
         ]
         rows = [row for row in rows if not ask.agent or ask.agent in (row.agent, row.agent_name)]
-        ours = [row for row in rows if not row.legacy]
+        old = {agent.id for agent in self._decider.agents if agent.legacy}
+        ours = [row for row in rows if not row.legacy and row.agent not in old]
         if not rows and ask.what == "undo":
             self._emit(
                 ResponseAnswer(ask.number, f"nothing is in force for {ask.target!r}; see `hidsctl response list`")

@@ -180,8 +180,11 @@ class ResponseDesk(LoopActor):
     def _tick(self) -> None:
         self._timer = self.later(TICK_S, Tick())
         self._ticks += 1
-        known = {agent.id for agent in self._roster or ()}
-        is_new = any(presence.connected and presence.agent.id not in known for presence in self._fleet.all())
+        known = {agent.id: agent.legacy for agent in self._roster or ()}
+        is_new = any(
+            presence.connected and known.get(presence.agent.id) is not (presence.send is None)
+            for presence in self._fleet.all()
+        )
         if self._roster is None or is_new or self._ticks % ROSTER_TICKS == 0:
             self._look()
         now_ms = self._clock.now_ms()
