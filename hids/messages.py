@@ -301,6 +301,8 @@ class ResponseOrder(msgspec.Struct, frozen=True, omit_defaults=True):
     extra: Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=32)] = ()
     form: Literal["ossec", "wazuh"] = "ossec"
     """How a script is called."""
+    once: bool = False
+    """It happens and is over: there is nothing to undo."""
     alert_json: Annotated[bytes, msgspec.Meta(max_length=65_536)] = b""
     """The alert itself, for scripts of the form `wazuh`."""
 

@@ -152,6 +152,7 @@ class Responder(LoopActor):
         self._guarded_ms = 0
         self._ready = False
         self._cursor = store.cursor
+        self._told_cursor = -1
         self._newest = -1
         """-1: main has not said yet."""
         self._said: dict[tuple[str, str, str], int] = {}
@@ -244,15 +245,21 @@ class Responder(LoopActor):
             return
         rows = self._source.read(self._cursor)
         if not rows:
-            self._emit(Cursors({OUTPUT: self._cursor}))
+            self._tell_cursor()
             return
         if rows[0].first > self._cursor + 1:
             log.error("alerts are gone from the outbox", output=OUTPUT, first=self._cursor + 1, last=rows[0].first - 1)
         for row in rows:
             self._judge(row)
-        self._emit(Cursors({OUTPUT: self._cursor}))
+        self._tell_cursor()
         self._reading = True
         self.remind(More())
+
+    def _tell_cursor(self) -> None:
+        """Once for each place: telling it is a commit of the lane's, of which we hear, and so on."""
+        if self._told_cursor != self._cursor:
+            self._told_cursor = self._cursor
+            self._emit(Cursors({OUTPUT: self._cursor}))
 
     def _judge(self, row: Row) -> None:
         """The alerts that were committed together: one transaction here, too."""

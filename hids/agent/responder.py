@@ -199,7 +199,9 @@ class Responder(TaskActor):
             if action.repeatable:
                 await action.add(held.order, self._left_s(held))
                 if held.state == "taken":
-                    self._finish(held, "done", "done after a restart of the agent", "done", "add")
+                    self._finish(
+                        held, "ran" if held.order.once else "done", "done after a restart of the agent", "done", "add"
+                    )
             elif held.state == "taken":
                 await self._undo(held, "the agent was stopped while it was done")
         except ActionFailed as error:
@@ -252,14 +254,14 @@ class Responder(TaskActor):
         if refusal:
             self._finish(held, "refused", refusal, "refused", "add")
             return
-        held.proven = not order.address  # what is about an address may cut us off
+        held.proven = not order.address or order.once  # what is done about an address may cut us off
         self._store.put(held)
         try:
             await self._action(order.action).add(order, self._left_s(held))
         except ActionFailed as error:
             self._finish(held, "failed", str(error), "failed", "add")
             return
-        self._finish(held, "done", "", "done", "add")
+        self._finish(held, "ran" if order.once else "done", "", "done", "add")
         if not held.proven:
             self._watch(held)
 

@@ -209,11 +209,11 @@ def simulate(
     counts = Counter(row.state for row in rows)
     answer = {
         "alerts": alerts,
-        "ordered": counts["open"],
+        "ordered": counts["would"],
         "refused": counts["refused"],
-        "targets": len({row.target for row in rows if row.state == "open"}),
+        "targets": len({row.target for row in rows if row.state == "would"}),
         "reasons": dict(Counter(row.reason for row in rows if row.state == "refused").most_common()),
-        "by_response": dict(Counter(row.response for row in rows if row.state == "open").most_common()),
+        "by_response": dict(Counter(row.response for row in rows if row.state == "would").most_common()),
         "orders": [msgspec.to_builtins(row) for row in rows],
     }
     settings.show(answer, _print_report, json=json)
@@ -316,7 +316,8 @@ def _simulate(policy: Policy, files: Sequence[Path]) -> tuple[list[OrderRow], in
             )
             if verdict.state == "open" or key not in seen:
                 seen.add(key)
-                rows.append(row_of(verdict))
+                row = row_of(verdict)
+                rows.append(msgspec.structs.replace(row, state="would") if row.state == "open" else row)
     return rows, alerts
 
 
@@ -341,7 +342,7 @@ def _print_rows(rows: Sequence[OrderRow]) -> None:
     if not rows:
         typer.echo("nothing")
     for row in rows:
-        until = "no end" if not row.until_ms else f"until {_when(row.until_ms)}"
+        until = f"until {_when(row.until_ms)}" if row.until_ms else "once" if row.once else "no end"
         typer.echo(
             f"{_when(row.at_ms)}  {row.state:<8} {plain(row.action)} {plain(row.target) or '-'}  on "
             f"{plain(row.agent_name)} ({row.agent})  {until}  {plain(row.response)}, "

@@ -132,6 +132,7 @@ def test_an_alert_becomes_a_signed_order_once(run):
         assert bench.of(Cursors)[-1].positions == {OUTPUT: 1}
         await bench.tell(Outboxed(2), Outboxed(2), ROSTER)
         assert not bench.of(Ordered)
+        assert not bench.of(Cursors), "nothing is new: telling it would make news"
         await bench.tell(Roster(ROSTER.agents, anew=True))
         assert bench.of(Ordered) == [ordered], "the desk began anew"
 
@@ -316,5 +317,19 @@ def test_what_an_agent_refuses_is_not_ordered_again_for_each_alert(run):
         bench.clock.advance(61)
         await bench.alert("192.0.2.7")
         assert len(bench.of(Ordered)) == 1
+
+    run(scene)
+
+
+def test_what_happened_once_is_not_in_force(run):
+    async def scene(bench: Bench) -> None:
+        await bench.begin()
+        await bench.tell(ResponseAsk(1, "run", "root", "web1", "restart"))
+        (ordered,) = bench.of(Ordered)
+        await bench.tell(ResponseHeard(AgentId("007"), Responded(ordered.id, "done")))
+        row = bench.store.row(ordered.id)
+        assert row is not None
+        assert row.state == "ran"
+        assert not bench.store.live(bench.clock.ms)
 
     run(scene)

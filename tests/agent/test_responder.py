@@ -393,3 +393,19 @@ def test_what_cannot_be_noted_is_not_done_and_what_is_over_is_undone_all_the_sam
         assert bench.states() == {"a1:drop:001": "undone"}
 
     run(scene)
+
+
+def test_what_happens_once_is_not_undone_and_not_in_force(run):
+    async def scene(bench: Bench) -> None:
+        await bench.give(bench.order(1, seconds=0, action="page.sh", once=True))
+        assert bench.states() == {"a1:drop:001": "done"}
+        bench.mailbox.tell(Noted("a1:drop:001", "done"))
+        await bench.wait(1)
+        assert bench.states() == {}
+        assert bench.mailbox.facts()["in_force"] == 0
+        await bench.crash()
+        bench.start()
+        await bench.settle()
+        assert bench.world.done == [("add", "page.sh", "192.0.2.7")]
+
+    run(scene)

@@ -30,7 +30,7 @@ class Held(msgspec.Struct):
     body: bytes
     """msgpack of the `ResponseOrder`."""
     state: str
-    """taken (it may be done by half), done, failed, refused, undone."""
+    """taken (it may be done by half), done, ran (done, and nothing to undo), failed, refused, undone."""
     text: str = ""
     until_ms: int = 0
     """By this agent's clock; 0: never."""
@@ -110,7 +110,8 @@ class AgentResponseStore:
     def noted(self, id_: str, state: str) -> None:
         """The manager has noted this state."""
         with self._failing():
-            self._db.execute("UPDATE orders SET told = 1 WHERE id = ? AND state = ?", (id_, state))
+            states = (state, "ran" if state == "done" else state)
+            self._db.execute("UPDATE orders SET told = 1 WHERE id = ? AND state IN (?, ?)", (id_, *states))
 
     def close(self) -> None:
         """Close the file."""
@@ -134,5 +135,5 @@ class AgentResponseStore:
 
 def said(held: Held) -> ResponseState:
     """What the manager is told."""
-    states: dict[str, ResponseState] = {"done": "done", "failed": "failed", "undone": "undone"}
+    states: dict[str, ResponseState] = {"done": "done", "ran": "done", "failed": "failed", "undone": "undone"}
     return states.get(held.state, "refused")

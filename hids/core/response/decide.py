@@ -20,7 +20,7 @@ MAX_ALERT_JSON = 16 * 1024
 RENEW_SHARE = 0.9
 """A block that has more than this share of its time left is not renewed for each further alert."""
 PAUSE_MS = 60_000
-"""What has no end and no target, a restart say, is not done again within this; what an agent refuses is not ordered again."""
+"""What happens once, a restart say, is not done again within this; what an agent refuses is not ordered again."""
 
 State = Literal["open", "shadow", "refused", "stale"]
 
@@ -129,7 +129,7 @@ class Decider:
             address=str(address_of(target) or "") if "srcip" in needs else "",
             user=user_of(target) if "user" in needs else "",
         )
-        until_ms = now_ms + timeout_s * 1000 if timeout_s and command.timeout_allowed else 0
+        until_ms = now_ms + timeout_s * 1000 if timeout_s and command.ends else 0
         verdicts: list[Verdict] = []
         for agent in agents:
             order = ResponseOrder(
@@ -145,13 +145,16 @@ class Decider:
                 why=f"ordered by {by}"[:1024],
                 extra=command.extra_args,
                 form=command.form,
+                once=command.once,
             )
             refusal = (
                 f"{command.name} needs an address or a user, got {target[:60]!r}" if needs and not aim.name else ""
             )
             refusal = refusal or _refusal(aim, guard)
             if not refusal:
-                self.blocks.begin((command.name, agent.id, aim.name), until_ms)
+                self.blocks.begin(
+                    (command.name, agent.id, aim.name), until_ms or (now_ms + PAUSE_MS if command.once else 0)
+                )
             verdicts.append(Verdict(order, agent, "refused" if refusal else "open", refusal))
         return verdicts
 
@@ -181,7 +184,10 @@ class Decider:
             if not running:
                 blocks.count(command.name, target, now_ms)
             for agent in due:
-                blocks.begin((command.name, agent.id, target), until_ms or (0 if target else now_ms + PAUSE_MS))
+                blocks.begin(
+                    (command.name, agent.id, target),
+                    until_ms or (now_ms + PAUSE_MS if command.once or not target else 0),
+                )
         return [
             Verdict(
                 self._order(response, command, aim, alert, line, agent, now_ms, until_ms), agent, state, reason, over
@@ -268,6 +274,7 @@ class Decider:
             why=alert.rule.description[:1024],
             extra=command.extra_args,
             form=command.form,
+            once=command.once,
             alert_json=line if whole and len(line) <= MAX_ALERT_JSON else b"",
         )
 
@@ -292,7 +299,7 @@ def _refusal(aim: _Target, guard: Guard) -> str:
 
 
 def _timeout_s(response: Response, command: Command, before: int) -> int:
-    if not command.timeout_allowed or not response.timeout_s:
+    if not command.ends or not response.timeout_s:
         return 0
     if before and response.repeated_offenders:
         return response.repeated_offenders[min(before, len(response.repeated_offenders)) - 1] * 60

@@ -24,10 +24,12 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
     until_ms: int
     """0: it has no end."""
     state: str
-    """open (given, not answered), done, failed, refused, undoing, undone, shadow, stale or dropped."""
+    """open (given, not answered), done, ran (done, and nothing to undo), failed, refused, undoing, undone, shadow, stale or
+    dropped."""
     reason: str = ""
     changed_ms: int = 0
     legacy: bool = False
+    once: bool = False
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -57,6 +59,7 @@ def row_of(verdict: Verdict) -> OrderRow:
         reason=verdict.reason,
         changed_ms=order.issued_ms,
         legacy=agent.legacy,
+        once=order.once,
     )
 
 
@@ -67,7 +70,7 @@ def next_state(row: OrderRow, said: str) -> str | None:
     if row.state == "undoing":
         return {"undone": "undone", "failed": "failed", "refused": "failed"}.get(said)
     if row.state == "open":
-        return said
+        return "ran" if said == "done" and row.once else said
     if row.state in ("done", "failed", "dropped") and said in ("undone", "failed", "done"):
         return said
     return None

@@ -47,6 +47,16 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return self.executable or self.name
 
     @property
+    def once(self) -> bool:
+        """It happens and is over: there is nothing to undo."""
+        return self.action == "restart" or (not self.timeout_allowed and self.action not in BUILT_IN)
+
+    @property
+    def ends(self) -> bool:
+        """It is undone when its time is over."""
+        return self.timeout_allowed and not self.once
+
+    @property
     def needs(self) -> tuple[Expect, ...]:
         """What an alert must have."""
         return self.expect if self.expect is not None else BUILT_IN.get(self.action, ())

@@ -207,3 +207,15 @@ def test_whatever_a_decoder_puts_into_an_alert_is_data(value: Any):
     lock = Response(command="disable-account", level=1)
     for verdict in decide(decider(DROP, lock), alert_decoder.decode(msgspec.json.encode(one))):
         assert verdict.order.address or verdict.order.user
+
+
+def test_what_happens_once_has_no_end_and_what_lasts_can_be_undone(make_alert):
+    page = Command(name="page", executable="page.sh", expect=("srcip",), timeout_allowed=False)
+    judge = decider(Response(command="page", level=1), commands=(page,))
+    (verdict,) = decide(judge, alert(make_alert, 1))
+    assert (verdict.order.once, verdict.order.until_ms) == (True, 0)
+    assert not decide(judge, alert(make_alert, 2), NOW_MS + 59_000)
+    assert decide(judge, alert(make_alert, 3), NOW_MS + 61_000)
+    forever = Command(name="forever", executable="firewall-drop", timeout_allowed=False)
+    (verdict,) = decide(decider(Response(command="forever", level=1), commands=(forever,)), alert(make_alert))
+    assert (verdict.order.once, verdict.order.until_ms) == (False, 0)

@@ -57,5 +57,6 @@ def as_order(told: LegacyOrder, known: dict[str, tuple[str, int]], now_ms: int) 
         alert=told.alert[:256],
         reference=told.alert[:256],
         rule=told.rule[:256],
+        once=action == "restart" or (not timeout_s and action not in BUILT_IN),
         why="ordered by the OSSEC manager",
     )
