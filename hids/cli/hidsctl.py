@@ -7,9 +7,9 @@ import typer
 
 import hids
 from hids.adapters.paths import ManagerPaths
-from hids.cli import agents, config, incidents, ledger, legacy, quarantine, response, rules
-from hids.cli.alerts import alerts
+from hids.cli import agents, alerts, config, incidents, ledger, legacy, policy, quarantine, response, rules
 from hids.cli.chaos import chaos
+from hids.cli.compliance import compliance
 from hids.cli.logtest import logtest
 from hids.cli.metrics import metrics
 from hids.cli.settings import Settings
@@ -22,11 +22,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(status)
-app.command()(alerts)
 app.command()(logtest)
 app.command()(metrics)
 app.command()(chaos)
 agents.app.command("import-keys")(legacy.import_keys)
+alerts.app.command()(compliance)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(agents.app, name="agent")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(legacy.app, name="legacy")
@@ -34,6 +35,7 @@ app.add_typer(response.app, name="response")
 app.add_typer(rules.app, name="rules")
 app.add_typer(config.app, name="config")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(policy.app, name="policy")
 app.add_typer(quarantine.app, name="quarantine")
 
 
