@@ -11,6 +11,7 @@ import psutil
 from hids.core.response.guard import Surroundings
 
 _MAX_BYTES = 1024 * 1024
+_MAX_SESSIONS = 4_096
 _RTF_GATEWAY = 0x2
 
 
@@ -26,7 +27,7 @@ def surroundings(manager: tuple[str, ...] = (), root: Path = Path("/")) -> Surro
         manager=manager,
         gateways=(*_gateways4(_read(root / "proc/net/route")), *_gateways6(_read(root / "proc/net/ipv6_route"))),
         resolvers=tuple(re.findall(r"^\s*nameserver\s+(\S+)", _read(root / "etc/resolv.conf"), re.MULTILINE)),
-        sessions=_sessions(),
+        sessions=(*_logged_in(), *_sessions(root / "run/systemd/sessions")),
     )
 
 
@@ -53,12 +54,22 @@ def _own6(text: str) -> list[str]:
     return [socket.inet_ntop(socket.AF_INET6, bytes.fromhex(word)) for word in words]
 
 
-def _sessions() -> tuple[str, ...]:
+def _logged_in() -> tuple[str, ...]:
     """From where people are logged in, by utmp. A name instead of an address is passed over, as everywhere here."""
     try:
         return tuple(user.host for user in psutil.users() if user.host)
     except (OSError, psutil.Error):
         return ()
+
+
+def _sessions(folder: Path) -> Iterator[str]:
+    """The same by systemd, where utmp is gone (Debian 13)."""
+    try:
+        files = sorted(folder.iterdir())[:_MAX_SESSIONS]
+    except OSError:
+        return
+    for file in files:
+        yield from re.findall(r"^REMOTE_HOST=(\S+)$", _read(file), re.MULTILINE)
 
 
 def _gateways4(text: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """What the agent has of responses: the responder's place in the tree, its actions, and the link's way to it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -18,7 +18,7 @@ from hids.agent.response.firewall import firewall_of
 from hids.agent.response.host import DisableAccount, HostDeny, RouteNull
 from hids.agent.response.program import ActionFailed
 from hids.agent.response.script import Keys, Script
-from hids.core.collect.config import ResponseConfig
+from hids.core.collect.config import ResponseConfig, address_of
 from hids.core.response.guard import Surroundings
 from hids.messages import Noted, Respond, Responded, ResponseOrder
 from hids.ports import Clock
@@ -95,10 +95,24 @@ class Responses:
         state: LinkState,
         clock: Clock,
         restart: Callable[[str], None],
+        managers: Sequence[str] = (),
         *,
         answers: bool = True,
     ) -> None:
-        """`answers`: the manager wants to hear what became of an order; OSSEC's does not."""
+        """Responses.
+
+        Args:
+            folder: the agent's state.
+            config: `[response]` of agent.toml.
+            spool: takes audit lines.
+            link: brings orders.
+            state: the link's; knows where the manager is.
+            clock: time.
+            restart: has the agent start anew.
+            managers: "host:port" of all that agent.toml names.
+            answers: the manager wants to hear what became of an order; OSSEC's does not.
+        """
+        self._managers = tuple(address_of(manager)[0] for manager in managers if manager)
         self._answers = answers
         self._mailbox = Mailbox("responder", MAX_WAITING)
         self._folder = folder
@@ -179,4 +193,4 @@ class Responses:
     def _surroundings(self) -> Surroundings:
         identity = Identity.read(self._folder)
         named = () if identity is None else (identity.manager,)
-        return surroundings((self._state.peer, *named))
+        return surroundings((self._state.peer, *named, *self._managers))

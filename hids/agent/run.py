@@ -179,6 +179,7 @@ class Agent:
             self._link_state,
             self._clock,
             self.restart,
+            (self._config.manager.address, *self._config.manager.others),
             answers=self._config.manager.protocol == "hids",
         )
 

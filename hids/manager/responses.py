@@ -53,7 +53,7 @@ class ResponseTree:
         newest: Callable[[], Outboxed | None],
         legacy: Callable[[LegacyOrder], Awaitable[str]] | None,
     ) -> None:
-        self.process = Mailbox("responder", BOUND)
+        self.process = Mailbox("responses", BOUND)
         self.desk = Mailbox("response_desk", BOUND)
         self._config = config
         self._paths = paths

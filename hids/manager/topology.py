@@ -9,7 +9,7 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     root
     ├─ outputs, index          processes: the alert files; search.db
     ├─ webhooks                process: one sender a webhook; only when there are some
-    ├─ responder               process: decides what is done about alerts; only when [[response]] or [[command]] say so
+    ├─ responses               process: the responder decides what is done about alerts; only when [[response]] or [[command]] say so
     ├─ engine
     │   ├─ lane                process: correlation windows, syscheck store, ledger
     │   ├─ nursery             process: has the rulesets, forks workers

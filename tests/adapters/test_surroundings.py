@@ -24,7 +24,10 @@ def test_gateways_and_resolvers(tmp_path: Path):
     (tmp_path / "proc/net/route").write_text(ROUTE)
     (tmp_path / "proc/net/ipv6_route").write_text(ROUTE6)
     (tmp_path / "etc/resolv.conf").write_text("# nameserver 1.1.1.1\nnameserver 9.9.9.9\n nameserver 2001:db8::53\n")
+    (tmp_path / "run/systemd/sessions").mkdir(parents=True)
+    (tmp_path / "run/systemd/sessions/c1").write_text("UID=0\nREMOTE=1\nREMOTE_HOST=198.51.100.20\nSTATE=active\n")
     around = surroundings(("manager",), tmp_path)
+    assert "198.51.100.20" in around.sessions
     assert around.gateways == ("10.0.0.1", "2001:db8::1")
     assert around.resolvers == ("9.9.9.9", "2001:db8::53")
     assert around.manager == ("manager",)
