@@ -13,7 +13,6 @@ from hids.adapters.surroundings import surroundings
 from hids.agent.link import LinkState, Probe
 from hids.agent.responder import MAX_WAITING, Arrived, Outcomes, Responder, Trusted
 from hids.agent.response.action import Action
-from hids.agent.response.cloud import AwsWaf, Cloudflare
 from hids.agent.response.firewall import firewall_of
 from hids.agent.response.host import DisableAccount, HostDeny, RouteNull
 from hids.agent.response.program import ActionFailed
@@ -74,10 +73,14 @@ class Actions:
             case "cloudflare":
                 if config.cloudflare is None:
                     raise ActionFailed("this agent has no [response] cloudflare in its agent.toml")
+                from hids.agent.response.cloud import Cloudflare  # noqa: PLC0415 - few need it, and memory is dear
+
                 return Cloudflare(config.cloudflare, config.timeout_s)
             case "aws-waf":
                 if config.aws_waf is None:
                     raise ActionFailed("this agent has no [response] aws_waf in its agent.toml")
+                from hids.agent.response.cloud import AwsWaf  # noqa: PLC0415 - as above
+
                 return AwsWaf(config.aws_waf, config.timeout_s)
             case _:
                 return Script(config.scripts, self._keys, config.timeout_s)

@@ -40,12 +40,12 @@ timeout_s = 600
 command = "firewall-drop"
 name = "brief"
 rules = [201211]
-timeout_s = 5
+timeout_s = 4
 [[response]]
 command = "firewall-drop"
 name = "short"
 rules = [201213]
-timeout_s = 8
+timeout_s = 6
 """
 BRIEF = "Failed password for root from {address} port 4022 ssh2"
 SHORT = "Invalid user mallory from {address} port 4022"
@@ -78,7 +78,7 @@ class Scene(Stand):
             file.write("".join(failed_login("mallory", address) for address in addresses))
 
     def attack_briefly(self, *addresses: str) -> None:
-        """Half of them are blocked for 5 s, half for 8."""
+        """Half of them are blocked for 4 s, half for 6."""
         with self.log.open("a") as file:
             for number, address in enumerate(addresses):
                 line = failed_login("x", address)
