@@ -2,7 +2,8 @@
 
     main --Outboxed, Roster, ResponseHeard, ResponseAsk--> responder --Ordered, ResponseNoted, ResponseTold--> main
 
-State    responses.db: cursor and orders move in one transaction, so that no alert is answered twice or passed over.
+State    responses.db: cursor and orders move in one transaction, so that no alert is answered twice or passed over. Alerts that
+         are no reason for anything move the cursor once a second; a crash has them judged again, to the same end.
 Disk     while it takes nothing, nothing is decided or noted; it is tried again each second, and agents say again what they did.
 Bug      an alert on which the decision fails is told, and passed over: it must not stop what follows.
 Again    what is not answered is given to main at each start, and main brings it in each session until the agent answers.
@@ -152,6 +153,7 @@ class Responder(LoopActor):
         self._guarded_ms = 0
         self._ready = False
         self._cursor = store.cursor
+        self._saved = self._cursor
         self._told_cursor = -1
         self._newest = -1
         """-1: main has not said yet."""
@@ -187,6 +189,7 @@ class Responder(LoopActor):
                 self._read_on()
             case Tick():
                 self._timer = self.later(TICK_S, Tick())
+                self._save()
                 self._drop_late()
                 self._read_on()
 
@@ -206,6 +209,14 @@ class Responder(LoopActor):
         if self._failing:
             log.info("responses can be stored again")
         self._failing = ""
+
+    def on_shutdown(self) -> None:
+        """Note how far it has read."""
+        try:
+            self._save()
+        except StoreError as error:
+            log.warning("how far alerts were judged is not stored", reason=str(error))
+        self.stop()
 
     def closing(self) -> None:
         """No timer outlives this life."""
@@ -238,28 +249,32 @@ class Responder(LoopActor):
             log.warning("ledger is older than what was judged", judged=self._cursor, newest=newest)
         if self._cursor < 0 or self._cursor > newest:
             self._store.commit((), newest)
-            self._cursor = newest
+            self._cursor = self._saved = newest
 
     def _read_on(self) -> None:
         if not self._ready or self._reading or self._newest < 0:
             return
         rows = self._source.read(self._cursor)
         if not rows:
-            self._tell_cursor()
             return
         if rows[0].first > self._cursor + 1:
             log.error("alerts are gone from the outbox", output=OUTPUT, first=self._cursor + 1, last=rows[0].first - 1)
         for row in rows:
             self._judge(row)
-        self._tell_cursor()
         self._reading = True
         self.remind(More())
 
-    def _tell_cursor(self) -> None:
-        """Once for each place: telling it is a commit of the lane's, of which we hear, and so on."""
-        if self._told_cursor != self._cursor:
-            self._told_cursor = self._cursor
-            self._emit(Cursors({OUTPUT: self._cursor}))
+    def _save(self) -> None:
+        """Store how far it has read, and tell what is stored: those alerts may go.
+
+        Telling is a commit of the lane's, of which we hear in turn: so it is told when it has moved, and at each tick only.
+        """
+        if self._ready and self._saved != self._cursor:
+            self._store.commit((), self._cursor)
+            self._saved = self._cursor
+        if self._ready and self._told_cursor != self._saved >= 0:
+            self._told_cursor = self._saved
+            self._emit(Cursors({OUTPUT: self._saved}))
 
     def _judge(self, row: Row) -> None:
         """The alerts that were committed together: one transaction here, too."""
@@ -271,7 +286,10 @@ class Responder(LoopActor):
                 verdicts += self._decider.decide(alert_decoder.decode(line), line, guard, now_ms)
             except Exception as error:  # noqa: BLE001 - see the head
                 log.error("an alert cannot be judged", reason=describe(error), alert=line[:200])  # noqa: TRY400
-        self._order([verdict for verdict in verdicts if self._is_new(verdict)], row.last)
+        fresh = [verdict for verdict in verdicts if self._is_new(verdict)]
+        if fresh:
+            self._order(fresh, row.last)
+            self._saved = row.last
         self._cursor = row.last
 
     def _order(self, verdicts: Sequence[Verdict], cursor: int | None) -> None:

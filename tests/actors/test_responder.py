@@ -129,8 +129,10 @@ def test_an_alert_becomes_a_signed_order_once(run):
         (ordered,) = bench.of(Ordered)
         order = unpack(ordered.respond.body)
         assert (order.address, order.agent, order.id) == ("192.0.2.7", "007", "007-1-1:drop:007")
+        await bench.tick(1)
         assert bench.of(Cursors)[-1].positions == {OUTPUT: 1}
         await bench.tell(Outboxed(2), Outboxed(2), ROSTER)
+        await bench.tick(1)
         assert not bench.of(Ordered)
         assert not bench.of(Cursors), "nothing is new: telling it would make news"
         await bench.tell(Roster(ROSTER.agents, anew=True))
@@ -331,5 +333,31 @@ def test_what_happened_once_is_not_in_force(run):
         assert row is not None
         assert row.state == "ran"
         assert not bench.store.live(bench.clock.ms)
+
+    run(scene)
+
+
+def test_alerts_that_are_no_reason_move_the_cursor_once_a_second(run, monkeypatch: pytest.MonkeyPatch):
+    async def scene(bench: Bench) -> None:
+        await bench.begin()
+        commits: list[int | None] = []
+        commit = bench.store.commit
+
+        def counted(kept: Any, cursor: int | None = None) -> Any:
+            commits.append(cursor)
+            return commit(kept, cursor)
+
+        monkeypatch.setattr(bench.store, "commit", counted)
+        for _ in range(20):
+            await bench.alert("no address")
+        assert commits == []
+        await bench.tick(1)
+        await bench.tick(1)
+        assert commits == [20]
+        assert [said.positions for said in bench.of(Cursors)] == [{OUTPUT: 20}]
+        await bench.alert("no address")
+        bench.mailbox.shut_down()
+        await settle(100)
+        assert bench.store.cursor == 21
 
     run(scene)

@@ -133,7 +133,7 @@ class Decider:
         verdicts: list[Verdict] = []
         for agent in agents:
             order = ResponseOrder(
-                id=f"hand-{now_ms}:{command.name}:{agent.id}",
+                id=f"hand-{now_ms}:{command.name}:{agent.id}:{aim.name}",
                 agent=agent.id,
                 response="by hand",
                 command=command.name,
