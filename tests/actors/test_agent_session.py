@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from waiting import SetClock, settle, until
 
-from hids.actors.agent_session import ABILITIES, HELLO_S, Admitted, AgentSession, HelloDue, RenewedFor
+from hids.actors.agent_session import ABILITIES, HELLO_S, MAX_OUTCOMES, Admitted, AgentSession, HelloDue, RenewedFor
 from hids.actors.credit import CreditPool
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet
@@ -536,6 +536,10 @@ def test_what_became_of_an_order_is_said_under_the_name_in_the_certificate():
         session = await begun(main, abilities=("respond",))
         await session.say(said)
         assert main.responded == [("007", said)]
+        for _ in range(MAX_OUTCOMES // 500):
+            await session.say(*[said] * 500)
+        assert session.wire.closed[0] == f"more than {MAX_OUTCOMES} outcomes between two heartbeats"
+        assert len(main.responded) == MAX_OUTCOMES
 
     run(test)
 
