@@ -59,6 +59,10 @@ class Source(Protocol):
         """Rows with alerts above a number."""
         ...
 
+    def newest(self) -> int:
+        """Number of the newest alert that is committed."""
+        ...
+
 
 class Row(Protocol):
     """Alerts that were committed together."""
@@ -243,8 +247,12 @@ class Responder(LoopActor):
         self._ready = True
         self._read_on()
 
-    def _begin(self, newest: int) -> None:
-        """Where to read on. What was there before there were responses is no reason for any."""
+    def _begin(self, told: int) -> None:
+        """Where to read on. What was there before there were responses is no reason for any.
+
+        The life before may have read further than main has heard by now, so the ledger itself is asked.
+        """
+        newest = max(told, self._source.newest())
         if self._cursor > newest:
             log.warning("ledger is older than what was judged", judged=self._cursor, newest=newest)
         if self._cursor < 0 or self._cursor > newest:

@@ -361,3 +361,23 @@ def test_alerts_that_are_no_reason_move_the_cursor_once_a_second(run, monkeypatc
         assert bench.store.cursor == 21
 
     run(scene)
+
+
+def test_what_main_has_heard_may_be_older_than_what_was_judged_and_a_ledger_from_a_copy_is_older(run):
+    async def scene(bench: Bench) -> None:
+        await bench.begin()
+        await bench.alert("192.0.2.7", "192.0.2.8", "192.0.2.9")
+        await bench.tick(1)
+        bench.start()
+        await bench.tell(Outboxed(2), ROSTER)  # main lags
+        await bench.tick(1)
+        assert bench.store.cursor == 3
+        (bench.folder / "ledger.db").unlink()
+        for tail in ("-wal", "-shm"):
+            (bench.folder / f"ledger.db{tail}").unlink(missing_ok=True)
+        bench.start()
+        await bench.tell(Outboxed(2), ROSTER)
+        await bench.tick(1)
+        assert bench.store.cursor == 1
+
+    run(scene)
