@@ -22,9 +22,16 @@ def why_not() -> str:
     name = f"hids-{os.getpid()}-try"
     if _try("ip", "netns", "add", name).returncode:
         return "this machine gives no network namespaces"
-    tried = _try("ip", "netns", "exec", name, "nft", "list", "ruleset").returncode
-    _try("ip", "netns", "del", name)
-    return "nft does not work in a network namespace here" if tried else ""
+    try:
+        if _try(
+            "ip", "link", "add", f"{name[:11]}-v", "type", "veth", "peer", "name", "eth0", "netns", name
+        ).returncode:
+            return "this machine gives no virtual cables (veth)"
+        if _try("ip", "netns", "exec", name, "nft", "list", "ruleset").returncode:
+            return "nft does not work in a network namespace here"
+    finally:
+        _try("ip", "netns", "del", name)
+    return ""
 
 
 _KNOCK = """
