@@ -128,10 +128,13 @@ class ResponseStore:
 
     def restore(self, blocks: Blocks, now_ms: int) -> None:
         """Fill what the budget and the repeat rule need to know."""
+        counted: set[tuple[str, str]] = set()
         for row in self._rows("state IN ('open', 'done', 'undone', 'undoing', 'shadow', 'failed') ORDER BY at_ms", ()):
             if row.state in (*LIVE, "shadow") and (row.until_ms == 0 or row.until_ms > now_ms):
                 blocks.begin((row.command, row.agent, row.target), row.until_ms)
-            if row.alert:
+            reason = (row.alert, row.response)
+            if row.alert and not row.renews and reason not in counted:  # once, on however many agents
+                counted.add(reason)
                 blocks.count(row.command, row.target, row.at_ms)
 
     def close(self) -> None:
@@ -153,7 +156,8 @@ class ResponseStore:
             (MAX_ROWS,),
         )
         self._db.execute(
-            "DELETE FROM orders WHERE state = 'done' AND until_ms > 0 AND rowid <= (SELECT max(rowid) FROM orders) - ?",
+            "DELETE FROM orders WHERE state = 'done' AND until_ms BETWEEN 1 AND (SELECT max(at_ms) FROM orders) "
+            "AND rowid <= (SELECT max(rowid) FROM orders) - ?",
             (MAX_ROWS,),
         )
         self._db.execute("DELETE FROM history WHERE id NOT IN (SELECT id FROM orders)")

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from hids.adapters import responses
 from hids.adapters.responses import ResponseBook, ResponseStore
 from hids.core.response.blocks import Blocks
 from hids.core.response.ledger import Kept, OrderRow
@@ -70,11 +71,18 @@ def test_what_is_open_is_given_again_and_what_is_late_is_known(store: ResponseSt
 
 
 def test_a_restart_knows_what_is_in_force_how_often_and_how_fast(store: ResponseStore):
-    rows = [ROW, other(1, state="done", until_ms=0), other(2, state="undone"), other(3, state="refused")]
+    rows = [
+        ROW,
+        other(1, state="done", until_ms=0, alert="a1"),
+        other(2, state="undone", alert="a2"),
+        other(3, state="refused"),
+        msgspec.structs.replace(other(2, state="done", alert="a2"), id="another agent", agent=AgentId("002")),
+        msgspec.structs.replace(other(2, state="done", alert="a3", renews=True), id="a renewal"),
+    ]
     store.commit([Kept(row) for row in rows])
     blocks = Blocks()
     store.restore(blocks, NOW_MS + 1000)
-    assert blocks.targets(NOW_MS + 1000) == 2
+    assert blocks.targets(NOW_MS + 1000) == 3
     assert blocks.in_last_minute(NOW_MS + 1000) == 3
     assert blocks.times("firewall-drop", "192.0.2.2", NOW_MS) == 1
     assert blocks.times("firewall-drop", "192.0.2.3", NOW_MS) == 0
@@ -109,3 +117,17 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path):
     db.close()
     with pytest.raises(StoreError, match="newer hids"):
         ResponseStore(path)
+
+
+def test_old_rows_go_but_never_what_is_in_force(store: ResponseStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(responses, "MAX_ROWS", 5)
+    monkeypatch.setattr(responses, "_KEEP_EVERY", 1)
+    store.commit([Kept(other(1, state="done", until_ms=0)), Kept(other(2, state="done", until_ms=NOW_MS + 10**9))])
+    store.commit([Kept(other(3, state="done", until_ms=NOW_MS - 1)), Kept(ROW, RESPOND)])
+    for number in range(10, 40):
+        store.commit([Kept(other(number, state="refused"))])
+    ids = {row.id for row in ResponseBook(tmp_path / "responses.db").rows()}
+    assert {"x1", "x2", ROW.id} < ids
+    assert "x3" not in ids
+    assert len(ids) == 8
+    assert ResponseBook(tmp_path / "responses.db").history("x3") == []

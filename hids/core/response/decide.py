@@ -71,6 +71,8 @@ class Verdict(msgspec.Struct, frozen=True):
     state: State
     reason: str = ""
     over_budget: bool = False
+    renews: bool = False
+    """It was in force already, and is for longer."""
 
 
 class _Target(msgspec.Struct, frozen=True):
@@ -190,7 +192,12 @@ class Decider:
                 )
         return [
             Verdict(
-                self._order(response, command, aim, alert, line, agent, now_ms, until_ms), agent, state, reason, over
+                self._order(response, command, aim, alert, line, agent, now_ms, until_ms),
+                agent,
+                state,
+                reason,
+                over,
+                renews=bool(running),
             )
             for agent in due
         ]

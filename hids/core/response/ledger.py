@@ -30,6 +30,8 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
     changed_ms: int = 0
     legacy: bool = False
     once: bool = False
+    renews: bool = False
+    """It was in force already: neither a new target nor another offence."""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -60,6 +62,7 @@ def row_of(verdict: Verdict) -> OrderRow:
         changed_ms=order.issued_ms,
         legacy=agent.legacy,
         once=order.once,
+        renews=verdict.renews,
     )
 
 
