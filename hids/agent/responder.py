@@ -5,7 +5,7 @@
 State    responses.db: an order is there before it is done. After a crash what is over is undone, what is not is done again.
 Guard    the signature, this agent's own guard rails and its own budget, whatever the manager has checked before.
 Cut off  after a block the manager must be heard within `deadman_s`; else that block is undone, and told when it can be.
-Full     more than MAX_WAITING orders: the session ends, and they come again in the next one.
+Full     more than MAX_WAITING orders are left; they come again in the next session.
 """
 
 import asyncio
@@ -135,9 +135,10 @@ class Responder(TaskActor):
         """An order, a note, or something to look at."""
         match message:
             case Arrived() | Trusted():
-                if len(self._arrived) >= MAX_WAITING:
-                    raise RemoteProtocolError(f"more than {MAX_WAITING} orders wait")
-                self._arrived.append(message)
+                if len(self._arrived) < MAX_WAITING:
+                    self._arrived.append(message)
+                else:
+                    log.error("an order is left for the next session: too many wait", waiting=MAX_WAITING)
                 self._stir.set()
             case Noted():
                 self._store.noted(message.order, message.state)
