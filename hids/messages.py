@@ -18,9 +18,10 @@ MANAGER = AgentId("000")
 SourceId = NewType("SourceId", str)
 """A numbered stream of lines: "agent/007", or "derived/<kind>/<agent id>" for lines that the manager made."""
 
-Kind = Literal["log", "agent", "syscheck", "eventchannel", "rootcheck", "sca"]
+Kind = Literal["log", "agent", "syscheck", "eventchannel", "rootcheck", "sca", "response"]
 """What a line is: text of a log, an agent's word about itself, a packed `FileFact`, an event of Windows' event channel
-with its XML, a finding of rootcheck, or what came of a policy (hids.core.policy.lines)."""
+with its XML, a finding of rootcheck, what came of a policy (hids.core.policy.lines), or what an agent did as a response
+(hids.core.response.audit)."""
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """What an agent counts, or says the time is: refused at the door when no store could hold it."""
@@ -234,7 +235,7 @@ class Stored(msgspec.Struct, frozen=True):
 # ---- carry: agent <-> manager, native protocol (docs/protocol.md) -----------------------------------------------
 
 
-Ability = Literal["renew", "configure", "restart", "syscheck"]
+Ability = Literal["renew", "configure", "restart", "syscheck", "respond"]
 """What a peer understands beyond version 1's first messages: nobody is sent what he does not know."""
 
 
@@ -306,6 +307,22 @@ class Configured(msgspec.Struct, frozen=True, tag="configured"):
     """Why it was not taken; empty when it was."""
     labels: Labels = {}
     """What this host is, now that it is taken."""
+
+
+ResponseState = Literal["done", "failed", "refused", "undone"]
+"""What became of a response at an agent."""
+
+
+class Responded(msgspec.Struct, frozen=True, tag="responded"):
+    """agent -> manager: what became of an order. Said in each session until the manager has noted it."""
+
+    order: ShortText
+    """Id of the `ResponseOrder`."""
+    state: ResponseState
+    text: ShortText = ""
+    """Why, in words."""
+    at_ms: Number = 0
+    """By the agent's clock."""
 
 
 class Bye(msgspec.Struct, frozen=True, tag="bye"):
@@ -390,8 +407,61 @@ class Rescan(msgspec.Struct, frozen=True, tag="rescan"):
     """What is found is a first sight, no news."""
 
 
-ToManager = Hello | Batch | Heartbeat | Renew | Configured | Bye
-ToAgent = Welcome | Ack | Renewed | Configuration | Restart | AskDigests | Rescan | NewEpoch | Refused
+class ResponseOrder(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an agent shall do against an attacker, or undo. Travels packed and signed in `Respond`."""
+
+    id: ShortText
+    """<alert id>:<response>:<agent>: the same in every repeat. An undo has the id of what it undoes."""
+    agent: ShortText
+    """Id of the one agent that it is for."""
+    response: ShortText
+    """Name of the response; "by hand" when a person ordered it."""
+    command: ShortText
+    action: ShortText
+    """What the command does: the name of a built-in action, or of a script."""
+    undo: bool = False
+    address: ShortText = ""
+    user: ShortText = ""
+    file: Annotated[str, msgspec.Meta(max_length=MAX_LOCATION)] = ""
+    issued_ms: Number = 0
+    until_ms: Number = 0
+    """When it is undone, by the manager's clock; 0: never."""
+    alert: ShortText = ""
+    """Id of the alert; empty when a person ordered it."""
+    reference: ShortText = ""
+    """TIME.NUMBER, as OSSEC's scripts name an alert."""
+    rule: ShortText = ""
+    why: Annotated[str, msgspec.Meta(max_length=1024)] = ""
+    """The rule's description, or who ordered it."""
+    extra: Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=32)] = ()
+    form: Literal["ossec", "wazuh"] = "ossec"
+    """How a script is called."""
+    once: bool = False
+    """It happens and is over: there is nothing to undo."""
+    alert_json: Annotated[bytes, msgspec.Meta(max_length=65_536)] = b""
+    """The alert itself, for scripts of the form `wazuh`."""
+
+
+class Respond(msgspec.Struct, frozen=True, tag="respond"):
+    """manager -> agent: carry this out. Repeated in each session until `Responded` comes."""
+
+    body: bytes
+    """msgpack of a `ResponseOrder`."""
+    signature: bytes
+    """Ed25519 over `hids.core.response.order.to_sign(body)`."""
+    certificate: bytes
+    """PEM: says whose key that is; of the CA that the agent joined."""
+
+
+class Noted(msgspec.Struct, frozen=True, tag="noted"):
+    """manager -> agent: this outcome is on my disk."""
+
+    order: str
+    state: str
+
+
+ToManager = Hello | Batch | Heartbeat | Renew | Configured | Responded | Bye
+ToAgent = Welcome | Ack | Renewed | Configuration | Restart | AskDigests | Rescan | Respond | Noted | NewEpoch | Refused
 
 
 # ---- carry: joining ---------------------------------------------------------------------------------------------
@@ -671,6 +741,8 @@ class RuleRow(msgspec.Struct, frozen=True, array_like=True):
     their common list and no list of a group (correlation "compat")."""
     group_marks: tuple[tuple[int, int], ...] = ()
     """(composite that counts a group, times): the lists that an event enters, each so often (correlation "compat")."""
+    responds: bool = True
+    """False (no_ar, accuracy 0): its alerts are never a reason for a response."""
 
 
 class RuleTable(msgspec.Struct, frozen=True):
@@ -951,6 +1023,87 @@ class LegacyNotice(msgspec.Struct, frozen=True, tag="legacy_notice"):
 ToLegacy = LegacyKeys | LegacyProgress | LegacyOrder
 
 
+# ---- manager: main <-> the responder's process ---------------------------------------------------------------------
+
+
+class Enlisted(msgspec.Struct, frozen=True, array_like=True):
+    """An agent as the responder knows it."""
+
+    id: AgentId
+    name: str
+    addresses: tuple[str, ...] = ()
+    legacy: bool = False
+    """An agent of OSSEC or Wazuh."""
+
+
+class Roster(msgspec.Struct, frozen=True, tag="roster"):
+    """main -> responder: these agents there are. Nothing is decided before the first one came."""
+
+    agents: tuple[Enlisted, ...]
+    anew: bool = False
+    """Main's desk has just started and knows of no order: give it again what is open."""
+
+
+class ResponseHeard(msgspec.Struct, frozen=True, tag="response_heard"):
+    """main -> responder: an agent's word, or main's about an old agent."""
+
+    agent: AgentId
+    said: Responded
+
+
+class ResponseAsk(msgspec.Struct, frozen=True, tag="response_ask"):
+    """main -> responder: a person wants something."""
+
+    number: int
+    """Comes back in `ResponseAnswer`."""
+    what: Literal["run", "undo", "undo_all"]
+    by: str
+    agent: str = ""
+    """Id or name; empty: all."""
+    action: str = ""
+    """Name of the command to run."""
+    target: str = ""
+    """Address, user or order id."""
+    timeout_s: int = 0
+
+
+class ResponseAnswer(msgspec.Struct, frozen=True, tag="response_answer"):
+    """responder -> main."""
+
+    number: int
+    problem: str = ""
+    orders: tuple[str, ...] = ()
+    """Ids of the orders that were given, or are to be undone."""
+
+
+class Ordered(msgspec.Struct, frozen=True, tag="ordered"):
+    """responder -> main: bring this to its agent, now or when it comes. On the responder's disk until it is answered."""
+
+    agent: AgentId
+    id: str
+    until_ms: int
+    """Useless from then on; 0: never."""
+    undo: bool
+    respond: Respond
+    legacy: bool = False
+
+
+class ResponseNoted(msgspec.Struct, frozen=True, tag="response_noted"):
+    """responder -> main: tell this agent that its word is on disk."""
+
+    agent: AgentId
+    noted: Noted
+
+
+class ResponseTold(msgspec.Struct, frozen=True, tag="response_told"):
+    """responder -> main: something that rules shall see."""
+
+    text: str
+
+
+ToResponder = Outboxed | Roster | ResponseHeard | ResponseAsk
+
+
 # ---- the tree and its processes -----------------------------------------------------------------------------------
 
 
@@ -1017,4 +1170,5 @@ ToLane = Outcome | Hole | Notice | Cursors | ReadThrough | Settle | BaselineOrde
 FromLane = LaneReady | Committed | Pulse
 ToOutput = Outboxed
 FromOutput = Cursors | Pulse
+FromResponder = Cursors | Ordered | ResponseNoted | ResponseTold | ResponseAnswer | Pulse
 FromLegacy = LegacyReady | LegacyBatch | LegacySeen | LegacyNotice | LegacyDone | Pulse

@@ -51,12 +51,17 @@ def failed_login(user: str, address: str = "192.0.2.7") -> str:
 class Daemon:
     """One of our programs as a process, with its log in a file."""
 
-    def __init__(self, log: Path, module: str, *arguments: str, before: Path | None = None) -> None:
-        """`before`: a folder on Python's path before ours, with a `sitecustomize.py` that sabotages, say."""
+    def __init__(
+        self, log: Path, module: str, *arguments: str, before: Path | None = None, within: tuple[str, ...] = ()
+    ) -> None:
+        """`before`: a folder on Python's path before ours, with a `sitecustomize.py` that sabotages, say.
+
+        `within`: a program and its arguments that start ours in their own process, such as `ip netns exec NAME`.
+        """
         self.log_path = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [*within, sys.executable, "-m", module, *arguments],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -93,6 +98,10 @@ class Stand:
         self.ports = {"agents": 0, "join": 0}
         self.manager: Daemon | None = None
         self.agents: dict[str, Daemon] = {}
+        self.host = "127.0.0.1"
+        """Where the manager listens."""
+        self.within: tuple[str, ...] = ()
+        """In what agents run, see `Daemon`."""
         self.settings = ""
         self.before: Path | None = None
         """On the manager's path, see `Daemon`."""
@@ -102,7 +111,7 @@ class Stand:
         self.paths.lib.mkdir(parents=True, exist_ok=True)
         config = self.folder / "m" / "manager.toml"
         config.write_text(
-            f'[listen]\nagents = "127.0.0.1:{self.ports["agents"]}"\njoin = "127.0.0.1:{self.ports["join"]}"\n'
+            f'[listen]\nagents = "{self.host}:{self.ports["agents"]}"\njoin = "{self.host}:{self.ports["join"]}"\n'
             f"{self.settings}"
         )
         self.paths.ports.unlink(missing_ok=True)
@@ -145,7 +154,7 @@ class Stand:
         folder.mkdir(parents=True, exist_ok=True)
         self.run(
             "hids.cli.agent",
-            *("join", f"127.0.0.1:{self.ports['join']}", "--token", answer["token"], "--ca-pin", answer["pin"]),
+            *("join", f"{self.host}:{self.ports['join']}", "--token", answer["token"], "--ca-pin", answer["pin"]),
             *("--state", str(folder / "state"), "--name", name),
         )
 
@@ -155,7 +164,7 @@ class Stand:
         folder = state or self.agent_folder(name) / "state"
         folder.parent.mkdir(parents=True, exist_ok=True)
         return (
-            *("join", f"127.0.0.1:{self.ports['join']}", "--token", answer["token"], "--ca-pin", answer["pin"]),
+            *("join", f"{self.host}:{self.ports['join']}", "--token", answer["token"], "--ca-pin", answer["pin"]),
             *("--state", str(folder), "--name", name, *options),
         )
 
@@ -184,6 +193,7 @@ class Stand:
             "hids.cli.agent",
             *("run", "--config", str(folder / "agent.toml"), "--state", str(folder / "state")),
             before=before,
+            within=self.within,
         )
         self.agents[name] = daemon
         return daemon

@@ -43,6 +43,7 @@ from hids.messages import (
     Refused,
     Renew,
     Renewed,
+    Responded,
     SourceId,
     ToAgent,
     Welcome,
@@ -62,7 +63,10 @@ TAKEOVERS = 3
 TAKEOVERS_MS = 600_000
 """So many sessions that take over from another address within so long are a machine and its copy."""
 
-ABILITIES: tuple[Ability, ...] = ("renew", "configure", "restart", "syscheck")
+ABILITIES: tuple[Ability, ...] = ("renew", "configure", "restart", "syscheck", "respond")
+
+MAX_OUTCOMES = 5_000
+"""Of responses between two heartbeats: more than an agent can do in that time, and less than what would hurt."""
 
 HELLO_S = 15.0
 """From the handshake to the HELLO."""
@@ -140,9 +144,13 @@ class AgentSession(LoopActor):
         clock: Clock,
         emit: Emit[Job | Hole | Tell | ReadThrough],
         renew: Callable[[AgentId, bytes], Any] = lambda _id, _csr: None,
+        responded: Callable[[AgentId, Responded], None] | None = None,
     ) -> None:
         super().__init__(mailbox)
         self._renew = renew
+        self._responded = responded
+        self._outcomes = 0
+        """Since the last heartbeat."""
         self._renewing = False
         self._wire = wire
         self._admit = admit
@@ -176,6 +184,7 @@ class AgentSession(LoopActor):
         | Heartbeat
         | Renew
         | Configured
+        | Responded
         | Bye
         | Closed
         | Admitted
@@ -197,6 +206,8 @@ class AgentSession(LoopActor):
                 self._renewed(message)
             case Configured():
                 self._configured(message)
+            case Responded():
+                self._hear(message)
             case Bye():
                 self._wire.close(message.reason)
             case Admitted():
@@ -394,6 +405,7 @@ class AgentSession(LoopActor):
 
     def _beat(self, beat: Heartbeat) -> None:
         presence = self._presence
+        self._outcomes = 0
         if presence is None:
             return
         now_ms = self._clock.now_ms()
@@ -422,6 +434,14 @@ class AgentSession(LoopActor):
         else:
             log.info("certificate renewed", agent=self._name())
             self._send(Renewed(answer.certificate))
+
+    def _hear(self, said: Responded) -> None:
+        """What became of an order; nobody may say so more often than he can have been ordered."""
+        self._outcomes += 1
+        if self._outcomes > MAX_OUTCOMES:
+            self._refuse(f"more than {MAX_OUTCOMES} outcomes between two heartbeats", retry_s=REFUSED_RETRY_S)
+        elif self._agent is not None and self._responded is not None:
+            self._responded(self._agent.id, said)
 
     def _configured(self, message: Configured) -> None:
         presence, agent = self._presence, self._agent

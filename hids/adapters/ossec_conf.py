@@ -7,7 +7,7 @@ Decoders come first, whatever stands where. An `include` without a folder is mea
 no decoder, `etc/decoder.xml` and then `etc/local_decoder.xml` are read. Nothing else of the file counts here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hids.core.markup import Element, read
@@ -33,22 +33,25 @@ def ruleset_files(home: Path, conf: str, text: bytes) -> list[Path]:
     Raises:
         ConfigError: it cannot be read as an ossec.conf.
     """
-    problems: list[Problem] = []
-    roots = read(conf, text, problems, strict=False)
-    if problems:
-        raise ConfigError("\n".join(map(str, problems)))
-    options = [
-        option
-        for root in roots
-        for section in root.children
-        if section.name in _SECTIONS
-        for option in section.children
-    ]
+    options = [option for section in sections_of(conf, text, _SECTIONS) for option in section.children]
     rules = _unique(_named(home, options, "rules"))
     decoders = _unique(_named(home, options, "decoders"))
     if rules and not decoders:
         decoders = [path for name in _DEFAULT_DECODERS if (path := home / name).is_file()]
     return decoders + rules
+
+
+def sections_of(conf: str, text: bytes, names: Sequence[str]) -> list[Element]:
+    """The sections of these names, in order.
+
+    Raises:
+        ConfigError: it cannot be read as an ossec.conf.
+    """
+    problems: list[Problem] = []
+    roots = read(conf, text, problems, strict=False)
+    if problems:
+        raise ConfigError("\n".join(map(str, problems)))
+    return [section for root in roots for section in root.children if section.name in names]
 
 
 def _named(home: Path, options: list[Element], kind: str) -> Iterator[Path]:

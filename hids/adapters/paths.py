@@ -104,6 +104,11 @@ class ManagerPaths(msgspec.Struct, frozen=True):
         return self.lib / "ca"
 
     @property
+    def responses(self) -> Path:
+        """Orders to agents, and what became of them."""
+        return self.lib / "responses.db"
+
+    @property
     def tables(self) -> Path:
         """Rule tables, from the nursery to the lane."""
         return self.lib / "tables"

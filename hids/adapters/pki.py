@@ -3,6 +3,7 @@
     <folder>/ca.pem      key and certificate of the CA; made once, good for ten years. Who has a copy
                          can speak for any agent: keep it in backups, and the backups safe.
     <folder>/server.pem  key and certificate of the manager; made anew when names change or its time runs out.
+    <folder>/responses.pem  Ed25519 key that signs response orders, and its certificate; made anew likewise.
 
 Each pair is one file with mode 0600, so a crash leaves both halves or none.
 """
@@ -22,10 +23,12 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hids.adapters.files import private_folder, read_private, write_atomically
 from hids.adapters.identity import AGENT_URI, ALPN, MALFORMED, key_pem, load_key, new_key, pin_of
+from hids.adapters.order_signing import RESPONSES_URI
 from hids.errors import ConfigError, JoinRefused, StoreError
 from hids.messages import AgentId
 from hids.ports import Clock
@@ -158,6 +161,25 @@ class Authority:
             write_atomically(path, _Pair(key, certificate).pem)
         return path
 
+    def responses_file(self) -> Path:
+        """The file with the key that signs response orders, made or renewed as needed."""
+        path = self._folder / "responses.pem"
+        try:
+            data = read_private(path)
+            certificate = None if data is None else x509.load_pem_x509_certificate(data)
+        except (StoreError, *MALFORMED):
+            certificate = None
+        wanted = [x509.UniformResourceIdentifier(RESPONSES_URI)]
+        if certificate is None or not self._is_good(certificate, wanted):
+            key = Ed25519PrivateKey.generate()
+            name = _name("hids responses")
+            signed = self._sign(key.public_key(), name, wanted, ExtendedKeyUsageOID.CODE_SIGNING)
+            pem = key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            write_atomically(path, pem + _pem(signed))
+        return path
+
     def _is_good(self, server: x509.Certificate, wanted: Sequence[x509.GeneralName]) -> bool:
         """Tell whether a server's certificate is of this CA, has the wanted names and time left."""
         left = server.not_valid_after_utc - _utc(self._clock)
@@ -170,7 +192,7 @@ class Authority:
 
     def _sign(
         self,
-        public_key: ec.EllipticCurvePublicKey,
+        public_key: ec.EllipticCurvePublicKey | Ed25519PublicKey,
         subject: x509.Name,
         names: Iterable[x509.GeneralName],
         purpose: x509.ObjectIdentifier,
@@ -205,7 +227,7 @@ def _new_ca(now: dt.datetime) -> _Pair:
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    public_key: ec.EllipticCurvePublicKey,
+    public_key: ec.EllipticCurvePublicKey | Ed25519PublicKey,
     now: dt.datetime,
     end: dt.datetime,
 ) -> x509.CertificateBuilder:

@@ -18,7 +18,7 @@ import random
 import socket
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -27,7 +27,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from hids import __version__
-from hids.actors.stage import Mailbox, Wake
+from hids.actors.stage import Control, Mailbox, Wake
 from hids.adapters.identity import Identity, client_context, key_pem, make_csr, new_key
 from hids.agent.collector import SourceState, TaskActor
 from hids.agent.config import address_of
@@ -48,10 +48,13 @@ from hids.messages import (
     Heartbeat,
     Hello,
     NewEpoch,
+    Noted,
     Refused,
     Renew,
     Renewed,
     Rescan,
+    Respond,
+    Responded,
     Restart,
     ToAgent,
     ToManager,
@@ -102,6 +105,27 @@ class Upkeep(Protocol):
         ...
 
 
+class Responses(Protocol):
+    """Who carries out the manager's orders (hids.agent.run); none where responses are off."""
+
+    def obey(self, message: Respond, offset_ms: int) -> None:
+        """Carry it out; `offset_ms` added to the manager's times gives ours."""
+        ...
+
+    def noted(self, message: Noted) -> None:
+        """The manager knows an outcome."""
+        ...
+
+    @property
+    def outcomes(self) -> Mapping[str, Responded]:
+        """What the manager must hear, by order."""
+        ...
+
+
+class Probe(Control):
+    """responder -> link: have the manager say something."""
+
+
 class Timing(msgspec.Struct, frozen=True):
     """How long to wait for what, in seconds."""
 
@@ -127,6 +151,10 @@ class LinkState(msgspec.Struct):
     acked: int = 0
     """Sequence that the manager committed last."""
     problem: str = ""
+    peer: str = ""
+    """Address of the manager, as the last session had it."""
+    heard_s: float = 0.0
+    """When it was heard last, monotonic."""
 
 
 class _Lost(HidsError):  # noqa: N818 - a state of the connection
@@ -161,6 +189,7 @@ class Link(TaskActor):
         others: Sequence[str] = (),
         upkeep: Upkeep | None = None,
         canary_s: int = 0,
+        responses: Responses | None = None,
     ) -> None:
         """A link.
 
@@ -178,6 +207,7 @@ class Link(TaskActor):
             others: managers for when the first does not answer.
             upkeep: what the manager may ask for; nothing where it is None.
             canary_s: seconds from one canary to the next; 0: none.
+            responses: who carries out orders; None: nobody.
         """
         super().__init__(mailbox)
         self._others = tuple(others)
@@ -196,6 +226,10 @@ class Link(TaskActor):
         self._address = address
         self._timing = timing or Timing()
         self._canary_s = canary_s
+        self.responses = responses
+        """Who carries out orders."""
+        self.probing = False
+        """Somebody wants to know whether the manager hears us."""
         self._stir = asyncio.Event()
         self._stopping = False
         self._trim_timer: asyncio.TimerHandle | None = None
@@ -205,6 +239,9 @@ class Link(TaskActor):
     def on_receive(self, message: Any) -> None:
         """There is something new in the spool."""
         match message:
+            case Probe():
+                self.probing = True
+                self._stir.set()
             case Wake():
                 self._stir.set()
             case _:
@@ -342,11 +379,28 @@ class Link(TaskActor):
             software=f"hids {__version__}",
             os=os_name(),
             hostname=socket.gethostname(),
-            abilities=ABILITIES if self._upkeep is not None else ABILITIES[:1],
+            abilities=self._abilities(),
             labels=self._upkeep.labels if self._upkeep is not None else {},
             config=self._upkeep.shared_version if self._upkeep is not None else "",
             canary_s=self._canary_s,
         )
+
+    def _abilities(self) -> tuple[Ability, ...]:
+        responds: tuple[Ability, ...] = ("respond",) if self.responses is not None else ()
+        return (*(ABILITIES if self._upkeep is not None else ABILITIES[:1]), *responds)
+
+    def heard(self) -> None:
+        """The manager said something."""
+        self._state.heard_s = self._clock.monotonic_s()
+
+    def met(self, address: str) -> None:
+        """There the manager is."""
+        self._state.peer = address
+
+    def obey(self, message: Respond, clock_ms: int) -> None:
+        """An order; `clock_ms` is what the manager's clock is ahead of ours."""
+        if self.responses is not None:
+            self.responses.obey(message, -clock_ms)
 
     # -- upkeep
 
@@ -426,6 +480,10 @@ class Link(TaskActor):
         """The agent is about to end."""
         return self._stopping
 
+    def now_ms(self) -> int:
+        """Our clock."""
+        return self._clock.now_ms()
+
     def now_s(self) -> float:
         """Monotonic seconds."""
         return self._clock.monotonic_s()
@@ -455,6 +513,10 @@ class _Session:
         self._read_through_ms = 0
         self._replies: deque[ToManager] = deque()
         self._abilities: frozenset[str] = frozenset()
+        self._told: dict[str, Responded] = {}
+        """Order -> outcome that was said in this session."""
+        self._ahead_ms = 0
+        """What the manager's clock is ahead of ours."""
         now = link.now_s()
         self._heard_s = now
         self._progress_s = now
@@ -494,6 +556,9 @@ class _Session:
             await self._handle(welcome)
             raise RemoteProtocolError(f"expected a welcome, got {type(welcome).__name__}")
         self._next, self._credit = welcome.from_seq, welcome.credit
+        self._ahead_ms = welcome.clock_ms - self._link.now_ms()
+        self._link.met(self._writer.get_extra_info("peername")[0])
+        self._link.heard()
         self._abilities = frozenset(welcome.abilities)
         self._link.welcomed(welcome)
         self._renew()
@@ -507,6 +572,7 @@ class _Session:
             while True:
                 await self._take()
                 self._heard_s = self._link.now_s()
+                self._link.heard()
                 self._link.stir.set()
         except (OSError, RemoteProtocolError, _Lost) as error:
             self._failure = error
@@ -542,6 +608,12 @@ class _Session:
                 self._link.restart(message)
             case AskDigests() | Rescan():
                 self._link.ask_syscheck(message)
+            case Respond():
+                self._link.obey(message, self._ahead_ms)
+            case Noted():
+                if self._link.responses is not None:
+                    self._link.responses.noted(message)
+                self._told.pop(message.order, None)
             case Renewed():
                 self._link.renewed(message.certificate)
             case Welcome():
@@ -566,8 +638,13 @@ class _Session:
         if self._replies:
             await self._send(self._replies.popleft())
             return True
-        if self._link.now_s() >= self._heartbeat_s:
+        if self._link.probing or self._link.now_s() >= self._heartbeat_s:
+            self._link.probing = False
             await self._send_heartbeat()
+            return True
+        if (outcome := self._outcome()) is not None:
+            self._told[outcome.order] = outcome
+            await self._send(outcome)
             return True
         if not self._fetched:
             await self._fetch()
@@ -584,6 +661,13 @@ class _Session:
         self._out_bytes += len(batch.data)
         await self._send(batch)
         return True
+
+    def _outcome(self) -> Responded | None:
+        """What became of an order and was not said in this session."""
+        if self._link.responses is None or "respond" not in self._abilities:
+            return None
+        waiting = self._link.responses.outcomes
+        return next((one for one in waiting.values() if self._told.get(one.order) is not one), None)
 
     async def _fetch(self) -> None:
         if not self._link.has_more(self._next):

@@ -5,7 +5,8 @@
 State    counters.json: the numbers that were used, so that neither side takes an old message for a new one.
 Order    a batch, then a keep-alive; when that is acknowledged the batch counts as delivered. The protocol acknowledges
          keep-alives only: a datagram lost on the way is lost, a manager that is away is waited for.
-Orders   shared files are stored, a scan is begun. Active responses are not carried out.
+Orders   shared files are stored, a scan is begun. Active responses of its ar.conf are carried out where [response] enabled =
+         true says so: they are protected by the agent's key only, not signed.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from hids import __version__
 from hids.actors.stage import Mailbox, Wake
 from hids.adapters.files import private_folder, write_atomically
 from hids.agent.collector import TaskActor
-from hids.agent.link import LinkState
+from hids.agent.link import LinkState, Probe
 from hids.agent.ossec_identity import KEY_FILE, read_key
 from hids.agent.spool import Numbers
 from hids.agent.spooler import AskNumbers, Desk, Fetch, OpenEpoch, Recall
@@ -37,11 +38,13 @@ from hids.core.wire.ossec.counters import Seen, first_sent, following
 from hids.core.wire.ossec.datagram import open_sealed, seal, split
 from hids.core.wire.ossec.departures import departures, is_change
 from hids.core.wire.ossec.events import LOG, encode_event
+from hids.core.wire.ossec.executed import as_order, read_ar_conf
 from hids.core.wire.ossec.files import MERGED, Receiver, md5_of, split_merged
 from hids.core.wire.ossec.keys import ClientKey, encryption_key
 from hids.core.wire.ossec.message import Message
+from hids.core.wire.ossec.response import decode
 from hids.errors import HidsError, RemoteProtocolError, StoreError
-from hids.messages import Append, Batch
+from hids.messages import Append, Batch, ResponseOrder
 from hids.ports import Clock
 
 log = structlog.get_logger()
@@ -55,6 +58,7 @@ DELIVERED_WAITS_S = (3.0,)
 MAX_PAUSE_S = 60.0
 IDENTITY_KEY = "link:identity"
 SHARED = "shared"
+AR_CONF = "ar.conf"
 COUNTERS_FILE = "counters.json"
 _METHODS = {"aes": Method.OSSEC_AES, "blowfish": Method.BLOWFISH}
 
@@ -95,8 +99,9 @@ class OssecLink(TaskActor):
         config: ManagerConfig,
         clock: Clock,
         scan: Callable[[], None],
+        execute: Callable[[ResponseOrder], None] | None = None,
     ) -> None:
-        """`folder` has client.keys; `scan` begins a scan of syscheck."""
+        """`folder` has client.keys; `scan` begins a scan of syscheck; `execute` carries out a response, None: none are."""
         super().__init__(mailbox)
         self._spool = spool
         self._desk = desk
@@ -105,6 +110,8 @@ class OssecLink(TaskActor):
         self._config = config
         self._clock = clock
         self._scan = scan
+        self._execute = execute
+        self._probing = False
         self._used = _read_used(folder / COUNTERS_FILE)
         self._sent = first_sent(self._used.sent, clock.now_ms() // 1000)
         self._stir = asyncio.Event()
@@ -122,6 +129,9 @@ class OssecLink(TaskActor):
     def on_receive(self, message: Any) -> None:
         """There is something new in the spool."""
         match message:
+            case Probe():
+                self._probing = True
+                self._stir.set()
             case Wake():
                 self._stir.set()
             case _:
@@ -165,6 +175,7 @@ class OssecLink(TaskActor):
         self._transport, _ = await self.loop.create_datagram_endpoint(
             lambda: _Datagrams(self._got), remote_addr=address_of(self._config.address)
         )
+        self._state.peer = str(self._transport.get_extra_info("peername")[0])
         await self._ask(control.STARTUP, STARTUP_WAITS_S)
         self._state.connected, self._state.problem = True, ""
         log.info("the OSSEC manager answers", manager=self._state.manager, agent=key.id)
@@ -178,6 +189,9 @@ class OssecLink(TaskActor):
         await self._keep_alive()
         while True:
             self._stir.clear()
+            if self._probing:
+                self._probing = False
+                await self._keep_alive()
             batches: tuple[Batch, ...] = await self._spool.request(Fetch(next_seq, FETCH_BYTES))
             for batch in batches:
                 await self._deliver(batch)
@@ -256,6 +270,7 @@ class OssecLink(TaskActor):
 
     def _obey(self, what: str, rest: bytes) -> None:
         if what == "ack":
+            self._state.heard_s = self._clock.monotonic_s()
             self._acked.set()
             return
         self._remember(self._used)  # before anything is done: it must not be done again
@@ -268,12 +283,20 @@ class OssecLink(TaskActor):
                 log.info("the OSSEC manager asks for a scan")
                 self._scan()
             case "execd":
-                log.warning("the OSSEC manager orders an active response; none are carried out", order=rest[:200])
+                self._respond(rest)
             case _:
                 log.warning("the OSSEC manager says what is not known", what=rest[:80])
 
+    def _respond(self, rest: bytes) -> None:
+        if self._execute is None:
+            log.warning("the OSSEC manager orders an active response; none are carried out", order=rest[:200])
+            return
+        path = self._folder / SHARED / AR_CONF
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        self._execute(as_order(decode(rest), read_ar_conf(text), self._clock.now_ms()))
+
     def _store(self) -> None:
-        """Keep merged.mg, and what is in it, below the state folder; nothing of it is obeyed."""
+        """Keep merged.mg, and what is in it, below the state folder; of it only ar.conf is looked at."""
         pushed = self._receiver.close()
         if pushed is None:
             log.warning("a shared file came damaged; the manager will send it again")

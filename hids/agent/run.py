@@ -2,6 +2,7 @@
 
     root ├─ spool      the lines on disk; started first, stopped last
          ├─ link       the session with the manager
+         ├─ responder  where [response] enabled = true
          ├─ syscheck   where directories are configured
          ├─ policy     where policies are configured
          ├─ rootcheck  where it is switched on
@@ -21,7 +22,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -56,6 +57,9 @@ from hids.agent.tail import FileTail
 from hids.errors import ConfigError, StoreError
 from hids.messages import Append, AskDigests, Configuration, Rescan
 from hids.ports import Clock
+
+if TYPE_CHECKING:
+    from hids.agent.responses import Responses
 
 log = structlog.get_logger()
 
@@ -109,6 +113,8 @@ class Agent:
         self._sources: dict[str, SourceState] = {}
         self._nodes: dict[str, Node] = {}
         self._reloading: asyncio.Task[None] | None = None
+        self._link = Mailbox("link")
+        self._responses = self._open_responses()
 
     async def run(self) -> int:
         """Run until a signal ends it; returns the exit status: 0 in order, 1 when the tree gave up."""
@@ -156,9 +162,28 @@ class Agent:
             start=lambda mailbox: Spooler.start(mailbox, self._folder / "spool.db", self._desk, self._clock),
             shutdown_s=_STOP_S,
         )
-        link = ChildSpec(node=Node(Mailbox("link"), "link"), start=self._start_link, shutdown_s=_STOP_S)
-        self._desk.link = link.node.mailbox
-        return [spool, link, *self._readers(self._config), *self._watchers(self._config.silence)]
+        link = ChildSpec(node=Node(self._link, "link"), start=self._start_link, shutdown_s=_STOP_S)
+        self._desk.link = self._link
+        responder = () if self._responses is None else (self._responses.spec,)
+        return [spool, link, *responder, *self._readers(self._config), *self._watchers(self._config.silence)]
+
+    def _open_responses(self) -> "Responses | None":
+        """A change of `[response]` is taken at the next start."""
+        if not self._config.response.enabled:
+            return None
+        from hids.agent.responses import Responses  # noqa: PLC0415 - few need it, and memory is dear
+
+        return Responses(
+            self._folder,
+            self._config.response,
+            self._spool,
+            self._link,
+            self._link_state,
+            self._clock,
+            self.restart,
+            (self._config.manager.address, *self._config.manager.others),
+            answers=self._config.manager.protocol == "hids",
+        )
 
     def _start_link(self, mailbox: Mailbox) -> None:
         if self._config.manager.protocol == "ossec":
@@ -173,6 +198,7 @@ class Agent:
                 self._config.manager,
                 self._clock,
                 self._scan_now,
+                None if self._responses is None else self._responses.execute,
             )
             return
         Link.start(
@@ -188,6 +214,7 @@ class Agent:
             others=self._config.manager.others,
             upkeep=self,
             canary_s=self._config.silence.canary_s,
+            responses=self._responses,
         )
 
     def _readers(self, config: AgentConfig) -> list[ChildSpec]:
@@ -382,6 +409,8 @@ class Agent:
             self._root.mailbox.tell(StartChild(spec))
         if new.manager != old.manager:
             log.warning("the manager's address is taken at the next start", address=new.manager.address)
+        if new.response != old.response:
+            log.warning("[response] is taken at the next start")
         log.info("configuration taken", stopped=len(leaving), started=len(started))
 
     async def _dismiss(self, names: list[str]) -> None:

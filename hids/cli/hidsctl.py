@@ -19,6 +19,7 @@ from hids.cli import (
     outputs,
     policy,
     quarantine,
+    response,
     rootcheck,
     rules,
     syscheck,
@@ -47,6 +48,7 @@ app.add_typer(agents.app, name="agent")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(legacy.app, name="legacy")
 app.add_typer(outputs.app, name="outputs")
+app.add_typer(response.app, name="response")
 app.add_typer(rules.app, name="rules")
 app.add_typer(config.app, name="config")
 app.add_typer(ledger.app, name="ledger")

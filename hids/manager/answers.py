@@ -19,6 +19,7 @@ from hids.errors import ConfigError, HidsError
 from hids.manager.config import Config
 from hids.manager.fleet_answers import FleetAnswers
 from hids.manager.legacy_answers import PREFIX, LegacyAnswers
+from hids.manager.response_answers import ResponseAnswers
 from hids.manager.syscheck_answers import SyscheckAnswers
 from hids.manager.topology import Topology
 from hids.messages import Agent, NodeFacts, Settle
@@ -33,7 +34,11 @@ class Answers:
         self._topology = topology
         self._read_config = read_config
         self._legacy = LegacyAnswers(topology)
-        self._commands = FleetAnswers(topology).commands | SyscheckAnswers(topology, self._legacy).commands
+        self._commands = {
+            **FleetAnswers(topology).commands,
+            **SyscheckAnswers(topology, self._legacy).commands,
+            **ResponseAnswers(topology).commands,
+        }
         self._processes: dict[int, psutil.Process] = {}
         self._handled: dict[str, tuple[float, int]] = {}
         self._started_s = topology.clock.monotonic_s()

@@ -9,6 +9,7 @@ import msgspec
 import tomli
 
 from hids.core.outputs import AnyOutput
+from hids.core.response.policy import Command, Policy, Response, ResponseLimits, check
 from hids.errors import ConfigError
 from hids.messages import Correlation
 
@@ -143,6 +144,14 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     output: tuple[AnyOutput, ...] = ()
     legacy: Legacy = Legacy()
     syscheck: Syscheck = Syscheck()
+    responses: ResponseLimits = ResponseLimits()
+    command: tuple[Command, ...] = ()
+    response: tuple[Response, ...] = ()
+
+    @property
+    def policy(self) -> Policy:
+        """What is done about alerts."""
+        return Policy(limits=self.responses, commands=self.command, responses=self.response)
 
 
 def read_config(path: Path | None) -> Config:
@@ -172,6 +181,7 @@ def read_config(path: Path | None) -> Config:
     for number, host in enumerate(config.agentless, 1):
         _check_agentless(host, f"{path}: [[agentless]] number {number}")
     _check_outputs(config, path)
+    check(config.policy, str(path))
     address_of(config.legacy.udp, f"{path}: [legacy] udp")
     return config
 

@@ -9,6 +9,7 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     root
     ├─ outputs, index          processes: the alert files; search.db
     ├─ senders                 process: one sender an [[output]]; only when there are some
+    ├─ responses               process: the responder decides what is done about alerts; only when [[response]] or [[command]] say so
     ├─ engine
     │   ├─ lane                process: correlation windows, syscheck store, ledger
     │   ├─ nursery             process: has the rulesets, forks workers
@@ -24,6 +25,7 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     │   └─ agentless-N         one a host that is looked at over SSH
     ├─ join_port               makes machines agents
     ├─ monitor                 looks for agents that are gone
+    ├─ response_desk           brings the responder's orders to the agents (hids.manager.responses)
     ├─ configurator            brings agents the configuration that is set for them
     ├─ silence                 looks for agents that are here and not heard
     ├─ budget                  replaces processes that hold too much memory
@@ -56,6 +58,7 @@ from hids.actors.monitor import Monitor
 from hids.actors.nursery import Nursery
 from hids.actors.registers import ProgressRegister
 from hids.actors.registrar import Admit, Ask, Registrar, RenewFor
+from hids.actors.responder import OUTPUT as RESPONDER_OUTPUT
 from hids.actors.session_listener import SessionListener
 from hids.actors.silence import Silence, Store
 from hids.actors.stage import Mailbox
@@ -86,6 +89,7 @@ from hids.adapters.syslog_ports import Door, SyslogPorts, Take, tls_context
 from hids.errors import ConfigError
 from hids.manager.config import AgentlessHost, Config, Syslog, address_of, networks_of
 from hids.manager.legacy import LegacyTree
+from hids.manager.responses import ResponseTree
 from hids.manager.rulesets import folders
 from hids.messages import (
     MANAGER,
@@ -150,6 +154,8 @@ class Topology:
         for output in config.output:
             check_library(output)
         self._sent_to = config.output
+        self.responses: ResponseTree | None = None
+        """None: nothing is done about alerts."""
         self.lane = Mailbox("lane", LANE_BOUND)
         self.nursery = Mailbox("nursery")
         self.dispatcher = Mailbox("dispatcher", DISPATCHER_BOUND)
@@ -178,6 +184,20 @@ class Topology:
             self.legacy = LegacyTree(
                 config, paths, self.name, self.clock, self.fleet, self.progress, self.registrar, self.dispatcher
             )
+        if config.response or config.command:
+            self.responses = ResponseTree(
+                config,
+                paths,
+                self._authority.responses_file(),
+                self._manager,
+                self.clock,
+                self.fleet,
+                self.registrar,
+                self.dispatcher,
+                self.lane,
+                self._newest,
+                None if self.legacy is None else self.legacy.order,
+            )
         for number, port in enumerate(config.syslog):
             self._first_sockets[f"syslog-{number}"] = _bind(number, port)
         self.syslog_ports: tuple[int, ...] = tuple(
@@ -201,9 +221,19 @@ class Topology:
                     if self._sent_to
                     else ()
                 ),
+                *(
+                    (self._child(self.responses.process, "responder", self.responses.start_process),)
+                    if self.responses is not None
+                    else ()
+                ),
                 self._supervisor(self.engine, self._engine()),
                 self._child(Mailbox("join_port"), "joining", self._join_port),
                 self._child(Mailbox("monitor"), "monitor", self._monitor),
+                *(
+                    (self._child(self.responses.desk, "responses", self.responses.start_desk),)
+                    if self.responses is not None
+                    else ()
+                ),
                 self._child(self.configurator, "configuration", self._configurator),
                 self._child(Mailbox("silence"), "silence", self._silence),
                 self._child(Mailbox("budget"), "budget", self._budget),
@@ -335,7 +365,12 @@ class Topology:
     # -- lives
 
     def _dispatcher(self, mailbox: Mailbox) -> object:
-        outputs = (self.outputs, self.index, *((self.senders,) if self._sent_to else ()))
+        outputs = (
+            self.outputs,
+            self.index,
+            *((self.senders,) if self._sent_to else ()),
+            *((self.responses.process,) if self.responses is not None else ()),
+        )
         return Dispatcher.start(mailbox, self.progress, self.lane, outputs, self.clock, self.boot)
 
     def _nursery(self, mailbox: Mailbox) -> object:
@@ -427,6 +462,7 @@ class Topology:
                         self.clock,
                         self.dispatcher.tell,
                         renew,
+                        self.responses.heard if self.responses is not None else None,
                     ),
                     restart="temporary",
                 )
@@ -524,7 +560,10 @@ class Topology:
     def _budget(self, mailbox: Mailbox) -> object:
         return Budget.start(
             mailbox,
-            lambda: (self.outputs, self.index, self.senders, self.lane, self.nursery, *self.workers),
+            lambda: (
+                *(self.outputs, self.index, self.senders, self.lane, self.nursery, *self.workers),
+                *((self.responses.process,) if self.responses is not None else ()),
+            ),
             rss_mib,
             kill,
             Agent(MANAGER, self.name, ""),
@@ -543,7 +582,12 @@ class Topology:
             *("--manager", self.name),
             *(
                 "--outputs",
-                ",".join((*ALERT_OUTPUTS, *INDEX_OUTPUTS, *(output.output for output in self._sent_to))),
+                ",".join(
+                    (
+                        *(*ALERT_OUTPUTS, *INDEX_OUTPUTS, *(output.output for output in self._sent_to)),
+                        *((RESPONDER_OUTPUT,) if self.responses is not None else ()),
+                    )
+                ),
             ),
             *("--log-level", str(self.config.alerts.level)),
             *("--alert-on", self.config.alerts.alert_on),

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from waiting import SetClock, settle, until
 
-from hids.actors.agent_session import ABILITIES, HELLO_S, Admitted, AgentSession, HelloDue, RenewedFor
+from hids.actors.agent_session import ABILITIES, HELLO_S, MAX_OUTCOMES, Admitted, AgentSession, HelloDue, RenewedFor
 from hids.actors.credit import CreditPool
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet
@@ -35,6 +35,7 @@ from hids.messages import (
     Refused,
     Renew,
     Renewed,
+    Responded,
     Welcome,
 )
 
@@ -88,6 +89,7 @@ class Main:
         self.exits: list[Exited] = []
         self.answer: Admitted | None = Admitted(AGENT, "")
         self.renewals: list[tuple[str, bytes]] = []
+        self.responded: list[tuple[str, Responded]] = []
         self._count = 0
 
     def session(self) -> "Session":
@@ -110,6 +112,7 @@ class Main:
             self.clock,
             self.emitted.append,
             lambda agent_id, csr: self.renewals.append((agent_id, csr)),
+            lambda agent_id, said: self.responded.append((agent_id, said)),
         )
         return Session(mailbox, wire)
 
@@ -520,6 +523,23 @@ def test_nobody_is_configured_or_renewed_before_it_is_known_who_it_is():
         session = main.session()
         assert await session.say(Renew(b"csr"), Configured("v1")) == []
         assert main.renewals == []
+
+    run(test)
+
+
+def test_what_became_of_an_order_is_said_under_the_name_in_the_certificate():
+    async def test(main: Main) -> None:
+        said = Responded("007-1-1:drop:001", "done")
+        stranger = main.session()
+        await stranger.say(said)
+        assert main.responded == []
+        session = await begun(main, abilities=("respond",))
+        await session.say(said)
+        assert main.responded == [("007", said)]
+        for _ in range(MAX_OUTCOMES // 500):
+            await session.say(*[said] * 500)
+        assert session.wire.closed[0] == f"more than {MAX_OUTCOMES} outcomes between two heartbeats"
+        assert len(main.responded) == MAX_OUTCOMES
 
     run(test)
 

@@ -37,6 +37,7 @@ from hids.messages import (
     Refused,
     Renew,
     Renewed,
+    Responded,
     ToManager,
     Welcome,
 )
@@ -72,6 +73,7 @@ class ManagerDouble:
         self.pushes: list[Any] = []
         """Sent after each welcome."""
         self.configured: list[Configured] = []
+        self.responded: list[Responded] = []
         self.renewals = 0
         self.certificates: list[bytes] = []
         """DER, as the sessions showed them."""
@@ -155,6 +157,8 @@ class ManagerDouble:
                 self._send(writer, Renewed(certificate))
             case Configured():
                 self.configured.append(message)
+            case Responded():
+                self.responded.append(message)
             case _:
                 self.byes += 1
         return True
@@ -183,7 +187,7 @@ class ManagerDouble:
                 clock_ms=0,
                 agent_id="001",
                 agent_name="web1",
-                abilities=("renew", "configure", "restart"),
+                abilities=("renew", "configure", "restart", "respond"),
             ),
         )
         self.certificates.append(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))

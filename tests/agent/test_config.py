@@ -19,6 +19,9 @@ def test_the_shipped_file_is_the_defaults_and_names_every_key():
         fields = getattr(defaults, section).__struct_fields__
         tables = {"syscheck": {"directory"}, "rootcheck": {"exception"}}.get(section, set())  # shown as examples
         assert set(tree[section]) | tables == set(fields)
+    optional = {"cloudflare", "aws_waf"}  # TOML has no word for none; the file shows them in comments
+    assert set(tree["response"]) | optional == set(defaults.response.__struct_fields__)
+    assert all(f"# {name} = " in SHIPPED.read_text() for name in optional)
     assert set(tree) | {"source"} == set(AgentConfig.__struct_fields__)
 
 

@@ -14,7 +14,7 @@ from hids.adapters.identity import Identity
 from hids.agent import link as link_module
 from hids.agent.collector import SourceState
 from hids.agent.link import Link, LinkState, Timing
-from hids.messages import Append, Configuration, LogLine, Refused, Restart
+from hids.messages import Append, Configuration, LogLine, Noted, Refused, Respond, Responded, Restart
 
 FAST = Timing(
     connect_s=2.0,
@@ -338,3 +338,52 @@ def test_the_manager_configures_and_restarts(linked: Callable[..., None]):
         await scene(agent, manager, until)
 
     linked(later, upkeep=upkeep)
+
+
+class Obedient:
+    """Takes orders; what became of them is in `outcomes`."""
+
+    def __init__(self) -> None:
+        self.orders: list[tuple[Respond, int]] = []
+        self.notes: list[Noted] = []
+        self.outcomes: dict[str, Responded] = {}
+
+    def obey(self, message: Respond, offset_ms: int) -> None:
+        self.orders.append((message, offset_ms))
+
+    def noted(self, message: Noted) -> None:
+        self.notes.append(message)
+        self.outcomes.pop(message.order, None)
+
+
+def test_orders_come_and_outcomes_go_again_in_each_session(linked: Callable[..., None]):
+    obedient = Obedient()
+
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        order = Respond(b"body", b"signature", b"certificate")
+        manager.pushes = [order, Noted("y", "done")]
+        obedient.outcomes["x"] = Responded("x", "done", "", 5)
+        await until(lambda: obedient.orders and obedient.notes and manager.responded)
+        assert obedient.orders[0][0] == order
+        assert obedient.orders[0][1] > 1_600_000_000_000, "this manager's clock says 1970"
+        assert manager.hellos[0].abilities[-1] == "respond"
+        agent.mailbox.wake()
+        obedient.outcomes["x"] = Responded("x", "undone", "", 6)
+        agent.mailbox.wake()
+        await until(lambda: len(manager.responded) == 2)
+        manager.hang_up()
+        await until(lambda: len(manager.responded) == 3)
+        assert [said.state for said in manager.responded] == ["done", "undone", "undone"]
+        assert agent.state.peer == "127.0.0.1"
+
+    linked(scene, responses=obedient)
+
+
+def test_a_probe_is_answered_at_once(linked: Callable[..., None]):
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        await until(lambda: agent.state.connected)
+        heard_s = agent.state.heard_s
+        agent.mailbox.tell(link_module.Probe())
+        await until(lambda: manager.heartbeats and agent.state.heard_s > heard_s)
+
+    linked(scene, timing=Timing(heartbeat_s=3600.0, silence_s=7200.0))

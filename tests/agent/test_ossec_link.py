@@ -12,18 +12,18 @@ from waiting import until
 
 from hids.actors.stage import Mailbox
 from hids.adapters.clock import SystemClock
-from hids.agent.link import LinkState
+from hids.agent.link import LinkState, Probe
 from hids.agent.ossec_identity import write_key
 from hids.agent.ossec_link import COUNTERS_FILE, SHARED, OssecLink, Used
 from hids.agent.spooler import Desk, Spooler
 from hids.core.collect.config import ManagerConfig
-from hids.messages import Append, LogLine
+from hids.messages import Append, LogLine, ResponseOrder
 
 
 class Stand:
     """A link with a real spool, and a manager that does what it is told."""
 
-    def __init__(self, folder: Path, manager: OldManagerServer) -> None:
+    def __init__(self, folder: Path, manager: OldManagerServer, *, executes: bool = False) -> None:
         self.folder = folder
         self.manager = manager
         self.scans = 0
@@ -37,7 +37,18 @@ class Stand:
         self.state = LinkState()
         Spooler.start(self.spool, folder / "spool.db", self.desk, SystemClock())
         config = ManagerConfig(address=f"127.0.0.1:{manager.port}", protocol="ossec", notify_s=1)
-        OssecLink.start(self.link, self.spool, self.desk, self.state, folder, config, SystemClock(), self._scan)
+        self.executed: list[ResponseOrder] = []
+        OssecLink.start(
+            self.link,
+            self.spool,
+            self.desk,
+            self.state,
+            folder,
+            config,
+            SystemClock(),
+            self._scan,
+            self.executed.append if executes else None,
+        )
 
     def _scan(self) -> None:
         self.scans += 1
@@ -51,10 +62,10 @@ class Stand:
             await until(lambda name=name: name in self.ended, f"{name} has ended")
 
 
-def run(folder: Path, test: Callable[[Stand], Any]) -> None:
+def run(folder: Path, test: Callable[[Stand], Any], *, executes: bool = False) -> None:
     async def main() -> None:
         with OldManagerServer(WEB01) as manager:
-            stand = Stand(folder, manager)
+            stand = Stand(folder, manager, executes=executes)
             await until(lambda: stand.state.connected, "connected")
             await test(stand)
             await stand.close()
@@ -103,3 +114,32 @@ def test_numbers_that_were_used_are_never_used_again(tmp_path: Path):
     before = msgspec.json.decode((tmp_path / COUNTERS_FILE).read_bytes(), type=Used).sent
     run(tmp_path, first)
     assert msgspec.json.decode((tmp_path / COUNTERS_FILE).read_bytes(), type=Used).sent > before
+
+
+def test_responses_of_its_ar_conf_are_handed_on(tmp_path: Path):
+    async def test(stand: Stand) -> None:
+        conf = b"firewall-drop600 - firewall-drop.sh - 600\nodd60 - ../sh - 60\n"
+        stand.manager.push(b"!%d ar.conf\n%s" % (len(conf), conf))
+        await until((tmp_path / SHARED / "ar.conf").exists, "ar.conf")
+        for words in (
+            "odd60 - 192.0.2.7 1.2 3 x y",
+            "unknown - 192.0.2.7 1.2 3 x y",
+            "firewall-drop600 - 192.0.2.7;id 1.2 3 x y",
+        ):
+            stand.manager.send(f"#!-execd {words}".encode())
+        stand.manager.send(b"#!-execd firewall-drop600 - 192.0.2.7 1795488829.1 5712 (web) any->/x (null)")
+        await until(lambda: stand.executed, "it is handed on")
+        (order,) = stand.executed
+        assert (order.action, order.address, order.reference, order.rule) == (
+            "firewall-drop",
+            "192.0.2.7",
+            "1795488829.1",
+            "5712",
+        )
+        assert order.until_ms - order.issued_ms == 600_000
+        heard_s = stand.state.heard_s
+        stand.link.tell(Probe())
+        await until(lambda: stand.state.heard_s > heard_s, "the manager is heard when that is asked for")
+        assert stand.state.peer == "127.0.0.1"
+
+    run(tmp_path, test, executes=True)

@@ -42,6 +42,7 @@ def configure(stand: Stand, port: int) -> None:
     stand.settings = (
         f'[legacy]\nenabled = true\nudp = "127.0.0.1:{port}"\nblowfish = true\n'
         f'password_file = "{stand.folder}/password"\nshared = "{stand.folder}/shared"\n'
+        '[[response]]\ncommand = "firewall-drop"\nrules = [201213]\n'
     )
 
 
@@ -137,6 +138,22 @@ def test_wazuh_over_tcp_and_orders(stand: Stand):
             assert clone.is_cut_off(), "the older one stays"
         stand.ask("remove", agent="wz1")
         assert agent.is_cut_off()
+
+
+def test_alerts_order_the_responses_of_old_agents(stand: Stand):
+    key = enrolled(stand, "responds")
+    line = failed_login("x")
+    line = line[: line.index("Failed")] + "Invalid user x from 203.0.113.77 port 4022"
+    with old_agent(key, stand.ports["legacy_udp"]) as agent:
+        agent.start()
+        agent.keep_alive()
+        agent.keep_alive(md5_of(pushed(agent)))
+        agent.send(b"1:/var/log/auth.log:" + line.encode())
+        order = agent.receive()
+        assert re.match(rb"#!-execd firewall-drop600 - 203\.0\.113\.77 \d+\.\d+ 201213 ", order), order
+        (given,) = wait_for(lambda: stand.ctl("response", "list"), "it is listed")
+        wait_for(lambda: stand.ctl("response", "list")[0]["state"] == "done", "it was sent")
+        assert (given["target"], given["agent_name"]) == ("203.0.113.77", "responds")
 
 
 def test_keys_that_agents_have_are_imported(stand: Stand, tmp_path: Path):

@@ -14,6 +14,7 @@ from hids.core.collect import syscheck as syscheck_section
 from hids.core.collect.rootcheck import RootcheckConfig
 from hids.core.collect.source import SourceConfig, check
 from hids.core.collect.syscheck import SyscheckConfig
+from hids.core.response.policy import networks_of
 from hids.errors import ConfigError
 
 MAX_SOURCES = 256
@@ -80,6 +81,40 @@ class CentralConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Also run commands that the manager names."""
 
 
+class CloudflareConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[response] cloudflare`: where addresses are blocked at Cloudflare's edge."""
+
+    zone: str
+    token_file: str
+    """A file (mode 600) with an API token that may edit the zone's firewall."""
+    url: str = "https://api.cloudflare.com/client/v4"
+
+
+class AwsWafConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[response] aws_waf`: the IP set that a rule of AWS WAF blocks."""
+
+    name: str
+    id: str
+    scope: Literal["REGIONAL", "CLOUDFRONT"] = "REGIONAL"
+    region: str = ""
+
+
+class ResponseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section `[response]`: what this agent does for its manager. Only the agent's own file has it."""
+
+    enabled: bool = False
+    firewall: Literal["auto", "nftables", "iptables", "firewalld", "pf", "npf", "ipfw"] = "auto"
+    scripts: str = "/etc/hids/responses"
+    allow: tuple[str, ...] = ()
+    """Addresses and networks that are never acted against."""
+    allow_users: tuple[str, ...] = ("root",)
+    max_active: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1_000
+    deadman_s: Annotated[float, msgspec.Meta(ge=2, le=3_600)] = 30.0
+    timeout_s: Annotated[float, msgspec.Meta(ge=1, le=300)] = 10.0
+    cloudflare: CloudflareConfig | None = None
+    aws_waf: AwsWafConfig | None = None
+
+
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -95,6 +130,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     silence: SilenceConfig = SilenceConfig()
     policy: PolicyConfig = PolicyConfig()
     rootcheck: RootcheckConfig = RootcheckConfig()
+    response: ResponseConfig = ResponseConfig()
 
 
 class SharedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -205,6 +241,7 @@ def problem_of(config: AgentConfig) -> str:
         _check_sources(config.source)
         syscheck_section.check(config.syscheck)
         rootcheck.check(config.rootcheck)
+        _check_response(config.response)
     except ConfigError as error:
         return str(error)
     return _policy_problem(config) or (
@@ -255,3 +292,9 @@ def _policy_problem(config: AgentConfig) -> str:
     if config.policy.files and config.manager.protocol == "ossec":
         return "[policy] files: an OSSEC manager knows no policies; leave them out"
     return ""
+
+
+def _check_response(response: ResponseConfig) -> None:
+    networks_of(response.allow, "[response] allow")
+    if not response.scripts.startswith("/"):
+        raise ConfigError(f"[response] scripts: expected an absolute path, got {response.scripts!r}")

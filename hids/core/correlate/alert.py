@@ -79,6 +79,7 @@ def compose(
             event.tail,
             b',"hids":{"number":%d,"source":%s,"epoch":%d,"seq":%d,"ruleset":%s,"at_ms":%d'
             % (number, _quoted(sender.source), sender.epoch, seq, _quoted(ruleset), event.at_ms),
+            b"" if row.responds else b',"no_ar":true',
             b"" if incident is None else b',"incident":' + _encode(incident),
             b"}}\n",
         )

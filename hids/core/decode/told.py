@@ -18,6 +18,7 @@ from hids.core.decode.fields import Fields
 from hids.core.decode.header import OURS, Header
 from hids.core.dialect import Dialect
 from hids.core.pattern.pattern import Pattern
+from hids.core.response.audit import in_upstream_words as response_in_upstream_words
 from hids.messages import LogLine
 
 
@@ -41,6 +42,9 @@ def in_upstream_words(line: LogLine, dialect: Dialect, host: bytes | None, sende
         return None
     if line.kind == "syscheck":
         return _change(line, dialect)
+    if line.kind == "response":
+        text = response_in_upstream_words(line.text, line.at_ms)
+        return None if text is None else Told(line, Header(None, None, None, text, text))
     if line.kind == "agent" and host is not None and sender is not None:
         return _presence(line, host, sender[len(host) + len("() ") :])
     return None

@@ -200,7 +200,8 @@ class Definition:
         self.id = self._number("id", *(IDS if ours else (0, 999_999)), needed=True)
         self.level = self._number("level", 0, 9_999 if self._dialect == "ossec" else MAX_LEVEL, needed=True)
         self.rank = SILENT_RANK if self.level == 0 else 100 * self.level
-        if self._element.get("accuracy") is not None and self._number("accuracy", 0, 9_999) == 0:
+        self.accurate = self._element.get("accuracy") is None or self._number("accuracy", 0, 9_999) != 0
+        if not self.accurate:
             self.level = self.level or INACCURATE_LEVEL
             self.rank = self.level
         size = self._number("maxsize", 0, 9_999)
@@ -587,6 +588,7 @@ class Definition:
             log=("log_alert" in self._words) - ("no_log" in self._words),
             full_log="no_full_log" not in self._words,
             counted="no_counter" not in self._words,
+            responds=self.accurate and "no_ar" not in self._words,
             mitre=tuple(self.mitre),
             info=" ".join(self._info),
             cve=self._text("cve") or "",

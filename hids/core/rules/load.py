@@ -17,7 +17,7 @@ from hids.core.rules.tree import Tree, feeds
 from hids.errors import Problem, RulesetError
 from hids.messages import Correlation
 
-FORMAT = 4
+FORMAT = 5
 """Part of a ruleset's hash: raise it when the meaning of a compiled plan or a table changes."""
 
 

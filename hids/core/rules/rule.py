@@ -53,6 +53,8 @@ class Rule(msgspec.Struct, frozen=True, eq=False):
     """False (no_full_log): alerts go without the line."""
     counted: bool
     """False (no_counter): alerts do not tell how often it fired."""
+    responds: bool
+    """False (no_ar, accuracy 0): no reason for an active response."""
     mitre: tuple[str, ...]
     info: str
     cve: str

@@ -46,6 +46,7 @@ def _row(ruleset: Ruleset, rule: Rule, slots: Slots, sources: list[int]) -> Rule
         check_ignored=slots.places(IGNORE_SLOTS[word] for word in rule.check_ignored),
         sid_list=ruleset.sid_lists[rule.index],
         group_marks=ruleset.group_marks[rule.index],
+        responds=rule.responds,
     )
 
 

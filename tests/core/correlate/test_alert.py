@@ -2,6 +2,8 @@
 
 import json
 
+import msgspec
+
 from hids.core.correlate.alert import alert_id, compose
 from hids.core.correlate.expectations import Sender
 from hids.core.correlate.window import Entry
@@ -25,11 +27,13 @@ def event(tail: bytes = b'"full_log":"x"', offset: int = 3) -> EventOut:
     return EventOut(offset, 1_700_000_000_123, 0, 0, (), tail, b"x")
 
 
-def composed(previous: tuple[Entry, ...] = (), turn: int = 0, incident: Incident | None = None) -> bytes:
+def composed(
+    previous: tuple[Entry, ...] = (), turn: int = 0, incident: Incident | None = None, row: RuleRow = ROW
+) -> bytes:
     return compose(
         sender(),
         event(),
-        ROW,
+        row,
         ruleset="hids",
         name=alert_id(sender(), event(), turn),
         number=42,
@@ -81,3 +85,8 @@ def test_a_derived_line_of_the_same_place_has_another_id():
 def test_an_alert_names_its_incident():
     alert = json.loads(composed(incident=Incident("007-2-9", {"srcip": "192.0.2.7"}, "agent")))
     assert alert["hids"]["incident"] == {"id": "007-2-9", "key": {"srcip": "192.0.2.7"}, "news": "agent"}
+
+
+def test_an_alert_says_when_it_is_no_reason_for_a_response():
+    assert "no_ar" not in json.loads(composed())["hids"]
+    assert json.loads(composed(row=msgspec.structs.replace(ROW, responds=False)))["hids"]["no_ar"] is True

@@ -65,3 +65,14 @@ def test_identity_is_what_gives_state_its_meaning(make_ruleset: Make) -> None:
         assert changed[1] != base[1]
         assert changed[0] == base[0]
     assert identities(make_ruleset, TEXT.replace("<match>a</match>", "<match>A</match>"))[0] != base[0]
+
+
+def test_rules_may_say_that_they_are_no_reason_for_a_response(make_ruleset: Make) -> None:
+    text = """<group name="g,">
+    <rule id="200001" level="8"><match>a</match><description>a</description></rule>
+    <rule id="200002" level="8"><match>b</match><description>b</description><options>no_ar</options></rule>
+    </group>"""
+    assert [row.responds for row in rule_table(make_ruleset(text)).rules] == [True, False]
+    inaccurate = text.replace('level="8"><match>a', 'level="8" accuracy="0"><match>a').replace("2000", "1000")
+    rows = rule_table(make_ruleset(inaccurate, dialect="ossec")).rules
+    assert {row.id: row.responds for row in rows if row.id >= 100_000} == {100_001: False, 100_002: False}

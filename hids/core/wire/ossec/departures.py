@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from hids.core.response.audit import in_upstream_words
 from hids.core.wire.facts import facts_of
 from hids.core.wire.ossec.events import LOG, ROOTCHECK, SYSCHECK, encode_event
 from hids.core.wire.ossec.message import MAX_OSSEC_PAYLOAD
@@ -14,6 +15,9 @@ MAX_LOCATION = 255
 _END = b"Ending rootcheck scan."
 """What stands behind it is for our own manager: which findings are there still."""
 
+RESPONSES_LOG = "/var/ossec/logs/active-responses.log"
+"""Where OSSEC's own agents write what their responses did."""
+
 
 def departures(line: LogLine) -> list[bytes]:
     """The payloads for one line. A NUL ends a text in OSSEC, so it becomes a blank; what is too long is cut."""
@@ -22,6 +26,9 @@ def departures(line: LogLine) -> list[bytes]:
             payloads = [encode_event(SYSCHECK, "syscheck", encode_sum(fact)) for fact in _facts(line)]
         case "rootcheck":
             payloads = [encode_event(ROOTCHECK, "rootcheck", _END if line.text.startswith(_END) else line.text)]
+        case "response":
+            text = in_upstream_words(line.text, line.at_ms) or line.text
+            payloads = [encode_event(LOG, RESPONSES_LOG, text)]
         case _:
             payloads = [encode_event(LOG, line.location[-MAX_LOCATION:], line.text)]
     return [payload.replace(b"\0", b" ")[:MAX_OSSEC_PAYLOAD] for payload in payloads]

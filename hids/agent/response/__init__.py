@@ -1,0 +1,1 @@
+"""What an agent can do against an attacker, and how it is undone."""

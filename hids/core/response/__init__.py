@@ -1,0 +1,1 @@
+"""Response: what is done against an attacker, decided without touching anything."""
