@@ -1,0 +1,158 @@
+"""Anchors: seals and heads in a place that whoever owns this machine cannot change.
+
+A file, on another machine's mount say, gets all seals and heads: against it the very record that was altered can be named.
+A command gets the signed heads on its standard input, one a line: to send them by mail, or to another host's syslog.
+"""
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from hids.adapters.evidence.heads import append_durably, read_heads, whole_lines
+from hids.adapters.evidence.verify import RETIRED, parts_of
+from hids.adapters.files import write_atomically
+from hids.core.evidence import GENESIS, Begin, Damaged, Sealed, begin_line, read_line
+from hids.errors import StoreError
+
+COMMAND_S = 60.0
+AT_ONCE_BYTES = 16 * 1024 * 1024
+"""One round carries so much of a stream at most."""
+
+
+class Place(msgspec.Struct):
+    """How far an anchor has come."""
+
+    seals: dict[str, int] = {}
+    """Stream -> number of its last seal there."""
+    heads: dict[str, int] = {}
+    """File of heads -> time of the last one there."""
+
+
+class Anchor(Protocol):
+    """Where seals and heads go."""
+
+    name: str
+    takes_seals: bool
+
+    def take(self, lines: bytes) -> None:
+        """Keep these lines; StoreError when it does not."""
+        ...
+
+
+class FileAnchor:
+    """Adds to a file."""
+
+    takes_seals = True
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+
+    def take(self, lines: bytes) -> None:
+        """Add the lines to the file, durably."""
+        try:
+            append_durably(self._path, lines)
+        except OSError as error:
+            raise StoreError(f"{self._path}: cannot add to this anchor: {error.strerror}") from error
+
+
+class CommandAnchor:
+    """Runs a command for each round of heads."""
+
+    takes_seals = False
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self.name = argv[0]
+        self._argv = tuple(argv)
+
+    def take(self, lines: bytes) -> None:
+        """Give the lines to the command; it must end with status 0."""
+        try:
+            done = subprocess.run(
+                self._argv, input=lines, capture_output=True, timeout=COMMAND_S, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise StoreError(f"{self.name}: cannot be run: {error}") from error
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip()[:200]
+            raise StoreError(f"{self.name}: ended with status {done.returncode}: {said}")
+
+
+class Anchoring:
+    """Brings what is new to one anchor. For one thread."""
+
+    def __init__(self, anchor: Anchor, evidence: Path, streams: Sequence[Path], cursor: Path) -> None:
+        self._anchor = anchor
+        self._evidence = evidence
+        self._streams = streams
+        self._cursor = cursor
+
+    def run(self) -> list[str]:
+        """One round; nothing is to be told of it.
+
+        Raises:
+            StoreError: the anchor did not take it; it gets the same again.
+        """
+        place = self._load()
+        try:
+            lines = b"".join(self._news(place))
+        except OSError as error:
+            raise StoreError(f"{self._evidence}: cannot be read: {error.strerror}") from error
+        if lines:
+            self._anchor.take(lines)
+            write_atomically(self._cursor, msgspec.json.encode(place))
+        return []
+
+    def _news(self, place: Place) -> Iterator[bytes]:
+        for stream in self._streams:
+            if self._anchor.takes_seals:
+                yield from self._seals(stream, place)
+            yield from self._heads(self._evidence / f"{stream.name}.heads", place)
+        yield from self._heads(self._evidence / RETIRED, place)
+
+    def _seals(self, stream: Path, place: Place) -> Iterator[bytes]:
+        done, size, told = place.seals.get(stream.name, 0), 0, False
+        for part in parts_of(stream):
+            if part.n <= done:
+                continue
+            for line in whole_lines(part.chain):
+                try:
+                    read = read_line(line)
+                except Damaged:
+                    break  # `verify` tells it
+                if not isinstance(read, Sealed) or read.seal.n <= done:
+                    continue
+                if not told:
+                    told = True
+                    yield begin_line(Begin(stream.name, read.seal.n - 1, GENESIS, read.seal.at_ms))
+                yield line + b"\n"
+                done, size = read.seal.n, size + len(line)
+                if size > AT_ONCE_BYTES:
+                    break
+        place.seals[stream.name] = done
+
+    def _heads(self, path: Path, place: Place) -> Iterator[bytes]:
+        done = place.heads.get(path.name, 0)
+        for head, _, _, line in read_heads(path):
+            if head.at_ms > done:
+                place.heads[path.name] = head.at_ms
+                yield line + b"\n"
+
+    def _load(self) -> Place:
+        try:
+            return msgspec.json.decode(self._cursor.read_bytes(), type=Place)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return Place()
+        except OSError as error:
+            raise StoreError(f"{self._cursor}: cannot be read: {error.strerror}") from error
+
+
+def export(evidence: Path, streams: Sequence[Path]) -> Iterator[bytes]:
+    """All seals and heads there are, as an anchor would have them."""
+    anchoring = Anchoring(FileAnchor(evidence), evidence, streams, evidence / "none")
+    place = Place()
+    while news := list(anchoring._news(place)):
+        yield from news
