@@ -680,6 +680,12 @@ class Cursors(msgspec.Struct, frozen=True, tag="cursors"):
     positions: dict[str, int]
 
 
+class Said(msgspec.Struct, frozen=True, tag="said"):
+    """keeper, archive -> main: something about the manager that the rules shall see."""
+
+    text: str
+
+
 class Outboxed(msgspec.Struct, frozen=True, tag="outboxed"):
     """main -> outputs, index: alerts below this number are in the outbox."""
 
@@ -851,4 +857,5 @@ ToLane = Outcome | Hole | Notice | Cursors | ReadThrough | Settle
 FromLane = LaneReady | Committed | Pulse
 ToOutput = Outboxed
 FromOutput = Cursors | Pulse
+FromKeeper = Said | Pulse
 FromLegacy = LegacyReady | LegacyBatch | LegacySeen | LegacyNotice | LegacyDone | Pulse

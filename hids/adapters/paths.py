@@ -104,6 +104,21 @@ class ManagerPaths(msgspec.Struct, frozen=True):
         return self.logs / "alerts"
 
     @property
+    def archive(self) -> Path:
+        """Every line that was read, if it is kept."""
+        return self.logs / "archives"
+
+    @property
+    def reports(self) -> Path:
+        """Reports that are made by the calendar."""
+        return self.logs / "reports"
+
+    @property
+    def evidence(self) -> Path:
+        """The key that signs chain values, and the signed ones."""
+        return self.lib / "evidence"
+
+    @property
     def pid(self) -> Path:
         """Held locked by the running manager."""
         return self.run / "hids-manager.pid"

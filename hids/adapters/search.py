@@ -37,6 +37,9 @@ BLOCK_LINES = 128
 BLOCK_BYTES = 256 * 1024
 """A block is cut at either. Showing one alert unpacks its block: well under a millisecond."""
 
+TRIM_BLOCKS = 32
+"""Forgotten at once at most: some thousand alerts, in some tens of milliseconds."""
+
 _CACHE_KIB = 32 * 1024
 _WAL_BYTES = 64 * 1024 * 1024
 _BUSY_WAIT_S = 5.0
@@ -188,6 +191,49 @@ class SearchIndex:
             self._set_aside(str(error))
             raise StoreError(f"{self._path}: the search index was damaged, read again after {self.number}") from error
         self.number = lines[-1][0]
+
+    def trim(self, before_ms: int, max_bytes: int, blocks: int = TRIM_BLOCKS) -> int:
+        """Forget the oldest alerts: those from before a time, and those over a size (0: no limit).
+
+        Returns:
+            How many went, of at most so many `blocks`: call again while it is not 0.
+
+        Raises:
+            StoreError: nothing was forgotten.
+        """
+        try:
+            with self._db.atomic():
+                return sum(self._forget_block(before_ms, max_bytes) for _ in range(blocks))
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def _forget_block(self, before_ms: int, max_bytes: int) -> int:
+        run = self._db.conn.execute
+        row = run("SELECT first, count, data FROM blocks ORDER BY first LIMIT 1").fetchone()
+        if row is None:
+            return 0
+        first, count, data = row
+        part = {"first": first, "last": first + count - 1}
+        (newest,) = run("SELECT max(at_ms) FROM alerts WHERE number BETWEEN :first AND :last", part).fetchone()
+        if (newest or 0) >= before_ms and not (max_bytes and self._used_bytes() > max_bytes):
+            return 0
+        # The words are not stored: they are taken out by telling them again.
+        self._db.conn.executemany(
+            "INSERT INTO alerts_text(alerts_text, rowid, words) VALUES ('delete', ?, ?)", _words_of(first, data)
+        )
+        run("DELETE FROM alerts WHERE number BETWEEN :first AND :last", part)
+        run("DELETE FROM incident_alerts WHERE number BETWEEN :first AND :last", part)
+        run("DELETE FROM incidents WHERE last_ms < ?", (max(before_ms, newest or 0),))
+        run("DELETE FROM blocks WHERE first = :first", part)
+        return int(count)
+
+    def _used_bytes(self) -> int:
+        """Of the file; what was freed in it is used again."""
+        pages, free, size = (
+            self._db.conn.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
 
     def close(self) -> None:
         """Close the file."""
@@ -447,6 +493,15 @@ def _words(alert: _Alert) -> str:
             *(str(value) for _, value in flat(alert.data)),
         )
     )
+
+
+def _words_of(first: int, data: bytes) -> Iterator[tuple[int, str]]:
+    """Number and words of each alert of a block, as they were added."""
+    for number, line in enumerate(unpack(data).split(b"\n"), first):
+        with suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            alert = _alert.decode(line)
+            int(alert.rule.id), datetime.fromisoformat(alert.timestamp)  # else it was not indexed
+            yield number, _words(alert)
 
 
 def _match(text: str) -> str:

@@ -7,7 +7,7 @@ import typer
 
 import hids
 from hids.adapters.paths import ManagerPaths
-from hids.cli import agents, config, incidents, ledger, legacy, quarantine, rules
+from hids.cli import agents, config, evidence, incidents, ledger, legacy, quarantine, rules
 from hids.cli.alerts import alerts
 from hids.cli.chaos import chaos
 from hids.cli.logtest import logtest
@@ -34,6 +34,7 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(config.app, name="config")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(evidence.app, name="evidence")
 
 
 @app.callback()

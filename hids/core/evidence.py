@@ -138,7 +138,7 @@ def read_line(line: bytes) -> Sealed | Begin:
             bytes.fromhex(begin.chain)
             return begin
         place = len(line) - len(_END) - _CHAIN_LENGTH
-        chain = line[place:-len(_END)].decode("ascii")
+        chain = line[place : -len(_END)].decode("ascii")
         bytes.fromhex(chain)
         if line[place - len(_CHAIN) : place] != _CHAIN or not line.endswith(_END):
             raise Damaged("not a seal")

@@ -14,6 +14,8 @@ from hids.messages import Correlation
 Dialect = Literal["hids", "ossec", "wazuh"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+Days = Annotated[int, msgspec.Meta(ge=0, le=36_500)]
+"""0: for ever."""
 
 
 class Manager(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -131,6 +133,40 @@ class Legacy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     journal_mib: Annotated[int, msgspec.Meta(ge=1)] = 1024
 
 
+class Retention(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[retention]`: how long alerts are kept, and how."""
+
+    rotate_mib: Annotated[int, msgspec.Meta(ge=0)] = 0
+    compress: bool = True
+    alerts_days: Days = 365
+    alerts_mib: Annotated[int, msgspec.Meta(ge=0)] = 0
+    search_days: Days = 365
+    search_mib: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class Evidence(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[evidence]`: when chain values are signed, and where copies go."""
+
+    head_s: Annotated[float, msgspec.Meta(ge=1)] = 600.0
+    anchor_file: str = ""
+    anchor_command: tuple[str, ...] = ()
+    anchor_s: Annotated[float, msgspec.Meta(ge=1)] = 60.0
+
+
+class Archive(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[archive]`: all that was read, alerts or not."""
+
+    enabled: bool = False
+    days: Days = 30
+    mib: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class Metrics(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[metrics]`."""
+
+    listen: str = ""
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The whole file."""
 
@@ -146,6 +182,10 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     limits: Limits = Limits()
     output: tuple[Webhook, ...] = ()
     legacy: Legacy = Legacy()
+    retention: Retention = Retention()
+    evidence: Evidence = Evidence()
+    archive: Archive = Archive()
+    metrics: Metrics = Metrics()
 
 
 def read_config(path: Path | None) -> Config:
@@ -176,6 +216,7 @@ def read_config(path: Path | None) -> Config:
         _check_agentless(host, f"{path}: [[agentless]] number {number}")
     _check_outputs(config, path)
     address_of(config.legacy.udp, f"{path}: [legacy] udp")
+    _check_keeping(config, path)
     return config
 
 
@@ -227,6 +268,18 @@ def _check_outputs(config: Config, path: Path) -> None:
                 f'{path}: [[output]] {output.name}: url: expected "https://host/path" without a password, got {output.url!r}'
             )
         names.add(output.name)
+
+
+def _check_keeping(config: Config, path: Path) -> None:
+    if config.metrics.listen:
+        address_of(config.metrics.listen, f"{path}: [metrics] listen")
+    evidence = config.evidence
+    for key, place in (
+        ("anchor_file", evidence.anchor_file),
+        *(("anchor_command", word) for word in evidence.anchor_command[:1]),
+    ):
+        if place and not place.startswith("/"):
+            raise ConfigError(f"{path}: [evidence] {key}: expected an absolute path, got {place!r}")
 
 
 def address_of(text: str, where: str) -> tuple[str, int]:

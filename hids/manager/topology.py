@@ -9,6 +9,7 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     root
     ├─ outputs, index          processes: the alert files; search.db
     ├─ webhooks                process: one sender a webhook; only when there are some
+    ├─ keeper                  process: compresses, removes and anchors what is written, makes reports
     ├─ engine
     │   ├─ lane                process: correlation windows, syscheck store, ledger
     │   ├─ nursery             process: has the rulesets, forks workers
@@ -67,6 +68,7 @@ from hids.adapters.arrivals import ArrivalJournal
 from hids.adapters.channel import Channel, open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.control import ControlSocket
+from hids.adapters.evidence.key import EvidenceKey
 from hids.adapters.files import private_folder, write_atomically
 from hids.adapters.identity import agent_id_of, fingerprint, is_signed
 from hids.adapters.joining import JoinDesk, JoinListener
@@ -83,6 +85,8 @@ from hids.adapters.ssh import Remote, words_of
 from hids.adapters.ssh import run as run_ssh
 from hids.adapters.syslog_ports import Door, SyslogPorts, Take, tls_context
 from hids.core.delivery import Receiver
+from hids.core.keeping import Keeping
+from hids.core.retention import Limit
 from hids.errors import ConfigError
 from hids.manager.config import AgentlessHost, Config, Syslog, address_of, networks_of
 from hids.manager.legacy import LegacyTree
@@ -92,6 +96,7 @@ from hids.messages import (
     Agent,
     AgentId,
     FromJoin,
+    FromKeeper,
     FromLane,
     FromOutput,
     FromWorker,
@@ -99,6 +104,7 @@ from hids.messages import (
     JoinAnswer,
     NurseryReady,
     Outboxed,
+    Said,
     ToJoin,
 )
 from hids.workers.outputs import ALERT_OUTPUTS, INDEX_OUTPUTS
@@ -141,12 +147,14 @@ class Topology:
         self._credit = CreditPool()
         self._numbers: Iterator[int] = itertools.count(1)
         self._authority = Authority.open_or_create(paths.authority, self.clock)
+        EvidenceKey.open_or_create(paths.evidence)  # before processes look for it at once
         self.pin = self._authority.pin
         self.worker_count = config.workers.count or os.cpu_count() or 1
 
         self.outputs = Mailbox("outputs")
         self.index = Mailbox("index")
         self.webhooks = Mailbox("webhooks")
+        self.keeper = Mailbox("keeper")
         self._receivers = tuple(
             Receiver(**{field: getattr(output, field) for field in Receiver.__struct_fields__})
             for output in config.output
@@ -202,6 +210,7 @@ class Topology:
                     if self._receivers
                     else ()
                 ),
+                self._process(self.keeper, "keeper", "hids.workers.keeper", self._keeper_options(), self._said),
                 self._supervisor(self.engine, self._engine()),
                 self._child(Mailbox("join_port"), "joining", self._join_port),
                 self._child(Mailbox("monitor"), "monitor", self._monitor),
@@ -312,22 +321,33 @@ class Topology:
         """Have the rules see a line of the manager about itself."""
         self.dispatcher.tell(Tell(Agent(MANAGER, self.name, ""), text))
 
-    def _process(self, mailbox: Mailbox, kind: str, module: str, options: tuple[str, ...]) -> ChildSpec:
-        receives = FromLane if mailbox is self.lane else FromOutput
+    def _process(
+        self,
+        mailbox: Mailbox,
+        kind: str,
+        module: str,
+        options: tuple[str, ...],
+        receive: Callable[[Any], None] | None = None,
+    ) -> ChildSpec:
+        """`receive` takes what it says; None: it is an output, which says how far it has come."""
+        receives = FromLane if mailbox is self.lane else FromKeeper if receive is not None else FromOutput
 
         def start(mailbox: Mailbox) -> object:
             return ChildProcess.start(
                 mailbox,
                 lambda: launch(module, options),
                 partial(_connect, receives),
-                (self.dispatcher if mailbox is self.lane else self.lane).tell,
+                receive or (self.dispatcher if mailbox is self.lane else self.lane).tell,
                 ended,
                 self.clock,
-                greet=None if mailbox is self.lane else self._newest,
+                greet=None if mailbox is self.lane or receive is not None else self._newest,
                 pulse_limit_s=PULSE_LIMIT_S,
             )
 
         return self._child(mailbox, kind, start)
+
+    def _said(self, message: Said) -> None:
+        self.tell(message.text)
 
     def _newest(self) -> Outboxed | None:
         """What an output that starts is told, so that it need not wait for the next commit."""
@@ -525,7 +545,7 @@ class Topology:
     def _budget(self, mailbox: Mailbox) -> object:
         return Budget.start(
             mailbox,
-            lambda: (self.outputs, self.index, self.webhooks, self.lane, self.nursery, *self.workers),
+            lambda: (self.outputs, self.index, self.webhooks, self.keeper, self.lane, self.nursery, *self.workers),
             rss_mib,
             kill,
             Agent(MANAGER, self.name, ""),
@@ -568,6 +588,28 @@ class Topology:
             *("--ledger", str(self.paths.ledger)),
             *("--alerts", str(self.paths.alerts)),
             *("--search", str(self.paths.search)),
+            *("--evidence", str(self.paths.evidence)),
+            *("--head-every-s", str(self.config.evidence.head_s)),
+            *("--rotate-bytes", str(self.config.retention.rotate_mib * 1024 * 1024)),
+            *("--search-days", str(self.config.retention.search_days)),
+            *("--search-bytes", str(self.config.retention.search_mib * 1024 * 1024)),
+        )
+
+    def _keeper_options(self) -> tuple[str, ...]:
+        retention, evidence = self.config.retention, self.config.evidence
+        keeping = Keeping(
+            alerts=str(self.paths.alerts),
+            evidence=str(self.paths.evidence),
+            lib=str(self.paths.lib),
+            limit=Limit(retention.alerts_days, retention.alerts_mib * 1024 * 1024),
+            compress=retention.compress,
+            anchor_file=evidence.anchor_file,
+            anchor_command=evidence.anchor_command,
+            anchor_s=evidence.anchor_s,
+        )
+        return (
+            *("--lock", str(self.paths.lib / "keeper.lock")),
+            *("--keeping", msgspec.json.encode(keeping).decode()),
         )
 
     def _socket(self, name: str, address: tuple[str, int]) -> socket.socket:

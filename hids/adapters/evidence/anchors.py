@@ -28,7 +28,7 @@ class Place(msgspec.Struct):
     seals: dict[str, int] = {}
     """Stream -> number of its last seal there."""
     heads: dict[str, int] = {}
-    """File of heads -> time of the last one there."""
+    """File of heads -> how many of its heads are there."""
 
 
 class Anchor(Protocol):
@@ -71,9 +71,7 @@ class CommandAnchor:
     def take(self, lines: bytes) -> None:
         """Give the lines to the command; it must end with status 0."""
         try:
-            done = subprocess.run(
-                self._argv, input=lines, capture_output=True, timeout=COMMAND_S, check=False
-            )
+            done = subprocess.run(self._argv, input=lines, capture_output=True, timeout=COMMAND_S, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise StoreError(f"{self.name}: cannot be run: {error}") from error
         if done.returncode:
@@ -98,7 +96,7 @@ class Anchoring:
         """
         place = self._load()
         try:
-            lines = b"".join(self._news(place))
+            lines = b"".join(self.news(place))
         except OSError as error:
             raise StoreError(f"{self._evidence}: cannot be read: {error.strerror}") from error
         if lines:
@@ -106,7 +104,8 @@ class Anchoring:
             write_atomically(self._cursor, msgspec.json.encode(place))
         return []
 
-    def _news(self, place: Place) -> Iterator[bytes]:
+    def news(self, place: Place) -> Iterator[bytes]:
+        """What the anchor lacks behind `place`, which is moved."""
         for stream in self._streams:
             if self._anchor.takes_seals:
                 yield from self._seals(stream, place)
@@ -136,9 +135,9 @@ class Anchoring:
 
     def _heads(self, path: Path, place: Place) -> Iterator[bytes]:
         done = place.heads.get(path.name, 0)
-        for head, _, _, line in read_heads(path):
-            if head.at_ms > done:
-                place.heads[path.name] = head.at_ms
+        for number, (_, _, _, line) in enumerate(read_heads(path), 1):
+            if number > done:
+                place.heads[path.name] = number
                 yield line + b"\n"
 
     def _load(self) -> Place:
@@ -154,5 +153,5 @@ def export(evidence: Path, streams: Sequence[Path]) -> Iterator[bytes]:
     """All seals and heads there are, as an anchor would have them."""
     anchoring = Anchoring(FileAnchor(evidence), evidence, streams, evidence / "none")
     place = Place()
-    while news := list(anchoring._news(place)):
+    while news := list(anchoring.news(place)):
         yield from news

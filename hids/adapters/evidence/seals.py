@@ -76,13 +76,15 @@ class Seals:
 
     # -- where to go on
 
-    def recover(self) -> None:
-        """Finish a rotation that a crash cut short."""
+    def recover(self) -> bool:
+        """Finish a rotation that a crash cut short; whether the next file is still to be made."""
         head = self._heads.last
+        if head is None or head.why != "rotated":
+            return False
         begin = _first(self._path)
-        if head is None or head.why != "rotated" or begin is None or begin.n >= head.n:
-            return
-        self._move(self._data.parent / head.file)
+        if begin is not None and begin.n < head.n:
+            self._move(self._data.parent / head.file)
+        return not self._data.exists()
 
     def go_on(self, fd: int, boundary: int) -> None:
         """A file was opened, in which a record ends at `boundary`: go on with its seals, or begin them."""
@@ -115,9 +117,8 @@ class Seals:
         if self._heads.last is not None:
             known.append((self._heads.last.n, self._heads.last.chain))
         before = rotated(self._data)
-        for read in (last, _last(before[-1].chain) if before else None):
-            if isinstance(read, Sealed):
-                known.append((read.seal.n, read.chain))
+        ends = (last, _last(before[-1].chain) if before else None)
+        known += [(read.seal.n, read.chain) for read in ends if isinstance(read, Sealed)]
         return max(known)
 
     # -- sealing
@@ -195,11 +196,9 @@ class Seals:
 
     def _sign(self, why: Why, file: str = "") -> None:
         self._headed_s = self._clock.monotonic_s()
-        signed = self._heads.last
-        if why == "rotated" or signed is None or signed.n < self._n:
-            self._heads.add(
-                Head(self._data.name, self._n, self._chain, self._last, self._clock.now_ms(), why, file)
-            )
+        signed = self._heads.last.n if self._heads.last is not None else 0
+        if why == "rotated" or signed < self._n:
+            self._heads.add(Head(self._data.name, self._n, self._chain, self._last, self._clock.now_ms(), why, file))
 
     def rotate(self, day: date) -> None:
         """Bring the file, which is sealed to its end, to its place among those of a day."""

@@ -138,7 +138,7 @@ class AlertFile:
             log.warning("ledger is older than the file", file=str(path), written=self._at.number, newest=newest)
             self._at = self._saved = msgspec.structs.replace(self._at, number=newest)
         if keeping is not None:
-            self._guard("put away", keeping.seals.recover)
+            self._guard("put away", partial(self._recover, keeping.seals))
         self._guard("open", partial(self._open, newest))
         self._day = datetime.fromtimestamp(os.fstat(self._fd).st_mtime).date()  # noqa: DTZ006 - days are local
 
@@ -317,6 +317,10 @@ class AlertFile:
 
     def _today(self) -> date:
         return datetime.fromtimestamp(self._clock.now_ms() / 1000).date()  # noqa: DTZ006 - days are local, as OSSEC's
+
+    def _recover(self, seals: Seals) -> None:
+        if seals.recover():
+            self._at = _Cursor(self._at.number)
 
     def _put_away(self) -> None:
         """Bring the file to its place when it is time; what comes next goes to a new one."""
