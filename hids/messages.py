@@ -686,6 +686,17 @@ class Said(msgspec.Struct, frozen=True, tag="said"):
     text: str
 
 
+class ArchiveReady(msgspec.Struct, frozen=True, tag="archive_ready"):
+    """archive -> main at its start: send me what I have not said `Kept` of."""
+
+
+class Kept(msgspec.Struct, frozen=True, tag="kept"):
+    """archive -> main: these batches are on disk, or it is told that they are not; their outcomes may go on."""
+
+    batches: tuple[tuple[SourceId, int, int], ...]
+    """(source, epoch, first sequence) of each."""
+
+
 class Outboxed(msgspec.Struct, frozen=True, tag="outboxed"):
     """main -> outputs, index: alerts below this number are in the outbox."""
 
@@ -858,4 +869,6 @@ FromLane = LaneReady | Committed | Pulse
 ToOutput = Outboxed
 FromOutput = Cursors | Pulse
 FromKeeper = Said | Pulse
+ToArchive = Job
+FromArchive = ArchiveReady | Kept | Said | Pulse
 FromLegacy = LegacyReady | LegacyBatch | LegacySeen | LegacyNotice | LegacyDone | Pulse

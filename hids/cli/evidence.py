@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from hids.adapters.clock import SystemClock
+from hids.adapters.event_archive import verify_archive
 from hids.adapters.evidence.anchors import Anchoring, FileAnchor, export
 from hids.adapters.evidence.key import fingerprint, public_key
 from hids.adapters.evidence.verify import Verdict
@@ -59,9 +60,10 @@ def verify(
     try:
         public = _public(settings)
         verdict = verify_all(settings.paths.evidence, _streams(settings), public, since=first, anchors=anchor or ())
+        archived = verify_archive(settings.paths.archive, settings.paths.evidence, public, first)
     except StoreError as error:
         fail(str(error), NO_MANAGER)
-    answer = _answer(verdict, public, time.monotonic() - began)
+    answer = _answer(verdict, archived, public, time.monotonic() - began)
     if key and key != answer["key"]:
         answer["problems"].insert(0, {"stream": "", "file": "", "what": f"signed by {answer['key']}, not by {key}"})
     settings.show(answer, _print, json=json)
@@ -138,15 +140,16 @@ def _public(settings: Settings) -> str:
     return public
 
 
-def _answer(verdict: Verdict, public: str, seconds: float) -> dict[str, Any]:
+def _answer(verdict: Verdict, archived: Verdict, public: str, seconds: float) -> dict[str, Any]:
+    problems = verdict.problems + archived.problems
     return {
-        "as_written": not verdict.problems,
+        "as_written": not problems,
         "key": fingerprint(public),
-        "files": verdict.files,
-        "records": verdict.records,
-        "bytes": verdict.bytes,
-        "seals": verdict.seals,
-        "heads": verdict.heads,
+        "files": verdict.files + archived.files,
+        "records": verdict.records + archived.records,
+        "bytes": verdict.bytes + archived.bytes,
+        "seals": verdict.seals + archived.seals,
+        "heads": verdict.heads + archived.heads,
         "anchored": verdict.anchored,
         "seconds": round(seconds, 2),
         "problems": [
@@ -159,7 +162,7 @@ def _answer(verdict: Verdict, public: str, seconds: float) -> dict[str, Any]:
                 "what": problem.what,
                 "text": str(problem),
             }
-            for problem in verdict.problems
+            for problem in problems
         ],
     }
 

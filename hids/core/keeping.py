@@ -16,6 +16,9 @@ class Keeping(msgspec.Struct, frozen=True):
     """Folder of what is remembered."""
     limit: Limit
     compress: bool = True
+    archive: str = ""
+    """Folder of the archive; empty: there is none."""
+    archive_limit: Limit = Limit()
     anchor_file: str = ""
     anchor_command: tuple[str, ...] = ()
     anchor_s: float = 60.0

@@ -12,6 +12,7 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     ├─ keeper                  process: compresses, removes and anchors what is written, makes reports
     ├─ engine
     │   ├─ lane                process: correlation windows, syscheck store, ledger
+    │   ├─ archive             process: every batch on disk before it is committed, where [archive] is enabled
     │   ├─ nursery             process: has the rulesets, forks workers
     │   ├─ dispatcher          keeps every batch until it is committed; its failure restarts the engine
     │   ├─ worker-N            processes: decoder, rule shard
@@ -95,6 +96,8 @@ from hids.messages import (
     MANAGER,
     Agent,
     AgentId,
+    ArchiveReady,
+    FromArchive,
     FromJoin,
     FromKeeper,
     FromLane,
@@ -102,6 +105,7 @@ from hids.messages import (
     FromWorker,
     Hello,
     JoinAnswer,
+    Kept,
     NurseryReady,
     Outboxed,
     Said,
@@ -155,6 +159,7 @@ class Topology:
         self.index = Mailbox("index")
         self.webhooks = Mailbox("webhooks")
         self.keeper = Mailbox("keeper")
+        self.archive = Mailbox("archive", LANE_BOUND)
         self._receivers = tuple(
             Receiver(**{field: getattr(output, field) for field in Receiver.__struct_fields__})
             for output in config.output
@@ -239,6 +244,7 @@ class Topology:
     def _engine(self) -> tuple[ChildSpec, ...]:
         return (
             self._process(self.lane, "lane", "hids.workers.lane", self._lane_options()),
+            *self._archives(),
             self._child(self.nursery, "nursery", self._nursery, shutdown_s=1.0),
             ChildSpec(node=Node(self.dispatcher, "dispatcher"), start=self._dispatcher, significant=True),
             *(self._child(mailbox, "worker", self._worker(number)) for number, mailbox in enumerate(self.workers, 1)),
@@ -248,6 +254,17 @@ class Topology:
             self._child(self.session_port, "listener", self._session_port),
             *self._syslog(),
         )
+
+    def _archives(self) -> tuple[ChildSpec, ...]:
+        if not self.config.archive.enabled:
+            return ()
+        return (self._process(self.archive, "archive", "hids.workers.archive", self._archive_options(), self._kept),)
+
+    def _kept(self, message: ArchiveReady | Kept | Said) -> None:
+        if isinstance(message, Said):
+            self._said(message)
+        else:
+            self.dispatcher.tell(message)
 
     def _syslog(self) -> tuple[ChildSpec, ...]:
         """What comes without an agent: syslog and agentless checks share the journal."""
@@ -330,7 +347,8 @@ class Topology:
         receive: Callable[[Any], None] | None = None,
     ) -> ChildSpec:
         """`receive` takes what it says; None: it is an output, which says how far it has come."""
-        receives = FromLane if mailbox is self.lane else FromKeeper if receive is not None else FromOutput
+        receives: Any = FromOutput if receive is None else FromArchive if mailbox is self.archive else FromKeeper
+        receives = FromLane if mailbox is self.lane else receives
 
         def start(mailbox: Mailbox) -> object:
             return ChildProcess.start(
@@ -357,7 +375,8 @@ class Topology:
 
     def _dispatcher(self, mailbox: Mailbox) -> object:
         outputs = (self.outputs, self.index, *((self.webhooks,) if self._receivers else ()))
-        return Dispatcher.start(mailbox, self.progress, self.lane, outputs, self.clock, self.boot)
+        archive = self.archive if self.config.archive.enabled else None
+        return Dispatcher.start(mailbox, self.progress, self.lane, outputs, self.clock, self.boot, archive)
 
     def _nursery(self, mailbox: Mailbox) -> object:
         def ready(said: NurseryReady) -> None:
@@ -545,7 +564,16 @@ class Topology:
     def _budget(self, mailbox: Mailbox) -> object:
         return Budget.start(
             mailbox,
-            lambda: (self.outputs, self.index, self.webhooks, self.keeper, self.lane, self.nursery, *self.workers),
+            lambda: (
+                self.outputs,
+                self.index,
+                self.webhooks,
+                self.keeper,
+                self.archive,
+                self.lane,
+                self.nursery,
+                *self.workers,
+            ),
             rss_mib,
             kill,
             Agent(MANAGER, self.name, ""),
@@ -595,6 +623,14 @@ class Topology:
             *("--search-bytes", str(self.config.retention.search_mib * 1024 * 1024)),
         )
 
+    def _archive_options(self) -> tuple[str, ...]:
+        return (
+            *("--archive", str(self.paths.archive)),
+            *("--evidence", str(self.paths.evidence)),
+            *("--lock", str(self.paths.lib / "archive.lock")),
+            *("--head-every-s", str(self.config.evidence.head_s)),
+        )
+
     def _keeper_options(self) -> tuple[str, ...]:
         retention, evidence = self.config.retention, self.config.evidence
         keeping = Keeping(
@@ -603,6 +639,8 @@ class Topology:
             lib=str(self.paths.lib),
             limit=Limit(retention.alerts_days, retention.alerts_mib * 1024 * 1024),
             compress=retention.compress,
+            archive=str(self.paths.archive) if self.config.archive.enabled else "",
+            archive_limit=Limit(self.config.archive.days, self.config.archive.mib * 1024 * 1024),
             anchor_file=evidence.anchor_file,
             anchor_command=evidence.anchor_command,
             anchor_s=evidence.anchor_s,

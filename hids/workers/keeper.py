@@ -17,6 +17,7 @@ from hids.actors.keeper import Duty, Keeper
 from hids.actors.stage import Mailbox
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
+from hids.adapters.event_archive import ArchiveRetention
 from hids.adapters.evidence.anchors import Anchoring, CommandAnchor, FileAnchor
 from hids.adapters.evidence.heads import Heads
 from hids.adapters.evidence.key import EvidenceKey
@@ -54,6 +55,9 @@ def _duties(keeping: Keeping) -> list[Duty]:
             FileRetention(files, retired, clock, keeping.limit, compress=keeping.compress).run,
         )
     ]
+    if keeping.archive:
+        archive = ArchiveRetention(Path(keeping.archive), clock, keeping.archive_limit)
+        duties.append(Duty("retention of the archive", RETENTION_S, archive.run))
     if keeping.anchor_file:
         anchoring = Anchoring(FileAnchor(Path(keeping.anchor_file)), evidence, files, lib / "anchor-file.cursor")
         duties.append(Duty("anchor file", keeping.anchor_s, anchoring.run))

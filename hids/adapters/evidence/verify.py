@@ -338,10 +338,10 @@ def _as_signed(stream: Path, parts: Sequence[Part], signed: Mapping[int, Head]) 
     for part in parts:
         due = {n: head for n, head in signed.items() if part.after < n <= part.n}
         for sealed in _sealed(part.chain) if due else ():
-            head = due.get(sealed.seal.n)
-            if head is not None and head.chain != sealed.chain:
-                text = f"seal {head.n} is not the one that was signed at {_when(head.at_ms)}"
-                yield Problem(stream.name, str(part.data), f"{text}: this file was altered up to there", seal=head.n)
+            one = due.get(sealed.seal.n)
+            if one is not None and one.chain != sealed.chain:
+                text = f"seal {one.n} is not the one that was signed at {_when(one.at_ms)}"
+                yield Problem(stream.name, str(part.data), f"{text}: this file was altered up to there", seal=one.n)
                 return
 
 
