@@ -7,7 +7,7 @@ import typer
 
 import hids
 from hids.adapters.paths import ManagerPaths
-from hids.cli import agents, archive, config, evidence, incidents, ledger, legacy, quarantine, rules
+from hids.cli import agents, archive, config, evidence, incidents, ledger, legacy, quarantine, report, rules
 from hids.cli.alerts import alerts
 from hids.cli.chaos import chaos
 from hids.cli.logtest import logtest
@@ -36,6 +36,7 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(evidence.app, name="evidence")
 app.add_typer(archive.app, name="archive")
+app.add_typer(report.app, name="report")
 
 
 @app.callback()

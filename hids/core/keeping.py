@@ -2,6 +2,7 @@
 
 import msgspec
 
+from hids.core.report_schedule import Scheduled
 from hids.core.retention import Limit
 
 
@@ -19,6 +20,11 @@ class Keeping(msgspec.Struct, frozen=True):
     archive: str = ""
     """Folder of the archive; empty: there is none."""
     archive_limit: Limit = Limit()
+    reports: str = ""
+    """Folder of the reports."""
+    search: str = ""
+    """The search index."""
+    scheduled: tuple[Scheduled, ...] = ()
     anchor_file: str = ""
     anchor_command: tuple[str, ...] = ()
     anchor_s: float = 60.0

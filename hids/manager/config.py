@@ -2,12 +2,15 @@
 
 import ipaddress
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 import tomli
 
+from hids.core.report import DEFAULT_BY, Key
+from hids.core.report_schedule import Format, Frequency, Scheduled, file_name
 from hids.errors import ConfigError
 from hids.messages import Correlation
 
@@ -167,6 +170,50 @@ class Metrics(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     listen: str = ""
 
 
+class ReportConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One `[[report]]`: made when its day, week or month is over."""
+
+    title: str
+    frequency: Frequency = "daily"
+    format: Format = "html"
+    by: tuple[Key, ...] = DEFAULT_BY
+    group: tuple[str, ...] = ()
+    rule: tuple[int, ...] = ()
+    level: Annotated[int, msgspec.Meta(ge=0, le=16)] = 0
+    location: tuple[str, ...] = ()
+    srcip: tuple[str, ...] = ()
+    user: tuple[str, ...] = ()
+    agent: tuple[str, ...] = ()
+    filename: tuple[str, ...] = ()
+    related: tuple[tuple[Key, Key], ...] = ()
+    show_logs: bool = False
+    email_to: tuple[str, ...] = ()
+
+    def scheduled(self) -> Scheduled:
+        """As the keeper takes it."""
+        filters: list[tuple[Key, str]] = [("level", str(self.level))] if self.level else []
+        for key, values in (
+            ("group", self.group),
+            ("rule", map(str, self.rule)),
+            ("location", self.location),
+            ("srcip", self.srcip),
+            ("user", self.user),
+            ("agent", self.agent),
+            ("filename", self.filename),
+        ):
+            filters += [(key, value) for value in values]
+        return Scheduled(
+            self.title,
+            self.frequency,
+            self.format,
+            self.by,
+            tuple(filters),
+            self.related,
+            self.show_logs,
+            self.email_to,
+        )
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The whole file."""
 
@@ -186,6 +233,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     evidence: Evidence = Evidence()
     archive: Archive = Archive()
     metrics: Metrics = Metrics()
+    report: tuple[ReportConfig, ...] = ()
 
 
 def read_config(path: Path | None) -> Config:
@@ -273,6 +321,12 @@ def _check_outputs(config: Config, path: Path) -> None:
 def _check_keeping(config: Config, path: Path) -> None:
     if config.metrics.listen:
         address_of(config.metrics.listen, f"{path}: [metrics] listen")
+    names = [file_name(report.scheduled(), date.min) for report in config.report]
+    for report, name in zip(config.report, names, strict=True):
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"{path}: [[report]] {report.title!r}: another one would write to the same file; give it another title"
+            )
     evidence = config.evidence
     for key, place in (
         ("anchor_file", evidence.anchor_file),

@@ -22,6 +22,7 @@ from hids.adapters.evidence.anchors import Anchoring, CommandAnchor, FileAnchor
 from hids.adapters.evidence.heads import Heads
 from hids.adapters.evidence.key import EvidenceKey
 from hids.adapters.evidence.verify import RETIRED
+from hids.adapters.reports import ScheduledReports
 from hids.adapters.retention import FileRetention
 from hids.core.keeping import Keeping
 from hids.messages import ToOutput
@@ -58,6 +59,9 @@ def _duties(keeping: Keeping) -> list[Duty]:
     if keeping.archive:
         archive = ArchiveRetention(Path(keeping.archive), clock, keeping.archive_limit)
         duties.append(Duty("retention of the archive", RETENTION_S, archive.run))
+    if keeping.scheduled:
+        reports = ScheduledReports(keeping.scheduled, Path(keeping.reports), Path(keeping.search), files[0], clock)
+        duties.append(Duty("reports", RETENTION_S, reports.run))
     if keeping.anchor_file:
         anchoring = Anchoring(FileAnchor(Path(keeping.anchor_file)), evidence, files, lib / "anchor-file.cursor")
         duties.append(Duty("anchor file", keeping.anchor_s, anchoring.run))
