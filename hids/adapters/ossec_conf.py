@@ -65,7 +65,7 @@ def reports_toml(conf: str, text: bytes) -> str:
     return "\n".join(map(_report, sections))
 
 
-def _report(section: Element) -> str:
+def _report(section: Element) -> str:  # noqa: PLR0912 - one branch an element
     lines = ["[[report]]"]
     filters: dict[str, list[str]] = {}
     related: list[str] = []
@@ -111,7 +111,7 @@ def _roots(conf: str, text: bytes) -> list[Element]:
     roots = read(conf, text, problems, strict=False)
     if problems:
         raise ConfigError("\n".join(map(str, problems)))
-    return roots
+    return list(roots)
 
 
 def _named(home: Path, options: list[Element], kind: str) -> Iterator[Path]:

@@ -152,9 +152,10 @@ def _time(frequency: Frequency | None, since: str | None, until: str | None) -> 
 
 
 def _key(text: str, option: str) -> Key:
-    if text not in KEYS:
-        raise typer.BadParameter(f"expected one of {', '.join(KEYS)}, got {text!r}", param_hint=option)
-    return cast("Key", text)
+    for key in KEYS:
+        if key == text:
+            return key
+    raise typer.BadParameter(f"expected one of {', '.join(KEYS)}, got {text!r}", param_hint=option)
 
 
 def _filter(text: str) -> tuple[Key, str]:

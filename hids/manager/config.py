@@ -192,15 +192,16 @@ class ReportConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     def scheduled(self) -> Scheduled:
         """As the keeper takes it."""
         filters: list[tuple[Key, str]] = [("level", str(self.level))] if self.level else []
-        for key, values in (
-            ("group", self.group),
-            ("rule", map(str, self.rule)),
-            ("location", self.location),
-            ("srcip", self.srcip),
-            ("user", self.user),
-            ("agent", self.agent),
-            ("filename", self.filename),
-        ):
+        wanted: dict[Key, tuple[str, ...]] = {
+            "group": self.group,
+            "rule": tuple(map(str, self.rule)),
+            "location": self.location,
+            "srcip": self.srcip,
+            "user": self.user,
+            "agent": self.agent,
+            "filename": self.filename,
+        }
+        for key, values in wanted.items():
             filters += [(key, value) for value in values]
         return Scheduled(
             self.title,

@@ -29,6 +29,7 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     ├─ configurator            brings agents the configuration that is set for them
     ├─ silence                 looks for agents that are here and not heard
     ├─ budget                  replaces processes that hold too much memory
+    ├─ exposition              answers Prometheus, where [metrics] says so
     └─ control                 answers hidsctl
 """
 
@@ -52,6 +53,7 @@ from hids.actors.configurator import Configurator
 from hids.actors.control import Control
 from hids.actors.credit import CreditPool
 from hids.actors.dispatcher import Dispatcher, Tell
+from hids.actors.exposition import Exposition
 from hids.actors.fleet import Fleet, Refusal
 from hids.actors.join_port import JoinPort
 from hids.actors.monitor import Monitor
@@ -75,6 +77,7 @@ from hids.adapters.identity import agent_id_of, fingerprint, is_signed
 from hids.adapters.joining import JoinDesk, JoinListener
 from hids.adapters.listening import listen, listen_udp
 from hids.adapters.markpage import MarkPage
+from hids.adapters.metrics_port import MetricsPort
 from hids.adapters.paths import ManagerPaths, host_name
 from hids.adapters.pki import Authority
 from hids.adapters.process import Launched, ended, kill, launch, rss_mib
@@ -186,6 +189,7 @@ class Topology:
         }
         self.agents_port: int = self._first_sockets["agents"].getsockname()[1]
         self.join_port: int = self._first_sockets["join"].getsockname()[1]
+        self.metrics_port = self._bind_metrics(config.metrics.listen)
         self.legacy: LegacyTree | None = None
         """None: old agents are not served."""
         if config.legacy.enabled:
@@ -201,8 +205,10 @@ class Topology:
             number: _syslog_context(number, port) for number, port in enumerate(config.syslog) if port.protocol == "tls"
         }
 
-    def start(self, answer: Callable[[str, dict[str, Any], str], Awaitable[Any]]) -> None:
-        """Start the tree on the running loop; `answer` serves the control socket."""
+    def start(
+        self, answer: Callable[[str, dict[str, Any], str], Awaitable[Any]], measure: Callable[[], Awaitable[str]]
+    ) -> None:
+        """Start the tree on the running loop; `answer` serves the control socket, `measure` gives Prometheus' text."""
         self.root.state = "running"
         Supervisor.start(
             self.root.mailbox,
@@ -222,6 +228,7 @@ class Topology:
                 self._child(self.configurator, "configuration", self._configurator),
                 self._child(Mailbox("silence"), "silence", self._silence),
                 self._child(Mailbox("budget"), "budget", self._budget),
+                *self._exposition(measure),
                 self._child(
                     Mailbox("control"),
                     "control socket",
@@ -232,12 +239,37 @@ class Topology:
             Intensity(restarts=10, within_s=30),
         )
 
+    def _bind_metrics(self, where: str) -> int:
+        """The port where Prometheus may ask; 0: none."""
+        if not where:
+            return 0
+        first = self._first_sockets["metrics"] = listen(*address_of(where, "[metrics] listen"), "metrics")
+        port: int = first.getsockname()[1]
+        return port
+
+    def _exposition(self, measure: Callable[[], Awaitable[str]]) -> tuple[ChildSpec, ...]:
+        if not self.config.metrics.listen:
+            return ()
+
+        def open_port(ask: Callable[[], Awaitable[str]]) -> MetricsPort:
+            host, _ = address_of(self.config.metrics.listen, "[metrics] listen")
+            return MetricsPort(self._socket("metrics", (host, self.metrics_port)), ask)
+
+        return (
+            self._child(
+                Mailbox("exposition"),
+                "metrics",
+                lambda mailbox: Exposition.start(mailbox, open_port, measure, self.clock),
+            ),
+        )
+
     def ports(self) -> dict[str, int | tuple[int, ...]]:
         """Where the manager listens."""
         ports: dict[str, int | tuple[int, ...]] = {
             "agents": self.agents_port,
             "join": self.join_port,
             "syslog": self.syslog_ports,
+            **({"metrics": self.metrics_port} if self.metrics_port else {}),
         }
         return ports | {"legacy_udp": self.legacy.udp_port} if self.legacy is not None else ports
 
