@@ -8,7 +8,7 @@ import pytest
 import tomli
 
 from hids.errors import ConfigError
-from hids.manager.config import Config, Ruleset, Webhook, address_of, read_config
+from hids.manager.config import Config, ReportConfig, Ruleset, Webhook, address_of, read_config
 
 SHIPPED = Path(__file__).parents[2] / "conf" / "manager.toml"
 
@@ -20,7 +20,7 @@ def test_the_shipped_file_is_the_defaults():
 def test_the_shipped_file_shows_every_key():
     shown = tomli.loads(SHIPPED.read_text())
     expected: dict[str, Any] = msgspec.to_builtins(Config())
-    for tables in ("ruleset", "syslog", "agentless", "output"):
+    for tables in ("ruleset", "syslog", "agentless", "output", "report"):
         expected.pop(tables)  # by default there are none; the file shows some in comments
     assert {section: set(keys) for section, keys in shown.items()} == {
         section: set(keys) for section, keys in expected.items()
@@ -28,6 +28,8 @@ def test_the_shipped_file_shows_every_key():
     text = SHIPPED.read_text()
     assert "# [[ruleset]]" in text
     assert all(f"# {field.name} = " in text for field in msgspec.structs.fields(Ruleset))
+    assert "# [[report]]" in text
+    assert all(f"# {field.name} = " in text for field in msgspec.structs.fields(ReportConfig))
     assert '# [[output]]\n# type = "webhook"' in text
     assert all(f"# {field.name} = " in text for field in msgspec.structs.fields(Webhook))
 
