@@ -46,4 +46,3 @@ def test_every_line_is_archived_once_whatever_is_killed(stand: Stand):
     assert found == Counter(f"line number {number} of a program" for number in range(LINES))
     verdict = stand.ctl("evidence", "verify")
     assert (verdict["problems"], verdict["records"] >= LINES, verdict["heads"] > 0) == ([], True, True)
-
