@@ -31,6 +31,9 @@ from hids.ports import Clock
 
 STREAM = "archive"
 
+REMEMBERED_DAYS = 8
+"""In so many files a batch is looked for: what is not committed is sent again for as long as the lane cannot commit."""
+
 _BUSY_WAIT_S = 5.0
 _WAL_BYTES = 64 * 1024 * 1024
 _SCHEMA = """
@@ -56,7 +59,8 @@ _agent_decoder = msgspec.msgpack.Decoder(Agent)
 class _Day:
     """One day's file, open for writing."""
 
-    def __init__(self, path: Path, day: date) -> None:
+    def __init__(self, path: Path, day: date, n: int = 0, chain: bytes = bytes(32)) -> None:
+        """`n` and `chain` are what a new file goes on from."""
         self.day = day
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         self.db = sqlite3.connect(path, timeout=_BUSY_WAIT_S, isolation_level=None)
@@ -64,7 +68,7 @@ class _Day:
         self.db.execute("PRAGMA synchronous = FULL")
         self.db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
         if not self.db.execute("PRAGMA user_version").fetchone()[0]:
-            self.db.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
+            self.db.executescript(f"BEGIN;{_SCHEMA}INSERT INTO begin VALUES ({int(n)}, x'{chain.hex()}');COMMIT;")
         path.chmod(0o640)
 
     def end(self) -> tuple[int, bytes] | None:
@@ -95,8 +99,9 @@ class EventArchive:
         self._heads = heads
         self._clock = clock
         self._days: list[_Day] = []
+        """Newest first."""
         try:
-            self._open(self._today())
+            self._days = [_Day(path, day) for day, path in reversed(_made(folder)[-REMEMBERED_DAYS:])]
         except (sqlite3.Error, OSError) as error:
             raise self._failure(error) from error
 
@@ -110,9 +115,10 @@ class EventArchive:
             StoreError: nothing was stored.
         """
         try:
-            if self._today() != self._days[0].day:
-                self._open(self._today())
-            day = self._days[0]
+            jobs = [job for job in jobs if not self._has(job)]
+            if not jobs:
+                return 0
+            day = self._day()
             day.db.execute("BEGIN IMMEDIATE")
             try:
                 added = sum(map(self._add, jobs))
@@ -131,7 +137,7 @@ class EventArchive:
             StoreError: the disk refuses.
         """
         try:
-            end = self._days[0].end()
+            end = self._days[0].end() if self._days else None
             signed = self._heads.last.n if self._heads.last is not None else 0
             if end is not None and end[0] > signed:
                 self._heads.add(Head(STREAM, end[0], end[1].hex(), 0, self._clock.now_ms(), why))
@@ -144,10 +150,10 @@ class EventArchive:
             day.db.close()
 
     def _add(self, job: Job) -> int:
+        if self._has(job):  # the same came twice at once
+            return 0
         batch = job.batch
         digest = hashlib.sha256(batch.data).digest()
-        if any(day.has(job.source, digest, batch.epoch, batch.first_seq) for day in self._days):
-            return 0
         n, before = self._days[0].end() or (0, bytes.fromhex(GENESIS))
         try:
             lines = unpack(batch.data, batch.count)
@@ -163,22 +169,27 @@ class EventArchive:
         )
         return batch.count
 
-    def _open(self, day: date) -> None:
-        """Open a day's file, and keep the one before it to see what is in there already."""
-        path = self._folder / f"{day.year:04d}" / MONTHS[day.month - 1] / f"ossec-archive-{day.day:02d}.db"
-        before = days(self._folder)
-        if not self._days and before and before[-1][1] != path:
-            self._days = [_Day(before[-1][1], before[-1][0])]
-        opened = _Day(path, day)
-        if opened.end() is None:
+    def _has(self, job: Job) -> bool:
+        batch = job.batch
+        digest = hashlib.sha256(batch.data).digest()
+        return any(day.has(job.source, digest, batch.epoch, batch.first_seq) for day in self._days)
+
+    def _day(self) -> _Day:
+        """Today's file; a new one goes on from the one before it."""
+        today = self._today()
+        if not self._days or self._days[0].day < today:  # a clock that was set back changes no file
             n, chain = (self._days[0].end() if self._days else None) or (0, bytes.fromhex(GENESIS))
             last = self._heads.last
-            if last is not None and last.n > n:  # the day before is gone
+            if last is not None and last.n > n:  # the file before it is gone
                 n, chain = last.n, bytes.fromhex(last.chain)
-            opened.db.execute("INSERT INTO begin VALUES (?, ?)", (n, chain))
-        for old in self._days[1:]:
-            old.db.close()
-        self._days = [opened, *self._days[:1]]
+            name = f"ossec-archive-{today.day:02d}.db"
+            folder = self._folder / f"{today.year:04d}" / MONTHS[today.month - 1]
+            opened = _Day(folder / name, today, n, chain)
+            self._days.insert(0, opened)
+            for old in self._days[REMEMBERED_DAYS:]:
+                old.db.close()
+            del self._days[REMEMBERED_DAYS:]
+        return self._days[0]
 
     def _today(self) -> date:
         return datetime.fromtimestamp(self._clock.now_ms() / 1000).date()  # noqa: DTZ006 - days are local, as OSSEC's
@@ -200,6 +211,19 @@ def days(folder: Path) -> list[tuple[date, Path]]:
         if match is not None and path.parent.name in MONTHS:
             found.append((date(int(path.parent.parent.name), MONTHS.index(path.parent.name) + 1, int(match[1])), path))
     return sorted(found)
+
+
+def _made(folder: Path) -> list[tuple[date, Path]]:
+    """Files that were made to the end; what a kill left of others is removed."""
+    found: list[tuple[date, Path]] = []
+    for day, path in days(folder):
+        with closing(sqlite3.connect(path)) as db:
+            whole = db.execute("PRAGMA user_version").fetchone()[0]
+        if whole:
+            found.append((day, path))
+        else:
+            path.unlink()
+    return found
 
 
 def find(
@@ -246,8 +270,8 @@ def _rows(path: Path, sql: str, values: dict[str, Any] | None = None) -> Iterato
             db.execute("PRAGMA query_only = ON")
             yield from db.execute(sql, values or {})
     except sqlite3.OperationalError as error:
-        if not path.exists():
-            return  # its time was over meanwhile
+        if not path.exists() or str(error).startswith("no such table"):
+            return  # its time was over meanwhile, or it is just being made
         raise StoreError(f"{path}: the archive cannot be read: {error}") from error
     except sqlite3.Error as error:
         raise StoreError(f"{path}: the archive is damaged: {error}") from error
