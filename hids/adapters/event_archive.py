@@ -68,7 +68,8 @@ class _Day:
         self.db.execute("PRAGMA synchronous = FULL")
         self.db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
         if not self.db.execute("PRAGMA user_version").fetchone()[0]:
-            self.db.executescript(f"BEGIN;{_SCHEMA}INSERT INTO begin VALUES ({int(n)}, x'{chain.hex()}');COMMIT;")
+            begin = f"INSERT INTO begin VALUES ({n:d}, x'{chain.hex()}')"  # noqa: S608 - a number and hex digits
+            self.db.executescript(f"BEGIN; {_SCHEMA} {begin}; COMMIT;")
         path.chmod(0o640)
 
     def end(self) -> tuple[int, bytes] | None:

@@ -27,9 +27,9 @@ def as_html(report: Report, tz: datetime.tzinfo | None = None) -> str:
 
 def _page(report: Report, tz: datetime.tzinfo | None) -> Iterator[str]:
     title = _shown(report.title)
-    yield '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-    yield "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-    yield f'<meta name="viewport" content="width=device-width"><title>{title}</title><style>{_STYLE}</style></head><body>'
+    yield '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
+    yield "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"/>"
+    yield f'<meta name="viewport" content="width=device-width"/><title>{title}</title><style>{_STYLE}</style></head><body>'
     yield f'<h1>{title}</h1><p class="dim">{moment(report.since_ms, tz)} to {moment(report.until_ms, tz)}</p>'
     yield '<div class="facts">'
     for name, value in (
@@ -47,7 +47,7 @@ def _page(report: Report, tz: datetime.tzinfo | None) -> Iterator[str]:
         yield "<h2>Logs</h2><table>"
         for log in report.logs:
             yield f'<tr><td class="n">{moment(log.at_ms, tz)}</td><td class="n">{log.level}</td><td class="n">{_shown(log.rule)}</td>'
-            yield f'<td class="v">{_shown(log.agent)} {_shown(log.location)}<br><span class="dim">{_shown(log.text)}</span></td></tr>'
+            yield f'<td class="v">{_shown(log.agent)} {_shown(log.location)}<br/><span class="dim">{_shown(log.text)}</span></td></tr>'
         yield "</table>"
     yield f'<p class="dim">Made by hids at {moment(report.made_ms, tz)}.</p></body></html>\n'
 
@@ -79,7 +79,7 @@ def _section(section: Section) -> Iterator[str]:
     for row in section.rows:
         colour = next(colour for level, colour in _COLOURS if row.level >= level)
         bar = f'<rect width="{max(1.0, _BAR * row.count / most):.1f}" height="12" fill="{colour}"/>'
-        related = "".join(f'<br><span class="dim">{_shown(value)}: {count}</span>' for value, count in row.related)
+        related = "".join(f'<br/><span class="dim">{_shown(value)}: {count}</span>' for value, count in row.related)
         yield f'<tr><td class="v">{_shown(row.value)}{related}</td><td class="n">{row.count}</td>'
         yield f'<td class="b"><svg width="{_BAR}" height="12" role="presentation">{bar}</svg></td></tr>'
     yield "</table>"
