@@ -39,7 +39,7 @@ from hids.workers.inside import (
 )
 from hids.workers.outputs import ALERT_OUTPUTS
 
-RETENTION_S = 60.0
+RETENTION_S = 15.0
 NICE = 10
 """Compressing may wait for everything else."""
 
