@@ -7,7 +7,7 @@ import datetime
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import msgspec
 
@@ -131,27 +131,32 @@ def values_of(alert: Mapping[str, Any], key: Key) -> list[str]:
     return [value for value in _READERS[key](alert) if value]
 
 
+def _object(inside: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value: object = inside.get(name)
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
 def _users(alert: Mapping[str, Any]) -> list[str]:
-    data = alert.get("data") or {}
+    data = _object(alert, "data")
     return list(dict.fromkeys(str(data[name]) for name in ("dstuser", "srcuser") if data.get(name)))
 
 
 def _compliance(alert: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     for name in _STANDARDS:
-        told = alert["rule"].get(name) or ()
+        told: Any = alert["rule"].get(name)
         if isinstance(told, dict):
-            told = told.get("id") or ()
-        found += [f"{name} {one}" for one in told]
+            told = _object(alert["rule"], name).get("id")
+        found += [f"{name} {one}" for one in told or ()]
     return found
 
 
 def _files(alert: Mapping[str, Any]) -> list[str]:
-    told = (alert.get("syscheck") or {}).get("path")
+    told = _object(alert, "syscheck").get("path")
     return (
         [str(told)]
         if told
-        else [str(value) for name, value in flat(alert.get("data") or {}) if name in ("file", "filename")]
+        else [str(value) for name, value in flat(_object(alert, "data")) if name in ("file", "filename")]
     )
 
 
@@ -161,7 +166,7 @@ _READERS: dict[Key, Callable[[Mapping[str, Any]], list[str]]] = {
     "level": lambda alert: [str(alert["rule"]["level"])],
     "location": lambda alert: [str(alert.get("location", ""))],
     "user": _users,
-    "srcip": lambda alert: [str((alert.get("data") or {}).get("srcip") or "")],
+    "srcip": lambda alert: [str(_object(alert, "data").get("srcip") or "")],
     "filename": _files,
     "agent": lambda alert: [str(alert["agent"].get("name") or alert["agent"]["id"])],
     "compliance": _compliance,

@@ -191,8 +191,9 @@ class ReportConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     def scheduled(self) -> Scheduled:
         """As the keeper takes it."""
-        filters: list[tuple[Key, str]] = [("level", str(self.level))] if self.level else []
+        filters: list[tuple[Key, str]] = []
         wanted: dict[Key, tuple[str, ...]] = {
+            "level": (str(self.level),) if self.level else (),
             "group": self.group,
             "rule": tuple(map(str, self.rule)),
             "location": self.location,

@@ -61,7 +61,7 @@ def test_alert_files_are_kept_as_configured_and_each_change_is_found(stand: Stan
     place = content.index(b"mallory")
     victim.write_bytes(content[:place] + b"M" + content[place + 1 :])
     answer = stand.ctl("evidence", "verify", "--anchor", str(vault), status=1)
-    block = content.rindex(b"\n\n", 0, place) + 2
+    block = content.rindex(b"** Alert", 0, place)
     assert [problem["line"] for problem in answer["problems"]] == [content[:block].count(b"\n") + 1]
     victim.write_bytes(content)
     packed[0].unlink()
