@@ -329,7 +329,7 @@ class SearchIndex:
         for number, line in lines:
             try:
                 alert = _alert.decode(line)
-                rule, at = int(alert.rule.id), datetime.fromisoformat(alert.timestamp)
+                rule, at = _keys_of(alert)
             except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # kept, though not found
                 log.error("alert cannot be indexed", number=number, error=str(error))  # noqa: TRY400
                 continue
@@ -540,8 +540,13 @@ def _words_of(first: int, data: bytes) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(unpack(data).split(b"\n"), first):
         with suppress(msgspec.MsgspecError, ValueError, RecursionError):
             alert = _alert.decode(line)
-            int(alert.rule.id), datetime.fromisoformat(alert.timestamp)  # else it was not indexed
+            _keys_of(alert)  # raises for what was not indexed
             yield number, _words(alert)
+
+
+def _keys_of(alert: _Alert) -> tuple[int, datetime]:
+    """Rule and time; ValueError: it cannot be indexed."""
+    return int(alert.rule.id), datetime.fromisoformat(alert.timestamp)
 
 
 def _match(text: str) -> str:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -22,6 +22,7 @@ from hids.errors import ConfigError, StoreError
 app = typer.Typer(help="What alerts add up to, on demand and by the calendar.")
 
 _PAIRS = "KEY=VALUE"
+_FORMATS: dict[str, Format] = {"text": "text", "html": "html", "json": "json"}
 
 
 @app.callback(invoke_without_command=True)
@@ -95,9 +96,9 @@ def report(
         logs=logs,
         top=top,
     )
-    if form not in ("text", "html", "json"):
+    wanted = _FORMATS.get("json" if json or settings.json else form)
+    if wanted is None:
         raise typer.BadParameter(f"expected text, html or json, got {form!r}", param_hint="--format")
-    wanted = cast("Format", "json" if json or settings.json else form)
     try:
         lines = (
             alerts_between(settings.paths.search, settings.paths.alerts / "alerts.json", question)
