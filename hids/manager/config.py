@@ -191,7 +191,6 @@ class ReportConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     def scheduled(self) -> Scheduled:
         """As the keeper takes it."""
-        filters: list[tuple[Key, str]] = []
         wanted: dict[Key, tuple[str, ...]] = {
             "level": (str(self.level),) if self.level else (),
             "group": self.group,
@@ -202,14 +201,12 @@ class ReportConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             "agent": self.agent,
             "filename": self.filename,
         }
-        for key, values in wanted.items():
-            filters += [(key, value) for value in values]
         return Scheduled(
             self.title,
             self.frequency,
             self.format,
             self.by,
-            tuple(filters),
+            tuple((key, value) for key, values in wanted.items() for value in values),
             self.related,
             self.show_logs,
             self.email_to,
