@@ -18,9 +18,9 @@ MANAGER = AgentId("000")
 SourceId = NewType("SourceId", str)
 """A numbered stream of lines: "agent/007", or "derived/<kind>/<agent id>" for lines that the manager made."""
 
-Kind = Literal["log", "agent", "syscheck", "eventchannel", "rootcheck"]
+Kind = Literal["log", "agent", "syscheck", "eventchannel", "rootcheck", "sca"]
 """What a line is: text of a log, an agent's word about itself, a packed `FileFact`, an event of Windows' event channel
-with its XML, or a finding of rootcheck."""
+with its XML, a finding of rootcheck, or what came of a policy (hids.core.policy.lines)."""
 
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """What an agent counts, or says the time is: refused at the door when no store could hold it."""
@@ -422,6 +422,8 @@ class OutcomeBody(msgspec.Struct, frozen=True, array_like=True):
     make up the batch: the ledger compares."""
     canary: bytes = b""
     """The last line of the batch that looks like an agent's canary, now that the rules have seen it."""
+    scans: tuple[tuple[int, bytes], ...] = ()
+    """(event time, line) of what came of policies."""
 
 
 class ReadThrough(msgspec.Struct, frozen=True, tag="read_through"):
@@ -587,7 +589,8 @@ class Applied(msgspec.Struct, frozen=True):
     """First sequence that `progress` moves over."""
     digest: bytes = b""
     canary: bytes = b""
-    """See `OutcomeBody`."""
+    scans: tuple[tuple[int, bytes], ...] = ()
+    """See `OutcomeBody`, both."""
     alerts: tuple[bytes, ...] = ()
     state: dict[tuple[str, bytes], tuple[bytes, int]] = {}
     """Windows touched: (rule identity, key) -> (bytes, time until which it matters)."""

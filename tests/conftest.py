@@ -63,6 +63,7 @@ def fill_outbox() -> Callable[[Path, Sequence[bytes], int], None]:
         with closing(sqlite3.connect(ledger)) as db, db:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("CREATE TABLE IF NOT EXISTS outbox(first INTEGER PRIMARY KEY, count INTEGER, data BLOB)")
+            db.execute("CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, text TEXT, number INTEGER)")
             for lines in rows:
                 count = lines.count(b"\n")
                 db.execute(

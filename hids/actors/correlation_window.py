@@ -235,6 +235,7 @@ class CorrelationWindow(LoopActor):
             first=outcome.first_seq,
             digest=outcome.digest,
             canary=body.canary,
+            scans=body.scans,
             alerts=tuple(work.alerts),
             state=self._take_state(),
             fired=work.fired,

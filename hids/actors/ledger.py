@@ -13,7 +13,7 @@ A bug    or a failed write ends the lane's process. Nothing is rolled back in me
 import asyncio
 import datetime
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from hids.actors.stage import LoopActor, Mailbox, OneLife
@@ -55,6 +55,10 @@ WAL_ALERT_BYTES = 512 * 1024 * 1024
 """A write-ahead log of this size says that some reader never lets go, or that the disk is far too slow."""
 
 
+Scan = tuple[Agent, int, bytes]
+"""Whose policies a line is about, when it was told, the line."""
+
+
 class Due(OneLife):
     """timer -> ledger: the group has gathered long enough."""
 
@@ -87,8 +91,12 @@ class Ledger(LoopActor):
         *,
         outbox_bytes: int,
         stored_keys: int,
+        record: Callable[[Sequence[Scan]], None] | None = None,
     ) -> None:
+        """`record` writes what came of policies; it is called before the commit, and may be so again after a crash."""
         super().__init__(mailbox)
+        self._record = record
+        self._scans: list[Scan] = []
         self._store = store
         self._boot = boot
         self._manager = manager
@@ -172,6 +180,8 @@ class Ledger(LoopActor):
             self._lines[kind, applied.agent].append(line)
             self._size += len(line.text) + len(line.facts)
         self._notices = max(self._notices, applied.notice)
+        self._scans += ((applied.agent, at_ms, text) for at_ms, text in applied.scans)
+        self._size += sum(len(text) for _, text in applied.scans)
         if applied.canary:
             self._canaries[applied.source] = applied.canary
 
@@ -223,6 +233,9 @@ class Ledger(LoopActor):
         if self._notices:
             group.notices = (self._boot, self._notices)
         group.at_ms = self._clock.now_ms()
+        if self._scans and self._record is not None:
+            self._record(self._scans)
+            self._scans = []
         self._store.commit(group, self._next_alert)
         self._next_alert += len(group.alerts)
         self._groups += 1

@@ -82,6 +82,11 @@ class RuleShard(LoopActor):
             suspended=self._suspensions.news(),
             judged=_judged(message.events),
             canary=_canary(message.lines),
+            scans=tuple(
+                (event_time(job, line), line.text)
+                for offset, line in enumerate(message.lines)
+                if line.kind == "sca" and offset not in job.skip
+            ),
         )
         self._emit(
             Outcome(

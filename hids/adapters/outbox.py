@@ -31,6 +31,10 @@ _ROWS = """
     ORDER BY first LIMIT :limit
 """
 
+_NEWEST = """
+    SELECT (SELECT max(first + count) FROM outbox), (SELECT max(number) FROM meta WHERE name = 'next_alert')
+"""
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
@@ -102,6 +106,27 @@ class Outbox:
             elif str(error) != "no such table: outbox":  # the lane has made the file, but not yet its tables
                 raise StoreError(f"{self._path}: the outbox cannot be read: {error}") from error
         return rows
+
+    def newest(self) -> int:
+        """Number of the newest alert that is committed; 0 while there is none.
+
+        An output that starts must ask here: what main has heard of the lane may be older than what this output's life
+        before has read and written.
+
+        Raises:
+            StoreError: the ledger is locked or cannot be read.
+        """
+        try:
+            db = self._connect()
+            if db is None:
+                return 0
+            with closing(db.execute(_NEWEST)) as found:
+                behind, kept = found.fetchone()
+        except sqlite3.Error as error:
+            if str(error).startswith("no such table"):
+                return 0
+            raise StoreError(f"{self._path}: the outbox cannot be read: {error}") from error
+        return max(int(behind or 1), int(kept or 1)) - 1
 
     def close(self) -> None:
         """Close the ledger. A later read opens it again."""

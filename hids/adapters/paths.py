@@ -59,6 +59,11 @@ class ManagerPaths(msgspec.Struct, frozen=True):
         return self.lib / "search.db"
 
     @property
+    def policies(self) -> Path:
+        """What came of policies on each host."""
+        return self.lib / "policy.db"
+
+    @property
     def agents(self) -> Path:
         """Who is an agent."""
         return self.lib / "agents.db"

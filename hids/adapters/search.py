@@ -12,6 +12,7 @@ little); `alerts` what is filtered by, with one index that covers all of it in t
 import os
 import re
 import sqlite3
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
@@ -27,6 +28,7 @@ from hids.adapters.outbox import OutboxRow
 from hids.adapters.packed import unpack
 from hids.adapters.sqlite import is_damage
 from hids.core.alert.text import flat
+from hids.core.rules.compliance import FRAMEWORKS
 from hids.errors import StoreError
 from hids.messages import Incident
 
@@ -78,6 +80,19 @@ class _Rule(msgspec.Struct):
     id: str
     description: str = ""
     groups: tuple[str, ...] = ()
+    pci_dss: tuple[str, ...] = ()
+    cis: tuple[str, ...] = ()
+    gdpr: tuple[str, ...] = ()
+    gpg13: tuple[str, ...] = ()
+    hipaa: tuple[str, ...] = ()
+    nist_800_53: tuple[str, ...] = ()
+    tsc: tuple[str, ...] = ()
+
+    def all_groups(self) -> Iterator[str]:
+        """The groups as the rule has them: those of compliance have members of their own in an alert."""
+        yield from self.groups
+        for framework in FRAMEWORKS:
+            yield from (f"{framework}_{requirement}" for requirement in getattr(self, framework))
 
 
 class _Agent(msgspec.Struct):
@@ -148,6 +163,20 @@ class IncidentRow(msgspec.Struct, frozen=True):
     agents: tuple[str, ...]
     """Ids of those that it was seen on."""
     rules: tuple[int, ...]
+
+
+class RequirementRow(msgspec.Struct, frozen=True):
+    """Alerts about one requirement of a framework of compliance."""
+
+    framework: str
+    requirement: str
+    alerts: int
+    level: int
+    """Highest."""
+    last_ms: int
+    agents: tuple[str, ...]
+    rules: tuple[int, ...]
+    """Those that told most come first."""
 
 
 class SearchIndex:
@@ -339,7 +368,7 @@ class SearchIndex:
             if (incident := alert.hids.incident) is not None:
                 values = {"id": incident.id, "key": _json(incident.key).decode(), "number": number, "rule": rule}
                 incidents.append(values | {"at_ms": alerts[-1][1], "level": alert.rule.level, "agent": alert.agent.id})
-            groups.update((group, rule) for group in alert.rule.groups)
+            groups.update((group, rule) for group in alert.rule.all_groups())
         run = self._db.conn.executemany
         run("INSERT INTO blocks VALUES (?, ?, ?)", self._blocks(lines))
         run("INSERT INTO alerts VALUES (?, ?, ?, ?, ?)", alerts)
@@ -441,6 +470,24 @@ class Search:
             name, first_ms, last_ms, count, level, about, tuple(a for (a,) in agents), tuple(r for (r,) in rules)
         )
 
+    def compliance(
+        self, framework: str, *, since_ms: int = 0, level_min: int = 0, agent: str | None = None
+    ) -> list[RequirementRow]:
+        """What alerts since a time say of each requirement of a framework (a key of FRAMEWORKS)."""
+        prefix = framework + "_"
+        sql = (
+            "SELECT name, rule, agent, count(*), max(level), max(at_ms) FROM alerts JOIN groups USING (rule)"
+            " WHERE substr(name, 1, :length) = :prefix AND at_ms >= :since AND level >= :level"
+        )
+        values: dict[str, Any] = {"length": len(prefix), "prefix": prefix, "since": since_ms, "level": level_min}
+        if agent is not None:
+            sql += " AND (agent = :agent OR agent IN (SELECT id FROM agents WHERE name = :agent))"
+            values["agent"] = agent.encode(errors="replace").decode()
+        found: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        for name, *rest in self._ask(sql + " GROUP BY name, rule, agent ORDER BY name", values):
+            found[name[len(prefix) :]].append(tuple(rest))
+        return [_requirement(framework, requirement, rows) for requirement, rows in found.items()]
+
     def newest(self) -> int:
         """Number of the last alert in the index; 0 for none."""
         number: int = self._ask("SELECT number FROM cursor")[0][0]
@@ -492,6 +539,22 @@ class Search:
             return unpack(data).split(b"\n")
         except ValueError as error:
             raise StoreError(f"{self._path}: the search index is damaged: a block {error}") from error
+
+
+def _requirement(framework: str, requirement: str, rows: list[tuple[Any, ...]]) -> RequirementRow:
+    """Rows of (rule, agent, alerts, highest level, last time) as one."""
+    by_rule: Counter[int] = Counter()
+    for rule, _, alerts, _, _ in rows:
+        by_rule[rule] += alerts
+    return RequirementRow(
+        framework=framework,
+        requirement=requirement,
+        alerts=by_rule.total(),
+        level=max(row[3] for row in rows),
+        last_ms=max(row[4] for row in rows),
+        agents=tuple(sorted({row[1] for row in rows})),
+        rules=tuple(rule for rule, _ in by_rule.most_common()),
+    )
 
 
 def _inode(path: Path) -> int:

@@ -6,6 +6,7 @@ from hids.core.collect.config import (
     MAX_CONFIG_BYTES,
     MAX_SOURCES,
     AgentConfig,
+    PolicyConfig,
     SilenceConfig,
     SyscheckConfig,
     address_of,
@@ -18,6 +19,7 @@ from hids.errors import ConfigError
 __all__ = [
     "MAX_SOURCES",
     "AgentConfig",
+    "PolicyConfig",
     "SilenceConfig",
     "SourceConfig",
     "SyscheckConfig",

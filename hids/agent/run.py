@@ -3,10 +3,11 @@
     root ├─ spool      the lines on disk; started first, stopped last
          ├─ link       the session with the manager
          ├─ syscheck   where directories are configured
+         ├─ policy     where policies are configured
          └─ one actor a source
 
 SIGTERM, SIGINT  stop reading, store what was read, deliver for a moment, end with 0.
-SIGHUP           read agent.toml again; sources and syscheck that changed are started anew.
+SIGHUP           read agent.toml again; sources and syscheck that changed are started anew. Policies are looked at.
                  So they are when the manager sends configuration, which is added to that of agent.toml (shared.py).
 SIGUSR1          print every thread's stack to stderr.
 """
@@ -32,7 +33,15 @@ from hids.adapters.identity import Identity
 from hids.agent.canary import FILE as CANARY_FILE
 from hids.agent.canary import CanaryWriter
 from hids.agent.collector import IN_FLIGHT, SourceState
-from hids.agent.config import MAX_SOURCES, AgentConfig, SilenceConfig, SourceConfig, SyscheckConfig, load
+from hids.agent.config import (
+    MAX_SOURCES,
+    AgentConfig,
+    PolicyConfig,
+    SilenceConfig,
+    SourceConfig,
+    SyscheckConfig,
+    load,
+)
 from hids.agent.link import Link, LinkState, os_name
 from hids.agent.lock import lock
 from hids.agent.machine import machine_id
@@ -50,7 +59,7 @@ log = structlog.get_logger()
 
 STATUS_S = 2.0
 STATUS_FILE = "status.json"
-_SPOOL_BOUND = IN_FLIGHT * (MAX_SOURCES + 2) + 64
+_SPOOL_BOUND = IN_FLIGHT * (MAX_SOURCES + 3) + 64
 """Room for all that collectors may have under way, and for the agent's own lines: nobody on the loop may wait."""
 _STOP_S = 3.0
 RESTART = 75
@@ -183,6 +192,8 @@ class Agent:
         readers = [self._source_spec(source) for source in config.source]
         if config.syscheck.directories:
             readers.insert(0, self._syscheck_spec(config.syscheck))
+        if config.policy.files:
+            readers.append(self._policy_spec(config.policy))
         return readers
 
     def _watchers(self, config: SilenceConfig) -> list[ChildSpec]:
@@ -234,6 +245,14 @@ class Agent:
             )
 
         return self._reader("syscheck", "syscheck", start)
+
+    def _policy_spec(self, config: PolicyConfig) -> ChildSpec:
+        def start(mailbox: Mailbox) -> None:
+            from hids.agent.policy import PolicyWatch  # noqa: PLC0415 - imported where it is used, for the memory
+
+            PolicyWatch.start(mailbox, self._spool, self._state_of("policy"), config, self._clock, self._say)
+
+        return self._reader("policy", "policy", start)
 
     def _reader(self, name: str, kind: str, start: Callable[[Mailbox], None]) -> ChildSpec:
         node = Node(Mailbox(name), kind)
@@ -313,6 +332,10 @@ class Agent:
         if problem:
             log.warning("the manager's configuration does not apply any more", reason=problem)
         self._reloading = asyncio.create_task(self._apply(config, self._reloading))
+        if (node := self._nodes.get("policy")) is not None:
+            from hids.agent.policy import ScanPolicies  # noqa: PLC0415 - as in _policy_spec
+
+            node.mailbox.tell(ScanPolicies())
 
     async def _apply(self, new: AgentConfig, before_it: "asyncio.Task[None] | None") -> None:
         """Start and stop what differs, one change after the other."""
@@ -347,6 +370,8 @@ class Agent:
         specs = [self._source_spec(source) for source in config.source if source.name in names]
         if "syscheck" in names:
             specs.append(self._syscheck_spec(config.syscheck))
+        if "policy" in names:
+            specs.append(self._policy_spec(config.policy))
         return specs
 
     # -- status
@@ -420,10 +445,12 @@ def _reader_of(source: SourceConfig) -> type[Any] | None:  # each is imported wh
             return None
 
 
-def _parts(config: AgentConfig) -> dict[str, SourceConfig | SyscheckConfig]:
-    parts: dict[str, SourceConfig | SyscheckConfig] = {source.name: source for source in config.source}
+def _parts(config: AgentConfig) -> dict[str, SourceConfig | SyscheckConfig | PolicyConfig]:
+    parts: dict[str, SourceConfig | SyscheckConfig | PolicyConfig] = {source.name: source for source in config.source}
     if config.syscheck.directories:
         parts["syscheck"] = config.syscheck
+    if config.policy.files:
+        parts["policy"] = config.policy
     return parts
 
 

@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from hids import __version__
+from hids.core.alert.text import plain
 from hids.errors import ConfigError, HidsError, StoreError
 
 FAILED, USAGE = 1, 2
@@ -145,6 +146,49 @@ def run(config: Config, state: State) -> None:
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command line
         # A thread that hangs in a dead file system must not keep the process: all that counts is on disk.
         os._exit(status)
+
+
+@app.command(
+    epilog="Example: hids-agent policy /etc/hids/policies/debian12.yml --json | jq '.checks[] | select(.result == \"failed\")'"
+)
+def policy(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A policy: one of Wazuh's SCA files, or yours.")],
+    *,
+    timeout_s: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Of one command.")] = 30.0,
+    commands: Annotated[bool, typer.Option(help="Whether the policy may run commands.")] = True,
+    json: Annotated[bool, typer.Option("--json", help="JSON.")] = False,
+) -> None:
+    """Evaluate a policy on this host, now, and print what came of it. Nothing is reported to the manager.
+
+    Exit status: 0 all that can be looked at is so, 1 some check failed, 2 the policy cannot be used, 3 it is not for this
+    host.
+    """
+    from hids.agent.policyhost import LocalHost  # noqa: PLC0415 - the other commands need no policies
+    from hids.agent.policyscan import scan  # noqa: PLC0415
+
+    report = scan(str(file), LocalHost(timeout_s=timeout_s, commands=commands))
+    with _errors():
+        if report.problem:
+            raise ConfigError(plain(report.problem))
+    checks = [
+        msgspec.json.decode(b"{" + one.members + b"}")["check"] | {"result": one.result} for one in report.checked
+    ]
+    if json:
+        summary = {"policy": report.policy_id, "name": report.name, "applies": report.applies, "score": report.score}
+        typer.echo(msgspec.json.encode(summary | {"checks": checks}))
+    else:
+        for check in checks:
+            reason = f" ({check['reason']})" if check.get("reason") else ""
+            typer.echo(plain(f"{check['result']:<15}{check['id']:>6}  {check['title']}{reason}"))
+        counts = ", ".join(f"{report.count(result)} {result}" for result in ("passed", "failed", "not applicable"))
+        typer.echo(
+            f"{plain(report.name)}: {f'score {report.score} %, {counts}' if report.applies else 'not for this host'}"
+        )
+    if not report.applies or report.count("failed"):
+        raise typer.Exit(FAILED if report.applies else _NOT_FOR_THIS_HOST)
+
+
+_NOT_FOR_THIS_HOST = 3
 
 
 @app.command(epilog="Example: hids-agent status --json | jq .link.connected")

@@ -46,6 +46,10 @@ class Settings(Protocol):
     json: bool
 
 
+app = typer.Typer()
+
+
+@app.callback(invoke_without_command=True)
 def alerts(
     ctx: typer.Context,
     *,
@@ -78,9 +82,12 @@ def alerts(
       hidsctl alerts --text "192.0.2.7 root" --limit 500
       hidsctl alerts -f --level 10
       hidsctl alerts --since 1d --json | jq -r .data.srcip
+      hidsctl alerts compliance --framework pci_dss
 
     Exit code: 0 found, 1 none found, 2 wrong usage, 3 no index yet.
     """  # noqa: D301 - click's mark for lines that stay as they are
+    if ctx.invoked_subcommand is not None:
+        return
     settings: Settings = ctx.obj
     now_ms = SystemClock().now_ms()
     query = Query(

@@ -7,9 +7,22 @@ import typer
 
 import hids
 from hids.adapters.paths import ManagerPaths
-from hids.cli import agents, archive, config, evidence, incidents, ledger, legacy, quarantine, report, rules
-from hids.cli.alerts import alerts
+from hids.cli import (
+    agents,
+    alerts,
+    archive,
+    config,
+    evidence,
+    incidents,
+    ledger,
+    legacy,
+    policy,
+    quarantine,
+    report,
+    rules,
+)
 from hids.cli.chaos import chaos
+from hids.cli.compliance import compliance
 from hids.cli.logtest import logtest
 from hids.cli.metrics import metrics
 from hids.cli.settings import Settings
@@ -22,17 +35,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(status)
-app.command()(alerts)
 app.command()(logtest)
 app.command()(metrics)
 app.command()(chaos)
 agents.app.command("import-keys")(legacy.import_keys)
+alerts.app.command()(compliance)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(agents.app, name="agent")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(legacy.app, name="legacy")
 app.add_typer(rules.app, name="rules")
 app.add_typer(config.app, name="config")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(policy.app, name="policy")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(evidence.app, name="evidence")
 app.add_typer(archive.app, name="archive")

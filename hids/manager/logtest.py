@@ -14,8 +14,8 @@ from hids.core.correlate.native import Progress
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.windows import Windows
 from hids.core.decode.event import Event, Origin
+from hids.core.rules.compliance import split_groups
 from hids.core.rules.plan import Plan
-from hids.core.rules.table import split_groups
 from hids.core.rules.walk import Verdict, base, naive
 from hids.messages import Agent, AgentId, EventOut, LogLine, SourceId
 

@@ -26,6 +26,7 @@ from hids.adapters.clock import SystemClock
 from hids.adapters.lanemark import LaneMark
 from hids.adapters.ledger import Ledger as LedgerFile
 from hids.adapters.ledgercopy import make_copy, restore
+from hids.adapters.policies import PolicyStore
 from hids.core.correlate.correlator import FIRST_SEEN_DAYS, IGNORED_DAYS
 from hids.errors import StoreDamaged, StoreError
 from hids.messages import Agent, AgentId, Committed, Cursors, LaneReady, RuleTable, Settle, ToLane
@@ -72,6 +73,7 @@ async def _main(options: argparse.Namespace) -> int:
         if restored_ms is None:
             raise
         store = LedgerFile(path)
+    policies = PolicyStore(path.with_name("policy.db"))  # ManagerPaths.policies
     mark = LaneMark(path.with_name(path.name + ".mark"))
     poison = store.suspect(mark.last())
     mark.done()
@@ -108,6 +110,7 @@ async def _main(options: argparse.Namespace) -> int:
         settled,
         outbox_bytes=options.outbox_bytes,
         stored_keys=options.stored_keys,
+        record=policies.record,
     )
     SyscheckStore.start(files, store.baseline, commits.tell, mark)
     CorrelationWindow.start(
@@ -147,6 +150,7 @@ async def _main(options: argparse.Namespace) -> int:
     commits.shut_down()
     await committed_all.wait()
     store.close()
+    policies.close()
     mark.close()
     return status
 

@@ -94,6 +94,15 @@ def _open_file(options: argparse.Namespace, name: str, form: Form, newest: int) 
     return AlertFile(path, form, newest, clock, Keeping(seals, options.rotate_bytes))
 
 
+def reopened(opener: Opener, outbox: Outbox, newest: int) -> Destination[OutboxRow]:
+    """Open a destination.
+
+    Numbers above the newest committed alert are of a ledger that is gone; those above `newest`, of which main has
+    heard, need not be.
+    """
+    return opener(max(newest, outbox.newest()))
+
+
 def _from_outbox(outbox: Outbox, after: int, _newest: int) -> Iterator[Sequence[OutboxRow]]:
     while rows := outbox.read(after):
         yield rows
@@ -112,7 +121,7 @@ async def _main(options: argparse.Namespace) -> int:
             if name in INDEX_OUTPUTS
             else partial(_from_outbox, outbox)
         )
-        AlertWriter.start(mailboxes[name], opener, rows, channel.send)
+        AlertWriter.start(mailboxes[name], partial(reopened, opener, outbox), rows, channel.send)
     pulse = asyncio.ensure_future(
         tell_pulse(channel, lambda: tuple(node_of(mailbox, "alert writer") for mailbox in mailboxes.values()))
     )

@@ -57,6 +57,8 @@ class Bench:
         self.said: list[Committed] = []
         self.saved: list[Group] = []
         self.exits: list[Exited] = []
+        self.scans: list[tuple[int, list[Any]]] = []
+        """(groups committed before, what came of policies)."""
         self.mailbox = Mailbox("ledger", 1000)
         self.mailbox.on_exit = self.exits.append
         Ledger.start(
@@ -72,6 +74,7 @@ class Bench:
             self.saved.append,
             outbox_bytes=1000,
             stored_keys=5,
+            record=lambda scans: self.scans.append((len(self.store.groups), list(scans))),
         )
 
     async def committed(self, groups: int) -> None:
@@ -119,6 +122,18 @@ def test_what_comes_together_is_one_group_and_the_last_word_counts():
         bench.mailbox.tell(applied(10, b"d\n"))
         await bench.committed(2)
         assert [number for number, _ in bench.store.groups] == [101, 104]
+
+    run(test)
+
+
+def test_what_came_of_policies_is_recorded_before_the_commit():
+    async def test(bench: Bench) -> None:
+        bench.mailbox.tell(applied(1, scans=((5, b"one"), (6, b"two"))))
+        bench.mailbox.tell(applied(2, scans=((7, b"three"),)))
+        await bench.committed(1)
+        bench.mailbox.tell(applied(3))
+        await bench.committed(2)
+        assert bench.scans == [(0, [(AGENT, 5, b"one"), (AGENT, 6, b"two"), (AGENT, 7, b"three")])]
 
     run(test)
 

@@ -57,6 +57,19 @@ def test_oldest_rows_may_be_gone(ledger: Path, outbox: Outbox):
     assert [row.first for row in outbox.read(0)] == [4, 5]
 
 
+def test_newest_is_committed_whether_or_not_its_row_is_still_there(ledger: Path, outbox: Outbox):
+    assert outbox.newest() == 6
+    with closing(sqlite3.connect(ledger)) as db, db:
+        db.execute("DELETE FROM outbox")
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('next_alert', '', 10)")
+    assert outbox.newest() == 9
+
+
+def test_nothing_is_newest_without_a_ledger(tmp_path: Path):
+    with closing(Outbox(tmp_path / "ledger.db")) as outbox:
+        assert outbox.newest() == 0
+
+
 def test_no_ledger_yet(tmp_path: Path, fill_outbox: Callable[..., None], make_lines: Callable[..., bytes]):
     outbox = Outbox(tmp_path / "ledger.db")
     assert outbox.read(0) == []

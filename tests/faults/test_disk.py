@@ -25,7 +25,7 @@ LINES_MAX = 20_000
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "m"
     folder.mkdir()
-    mounted = subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], check=False)
+    mounted = subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)], check=False)
     if mounted.returncode:
         pytest.skip("this machine lets nobody mount a tmpfs")
     yield folder
@@ -62,11 +62,9 @@ def test_a_full_disk(small_disk: Path, stand: Stand):
                     )
             written += LINES
         # Not the lane's count of restarts: when its branch starts anew, that begins at zero.
-        return stand.manager is not None and stand.manager.output().count("make room or mend the disk") >= 2
+        return stand.manager is not None and "make room or mend the disk" in stand.manager.output()
 
     wait_for(met, "the lane meets the full disk")
-    assert stand.manager is not None
-    assert "make room or mend the disk" in stand.manager.output()
     filler.unlink()
     wait_for(lambda: stand.ask("agents")[0]["committed"] >= written, "all lines are committed")
     wait_for(lambda: len([a for a in stand.alerts() if "Failed password" in a["full_log"]]) >= written, "every alert")

@@ -64,6 +64,21 @@ class SilenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sources: bool = True
 
 
+class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section `[policy]`. Only the agent's own file has it: policies run commands."""
+
+    files: tuple[str, ...] = ()
+    """Paths, or patterns of paths."""
+    scan_interval_s: Annotated[int, msgspec.Meta(ge=1, le=366 * 86_400)] = 43_200
+    scan_on_start: bool = True
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
+    """Of one command."""
+    limit_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 1800.0
+    """Of one policy."""
+    commands: bool = True
+    skip_network: bool = True
+
+
 class CentralConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The section `[central]`: what the manager may set. Only the agent's own file has it."""
 
@@ -86,6 +101,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     syscheck: SyscheckConfig = SyscheckConfig()
     spool: SpoolConfig = SpoolConfig()
     silence: SilenceConfig = SilenceConfig()
+    policy: PolicyConfig = PolicyConfig()
 
 
 class SharedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -191,8 +207,10 @@ def problem_of(config: AgentConfig) -> str:
         _check_sources(config.source)
     except ConfigError as error:
         return str(error)
-    return _syscheck_problem(config.syscheck) or (
-        "[spool] max_bytes: at least 1048576 (1 MiB)" if config.spool.max_bytes < 1024**2 else ""
+    return (
+        _syscheck_problem(config.syscheck)
+        or _policy_problem(config)
+        or ("[spool] max_bytes: at least 1048576 (1 MiB)" if config.spool.max_bytes < 1024**2 else "")
     )
 
 
@@ -230,6 +248,15 @@ def _check_sources(sources: tuple[SourceConfig, ...]) -> None:
             what = f"path {source.path!r}" if source.path else f"{source.name!r}"
             raise ConfigError(f"[[source]] number {number}: {what} is there twice")
         seen.add(source.name)
+
+
+def _policy_problem(config: AgentConfig) -> str:
+    for path in config.policy.files:
+        if not path.startswith("/"):
+            return f"[policy] files: expected absolute paths, got {path!r}"
+    if config.policy.files and config.manager.protocol == "ossec":
+        return "[policy] files: an OSSEC manager knows no policies; leave them out"
+    return ""
 
 
 def _syscheck_problem(syscheck: SyscheckConfig) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from hids.core.decode.decoder import (
     JSON,
+    SCA,
     STATIC_FIELDS,
     SYSCHECK,
     WINDOWS_EVENT,
@@ -15,6 +16,7 @@ from hids.core.decode.decoder import (
 from hids.core.decode.fields import Fields
 from hids.core.decode.json_fields import take_json
 from hids.core.decode.plugins import PLUGINS
+from hids.core.decode.policy_said import take_said
 from hids.core.decode.told import take_change
 from hids.core.decode.windows_event import take_event
 from hids.core.dialect import Dialect
@@ -135,6 +137,8 @@ class Extraction:
             take_json(text, self.fields, null=self.current.json_null, csv=self.current.json_csv)
         elif name == WINDOWS_EVENT:
             take_event(self._log, self.fields)
+        elif name == SCA:
+            take_said(self._log, self.fields)
         elif name == SYSCHECK:
             take_change(self._facts, self.fields)
         else:

@@ -6,6 +6,7 @@ from typing import get_args
 from hids.core.decode.decoder import (
     FTS_ORDER,
     JSON,
+    SCA,
     WINDOWS_EVENT,
     Decoder,
     DecoderTree,
@@ -47,12 +48,12 @@ _UPSTREAM = ("type", "ftscomment", "status", "fts", "accumulate", "plugin_decode
 _PLAIN: dict[Dialect, tuple[str, ...]] = {
     "ossec": ("parent", "order", "use_own_name", *_UPSTREAM),
     "wazuh": ("parent", "order", "use_own_name", *_UPSTREAM, "json_null_field", "json_array_structure"),
-    "hids": ("parent", "order", "use_own_name"),
+    "hids": ("parent", "order", "use_own_name", "plugin_decoder"),
 }
 _PLUGINS: dict[Dialect, tuple[str, ...]] = {
     "ossec": tuple(PLUGINS),
     "wazuh": (*PLUGINS, JSON),
-    "hids": (),
+    "hids": (SCA,),
 }
 _OFFSETS: dict[str, Offset] = {
     "after_parent": "parent",
@@ -87,6 +88,7 @@ def load_decoders(elements: Iterable[Element], dialect: Dialect, problems: list[
     if dialect != "hids":
         frozen.append(_ROOTCHECK)
         frozen.extend(syscheck_decoders(dialect))
+        frozen.append(_SCA)
     return DecoderTree(
         dialect,
         tuple(root for root in frozen if root.program is not None),
@@ -124,6 +126,22 @@ _ROOTCHECK = Decoder(
     fts=("extra_data", "location"),
 )
 """OSSEC's and Wazuh's decoder for lines of kind `rootcheck`: a finding that was told before is not new (`<if_fts>`)."""
+
+
+_SCA = Decoder(
+    written="sca",
+    name="sca",
+    parent=None,
+    type="ossec",
+    program=Pattern("osmatch", b"^hids:sca$"),
+    prematch=None,
+    prematch_offset="start",
+    regex=None,
+    regex_offset="start",
+    order=(),
+    plugin=SCA,
+)
+"""Wazuh's decoder for lines of kind `sca`, which no file defines. OSSEC has none; there it keeps its rules for logs away."""
 
 
 class _Root:

@@ -17,7 +17,7 @@ from hids.core.rules.tree import Tree, feeds
 from hids.errors import Problem, RulesetError
 from hids.messages import Correlation
 
-FORMAT = 3
+FORMAT = 4
 """Part of a ruleset's hash: raise it when the meaning of a compiled plan or a table changes."""
 
 

@@ -1,20 +1,18 @@
 """`Ruleset` -> `RuleTable`: what the lane needs to know of the rules."""
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
 
 from hids.core.pattern.pattern import Pattern
+from hids.core.rules.compliance import split_groups
 from hids.core.rules.composite import Window
+from hids.core.rules.mitre import mitre_object
 from hids.core.rules.rule import Rule, Ruleset
 from hids.core.rules.slots import IGNORE_SLOTS, Slots
 from hids.core.rules.walk import slots_of
 from hids.messages import RuleRow, RuleTable, WindowSpec
-
-_COMPLIANCE = ("pci_dss", "cis", "gdpr", "gpg13", "hipaa", "nist_800_53", "tsc")
-"""Groups with these prefixes are members of their own in Wazuh's alerts, in this order."""
 
 _json = msgspec.json.Encoder()
 
@@ -81,7 +79,7 @@ def rule_object(rule: Rule) -> tuple[bytes, bytes, bytes]:
     head: dict[str, Any] = {"level": rule.level}
     rest: dict[str, Any] = {"id": str(rule.id)}
     if rule.mitre:
-        rest["mitre"] = {"id": rule.mitre}
+        rest["mitre"] = mitre_object(rule.mitre)
     if rule.cve:
         rest["cve"] = rule.cve
     if rule.info:
@@ -94,16 +92,6 @@ def rule_object(rule: Rule) -> tuple[bytes, bytes, bytes]:
     if rule.template is None:
         return _json.encode(head | {"description": rule.description} | rest)[:-1] + b",", b"", end
     return _json.encode(head)[:-1] + b',"description":', b"," + _json.encode(rest)[1:-1] + b",", end
-
-
-def split_groups(groups: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
-    """The groups proper, and what stands behind each prefix of compliance, in the order of Wazuh's alerts."""
-    tags = {prefix: [g.removeprefix(prefix + "_") for g in groups if _prefix(g) == prefix] for prefix in _COMPLIANCE}
-    return [g for g in groups if _prefix(g) is None], {prefix: found for prefix, found in tags.items() if found}
-
-
-def _prefix(group: str) -> str | None:
-    return next((prefix for prefix in _COMPLIANCE if group.startswith(prefix + "_")), None)
 
 
 def _identity(dialect: str, rule: Rule, sources: list[int]) -> str:

@@ -35,7 +35,7 @@ def test_a_decoder_as_it_is_written() -> None:
     assert rootcheck.name == "rootcheck"
     assert tree.roots(b"") == (root, rootcheck, *changes)
     assert tree.roots(None) == ()
-    assert tree.names == {"q", "rootcheck", *FILE_DECODERS}
+    assert tree.names == {"q", "rootcheck", "sca", *FILE_DECODERS}
 
 
 def test_a_child_hangs_under_every_decoder_of_its_parents_name_before_it() -> None:

@@ -40,7 +40,7 @@ def test_the_rule_object_is_wazuhs(make_ruleset: Make) -> None:
         "level": 8,
         "description": 'An "event"',
         "id": "200001",
-        "mitre": {"id": ["T1110"]},
+        "mitre": {"id": ["T1110"], "tactic": ["Credential Access"], "technique": ["Brute Force"]},
         "firedtimes": 3,
         "mail": True,
         "groups": ["g", "x"],

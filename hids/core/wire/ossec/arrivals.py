@@ -2,7 +2,7 @@
 
 import msgspec
 
-from hids.core.wire.ossec.events import EVENT_CHANNEL, LOGS, QUIET, ROOTCHECK, SYSCHECK, OldEvent
+from hids.core.wire.ossec.events import EVENT_CHANNEL, LOGS, QUIET, ROOTCHECK, SCA, SYSCHECK, OldEvent
 from hids.core.wire.ossec.syscheck import COMPLETED, REGISTRY, read_json, read_sum
 from hids.errors import RemoteProtocolError
 from hids.messages import FileFact, Kind, LogLine
@@ -32,7 +32,8 @@ def arrival(event: OldEvent, now_ms: int, *, complete: bool) -> Arrival:
         return Arrival(dropped="inventory")
     if event.queue == SYSCHECK:
         return _syscheck(event, now_ms, complete=complete)
-    kind: Kind = {ROOTCHECK: "rootcheck", EVENT_CHANNEL: "eventchannel"}.get(event.queue, "log")  # type: ignore[assignment]
+    kinds: dict[str, Kind] = {ROOTCHECK: "rootcheck", EVENT_CHANNEL: "eventchannel", SCA: "sca"}
+    kind = kinds.get(event.queue, "log")
     line = LogLine(event.location, event.message, now_ms, now_ms, kind)
     return Arrival((line,), dropped="" if kind != "log" or event.queue in LOGS else "unknown queue, taken as a log")
 

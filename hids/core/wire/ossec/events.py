@@ -13,11 +13,11 @@ from hids.errors import RemoteProtocolError
 
 MAX_LOCATION = 4_096
 
-LOG, SYSCHECK, ROOTCHECK, EVENT_CHANNEL = "1", "8", "9", "f"
+LOG, SYSCHECK, ROOTCHECK, EVENT_CHANNEL, SCA = "1", "8", "9", "f", "p"
 LOGS = frozenset("123ab")
 """Logs, syslog, host information, databases' logs."""
-QUIET = frozenset("5deup")
-"""Wazuh's inventory, benchmarks, policies and upgrades: dropped and counted, before any parsing."""
+QUIET = frozenset("5deu")
+"""Wazuh's inventory, benchmarks and upgrades: dropped and counted, before any parsing."""
 
 _LOCATION = re.compile(rb"((?:[A-Za-z]:\\)?(?:[^:|]++|\|[|:]?+)*+):", re.DOTALL)
 """Possessive throughout, so that no text takes long."""

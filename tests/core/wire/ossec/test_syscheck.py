@@ -185,6 +185,7 @@ def test_what_events_become():
     assert lines(b"9:rootcheck:found") == [("rootcheck", "rootcheck", b"found")]
     assert lines(b"f:EventChannel:{}") == [("eventchannel", "EventChannel", b"{}")]
     assert lines(b"5:fim_file:{}") == []
+    assert lines(b'p:sca:{"type":"check"}') == [("sca", "sca", b'{"type":"check"}')]
     ((kind, _, packed),) = lines(b"8:syscheck:-1 /x", complete=True)
     assert (kind, msgspec.msgpack.decode(packed, type=FileFact).gone) == ("syscheck", True)
     assert len(lines(b"8:syscheck:" + wazuh("modified", attributes=NOW))) == 2

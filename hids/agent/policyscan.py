@@ -1,0 +1,113 @@
+"""A process that evaluates one policy on this host and says what came of it. Started by `policy.py`; not for people.
+
+    policy file -> policy scanner --Report (msgpack, on stdout)--> policy actor
+
+A process of its own, because a pattern may take long, a file system may not answer, and a large policy takes memory that is
+given back when the process ends. It is as nice as can be, and ends itself at its limit.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import msgspec
+import psutil
+
+from hids.adapters.clock import SystemClock
+from hids.agent.policyhost import LocalHost
+from hids.core.policy.document import MAX_BYTES
+from hids.core.policy.judge import is_for, judge
+from hids.core.policy.lines import Report, checked
+from hids.core.policy.load import load_policy
+from hids.errors import ConfigError
+
+_MAX_WRITABLE = 0o022
+"""Who else may write a policy could have us run what he likes."""
+
+
+def scan(path: str, host: LocalHost) -> Report:
+    """Evaluate the policy in a file; one that cannot be used is a report with a problem."""
+    clock = SystemClock()
+    began_ms = clock.now_ms()
+    try:
+        data = read_trusted(path)
+        policy = load_policy(data, path)
+    except ConfigError as error:
+        return Report(problem=str(error), began_ms=began_ms, ended_ms=clock.now_ms())
+    applies = is_for(policy, host)
+    return Report(
+        policy_id=policy.id,
+        name=policy.name,
+        file=policy.file,
+        description=policy.description,
+        references=policy.references,
+        hash_file=hashlib.sha256(data).hexdigest(),
+        applies=applies,
+        checked=tuple(checked(policy, check, judge(check, host)) for check in policy.checks) if applies else (),
+        began_ms=began_ms,
+        ended_ms=clock.now_ms(),
+    )
+
+
+def read_trusted(path: str) -> bytes:
+    """A policy's bytes, if only root and this user can have written them.
+
+    Raises:
+        ConfigError: unreadable, or others may write it.
+    """
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            _check_owner(path, os.fstat(file.fileno()))
+            folder = os.path.dirname(os.path.realpath(path))
+            _check_owner(folder, os.stat(folder))
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _check_owner(path: str, found: os.stat_result) -> None:
+    sticky_folder = bool(found.st_mode & 0o1000)  # others may write into it, but not replace our file
+    if found.st_uid not in (0, os.geteuid()) or (found.st_mode & _MAX_WRITABLE and not sticky_folder):
+        raise ConfigError(
+            f"{path}: others than root and this user may write it, and policies run commands; "
+            f"chown root {path}; chmod go-w {path}"
+        )
+
+
+def be_nice() -> None:
+    """Let everybody else go first."""
+    with contextlib.suppress(OSError):
+        os.nice(10)
+    with contextlib.suppress(psutil.Error, OSError, AttributeError, ValueError):
+        psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Evaluate one policy and print its report."""
+    parser = argparse.ArgumentParser(prog="hids-policyscan", description="Started by hids-agent; not for people.")
+    parser.add_argument("--timeout", type=float, required=True, help="seconds that a command may take")
+    parser.add_argument("--limit", type=float, required=True, help="seconds that all may take")
+    parser.add_argument("--no-commands", action="store_true")
+    parser.add_argument("--network", action="store_true", help="look at network file systems, too")
+    parser.add_argument("file")
+    options = parser.parse_args(arguments)
+    be_nice()
+    host = LocalHost(timeout_s=options.timeout, commands=not options.no_commands, skip_network=not options.network)
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        host.end_command()
+        os._exit(128 + number)
+
+    for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    signal.setitimer(signal.ITIMER_REAL, options.limit)
+    sys.stdout.buffer.write(msgspec.msgpack.encode(scan(options.file, host)))
+
+
+if __name__ == "__main__":
+    main()
