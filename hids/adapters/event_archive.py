@@ -19,7 +19,7 @@ import msgspec
 
 from hids.adapters.evidence.heads import Heads, read_heads
 from hids.adapters.evidence.key import is_signed
-from hids.adapters.evidence.verify import Problem, Verdict
+from hids.adapters.evidence.verify import ARCHIVE, Problem, Verdict, heads_of
 from hids.adapters.rotated import MONTHS
 from hids.core.eventlog import numbered, span, told
 from hids.core.evidence import GENESIS, Head, Why
@@ -278,13 +278,17 @@ def _rows(path: Path, sql: str, values: dict[str, Any] | None = None) -> Iterato
         raise StoreError(f"{path}: the archive is damaged: {error}") from error
 
 
-def verify_archive(folder: Path, evidence: Path, public: str, since: date | None = None) -> Verdict:
-    """Check every batch against its chain value, and those against what was signed. It ends at the first problem.
+def verify_archive(
+    folder: Path, evidence: Path, public: str, since: date | None = None, anchors: Sequence[Path] = ()
+) -> Verdict:
+    """Check every batch against its chain value, and those against heads here and in anchors. It ends at the first problem.
 
     Raises:
         StoreError: it cannot be read.
     """
     check = _Check(evidence, public)
+    for anchor in anchors:
+        check.anchor(anchor)
     for day, path in days(folder):
         if check.problem is None:
             check.file(path, whole=since is None or day >= since)
@@ -299,12 +303,20 @@ class _Check:
         self.problem: Problem | None = None
         self._end: tuple[int, bytes] | None = None
         self._signed: dict[int, Head] = {}
-        self._files = self._bytes = self._lines = self._batches = 0
-        path = evidence / f"{STREAM}.heads"
+        self._files = self._bytes = self._lines = self._batches = self._anchored = 0
+        path = evidence / ARCHIVE
         for head, raw, signature, _ in read_heads(path):
             self._signed[head.n] = head
             if not is_signed(public, raw, signature):
                 self._fails(path, f"the head of batch {head.n} is not of this key", head.n)
+
+    def anchor(self, path: Path) -> None:
+        """What an anchor says must hold, too."""
+        for head in heads_of(path, STREAM):
+            known = self._signed.setdefault(head.n, head)
+            self._anchored += 1
+            if known.chain != head.chain:
+                self._fails(path, f"this anchor has another head for batch {head.n} than the one here", head.n)
 
     def file(self, path: Path, *, whole: bool) -> None:
         """Go on with a day: through it, or to its end only."""
@@ -337,7 +349,9 @@ class _Check:
     def verdict(self) -> Verdict:
         """What was found."""
         problems = (self.problem,) if self.problem is not None else ()
-        return Verdict(problems, self._files, self._bytes, self._lines, self._batches, len(self._signed), 0)
+        return Verdict(
+            problems, self._files, self._bytes, self._lines, self._batches, len(self._signed), self._anchored
+        )
 
     def _batch(self, path: Path, row: tuple[Any, ...]) -> None:
         *fields, data, stored = row

@@ -49,14 +49,9 @@ class Rotated(msgspec.Struct, frozen=True):
 def place_for(path: Path, day: date) -> Path:
     """A free name for the file `path`, which holds a day's records, below its folder."""
     folder = path.parent / f"{day.year:04d}" / MONTHS[day.month - 1]
-    serial = 0
-    while True:
-        number = f"-{serial:03d}" if serial else ""
-        target = folder / f"ossec-{path.stem}-{day.day:02d}{number}{path.suffix}"
-        taken = (target, target.with_name(target.name + PACKED), target.with_name(target.name + CHAIN))
-        if not any(one.exists() for one in taken):
-            return target
-        serial += 1
+    taken = [old.serial for old in rotated(path) if old.day == day]
+    serial = f"-{max(taken) + 1:03d}" if taken else ""  # behind all that are there, so that names are in order
+    return folder / f"ossec-{path.stem}-{day.day:02d}{serial}{path.suffix}"
 
 
 def rotated(path: Path) -> list[Rotated]:

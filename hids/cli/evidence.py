@@ -60,7 +60,7 @@ def verify(
     try:
         public = _public(settings)
         verdict = verify_all(settings.paths.evidence, _streams(settings), public, since=first, anchors=anchor or ())
-        archived = verify_archive(settings.paths.archive, settings.paths.evidence, public, first)
+        archived = verify_archive(settings.paths.archive, settings.paths.evidence, public, first, anchor or ())
     except StoreError as error:
         fail(str(error), NO_MANAGER)
     answer = _answer(verdict, archived, public, time.monotonic() - began)
@@ -150,7 +150,7 @@ def _answer(verdict: Verdict, archived: Verdict, public: str, seconds: float) ->
         "bytes": verdict.bytes + archived.bytes,
         "seals": verdict.seals + archived.seals,
         "heads": verdict.heads + archived.heads,
-        "anchored": verdict.anchored,
+        "anchored": verdict.anchored + archived.anchored,
         "seconds": round(seconds, 2),
         "problems": [
             {

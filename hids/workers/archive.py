@@ -13,9 +13,10 @@ from hids.actors.event_archiver import EventArchiver
 from hids.actors.stage import Mailbox
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
-from hids.adapters.event_archive import STREAM, EventArchive
+from hids.adapters.event_archive import EventArchive
 from hids.adapters.evidence.heads import Heads
 from hids.adapters.evidence.key import EvidenceKey
+from hids.adapters.evidence.verify import ARCHIVE
 from hids.messages import ArchiveReady, ToArchive
 from hids.workers.inside import (
     Stopping,
@@ -38,7 +39,7 @@ async def _main(options: argparse.Namespace) -> int:
     mailbox = Mailbox("event_archiver", BOUND)
     end_on_exit((mailbox,), stopped=lambda _name: left.set())
     clock, evidence = SystemClock(), Path(options.evidence)
-    heads = Heads(evidence / f"{STREAM}.heads", EvidenceKey.open_or_create(evidence))
+    heads = Heads(evidence / ARCHIVE, EvidenceKey.open_or_create(evidence))
     archive = EventArchive(Path(options.archive), heads, clock)
     channel = open_channel(
         socket.socket(fileno=options.channel_fd), ToArchive, on_message=mailbox.tell, on_close=stopping.stop

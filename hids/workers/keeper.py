@@ -5,6 +5,7 @@ main <--Said-- keeper
 
 import argparse
 import asyncio
+import hashlib
 import os
 import socket
 from collections.abc import Sequence
@@ -63,12 +64,19 @@ def _duties(keeping: Keeping) -> list[Duty]:
         reports = ScheduledReports(keeping.scheduled, Path(keeping.reports), Path(keeping.search), files[0], clock)
         duties.append(Duty("reports", RETENTION_S, reports.run))
     if keeping.anchor_file:
-        anchoring = Anchoring(FileAnchor(Path(keeping.anchor_file)), evidence, files, lib / "anchor-file.cursor")
+        cursor = _cursor(lib, keeping.anchor_file)
+        anchoring = Anchoring(FileAnchor(Path(keeping.anchor_file)), evidence, files, cursor)
         duties.append(Duty("anchor file", keeping.anchor_s, anchoring.run))
     if keeping.anchor_command:
-        anchoring = Anchoring(CommandAnchor(keeping.anchor_command), evidence, files, lib / "anchor-command.cursor")
+        cursor = _cursor(lib, *keeping.anchor_command)
+        anchoring = Anchoring(CommandAnchor(keeping.anchor_command), evidence, files, cursor)
         duties.append(Duty("anchor command", keeping.anchor_s, anchoring.run))
     return duties
+
+
+def _cursor(lib: Path, *anchor: str) -> Path:
+    """Another anchor gets everything, so it has a cursor of its own."""
+    return lib / f"anchor-{hashlib.sha256(chr(0).join(anchor).encode()).hexdigest()[:16]}.cursor"
 
 
 async def _main(options: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from waiting import SetClock
 
 from hids.adapters.event_archive import STREAM, ArchiveRetention, EventArchive, days, find, verify_archive
+from hids.adapters.evidence.anchors import Anchoring, FileAnchor
 from hids.adapters.evidence.heads import Heads
 from hids.adapters.evidence.key import EvidenceKey
 from hids.core.retention import Limit
@@ -180,6 +181,22 @@ def test_who_alters_a_batch_is_found_out(bench: Bench, sql: str, words: str):
         db.execute(sql)
     (problem,) = bench.problems()
     assert words in problem
+
+
+def test_root_who_chains_and_signs_anew_is_found_by_an_anchor(bench: Bench, tmp_path: Path):
+    three_days(bench)
+    vault = tmp_path / "vault"
+    Anchoring(FileAnchor(vault), bench.evidence, [], tmp_path / "cursor").run()
+    assert verify_archive(bench.folder, bench.evidence, bench.key.public, None, [vault]).anchored == 3
+    bench.archive.close()
+    for _, path in days(bench.folder):
+        path.unlink()
+    (bench.evidence / "archive.heads").unlink()
+    bench.archive = bench.open()
+    bench.archive.add([job(number, "nothing happened") for number in range(1, 9)])
+    assert bench.problems() == []
+    (problem,) = verify_archive(bench.folder, bench.evidence, bench.key.public, None, [vault]).problems
+    assert "it is not what was signed" in problem.what
 
 
 def test_who_takes_out_the_newest_is_found_out(bench: Bench):

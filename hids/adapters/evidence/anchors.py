@@ -11,8 +11,8 @@ from typing import Protocol
 
 import msgspec
 
-from hids.adapters.evidence.heads import append_durably, read_heads, whole_lines
-from hids.adapters.evidence.verify import RETIRED, parts_of
+from hids.adapters.evidence.heads import append_durably, whole_lines
+from hids.adapters.evidence.verify import ARCHIVE, RETIRED, parts_of
 from hids.adapters.files import write_atomically
 from hids.core.evidence import GENESIS, Begin, Damaged, Sealed, begin_line, read_line
 from hids.errors import StoreError
@@ -28,7 +28,7 @@ class Place(msgspec.Struct):
     seals: dict[str, int] = {}
     """Stream -> number of its last seal there."""
     heads: dict[str, int] = {}
-    """File of heads -> how many of its heads are there."""
+    """File of heads -> how many of its bytes are there."""
 
 
 class Anchor(Protocol):
@@ -110,7 +110,8 @@ class Anchoring:
             if self._anchor.takes_seals:
                 yield from self._seals(stream, place)
             yield from self._heads(self._evidence / f"{stream.name}.heads", place)
-        yield from self._heads(self._evidence / RETIRED, place)
+        for name in (ARCHIVE, RETIRED):
+            yield from self._heads(self._evidence / name, place)
 
     def _seals(self, stream: Path, place: Place) -> Iterator[bytes]:
         done, size, told = place.seals.get(stream.name, 0), 0, False
@@ -134,11 +135,9 @@ class Anchoring:
         place.seals[stream.name] = done
 
     def _heads(self, path: Path, place: Place) -> Iterator[bytes]:
-        done = place.heads.get(path.name, 0)
-        for number, (_, _, _, line) in enumerate(read_heads(path), 1):
-            if number > done:
-                place.heads[path.name] = number
-                yield line + b"\n"
+        for line in whole_lines(path, place.heads.get(path.name, 0)):
+            place.heads[path.name] = place.heads.get(path.name, 0) + len(line) + 1
+            yield line + b"\n"
 
     def _load(self) -> Place:
         try:

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from hids.adapters.evidence.key import EvidenceKey
-from hids.core.evidence import Damaged, Head, head_bytes, head_line, read_head
+from hids.core.evidence import Begin, Damaged, Head, Sealed, head_bytes, head_line, read_head, read_line
 
 MODE = 0o640
 _TAIL = 64 * 1024
@@ -73,13 +74,39 @@ def read_heads(path: Path) -> Iterator[tuple[Head, bytes, bytes, bytes]]:
             continue
 
 
-def whole_lines(path: Path) -> Iterator[bytes]:
-    """The whole lines of a file, without their newlines; none where there is no file."""
+def whole_lines(path: Path, start: int = 0) -> Iterator[bytes]:
+    """The whole lines of a file from a byte on, without their newlines; none where there is no file."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
         return
     with file:
+        file.seek(start)
         for line in file:
             if line.endswith(b"\n"):
                 yield line[:-1]
+
+
+def first_line(path: Path) -> Begin | None:
+    """The first line beside a file; None: there is none that can be read."""
+    for line in whole_lines(path):
+        with suppress(Damaged):
+            read = read_line(line)
+            return read if isinstance(read, Begin) else None
+        return None
+    return None
+
+
+def last_line(path: Path) -> Sealed | Begin | None:
+    """The last whole line beside a file; None: there is none that can be read."""
+    try:
+        with path.open("rb") as file:
+            size, back = file.seek(0, os.SEEK_END), _TAIL
+            while True:
+                file.seek(max(0, size - back))
+                *lines, _torn = file.read(back).split(b"\n")
+                if len(lines) > 1 or back >= size:
+                    return read_line(lines[-1]) if lines else None
+                back *= 4
+    except (FileNotFoundError, Damaged):
+        return None

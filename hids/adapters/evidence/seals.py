@@ -17,20 +17,18 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from hids.adapters.evidence.heads import Heads, append_durably, whole_lines
+from hids.adapters.evidence.heads import Heads, append_durably, first_line, last_line
 from hids.adapters.files import sync_folder
 from hids.adapters.rotated import CHAIN, PACKED, place_for, rotated
 from hids.core.evidence import (
     GENESIS,
     Begin,
-    Damaged,
     Head,
     Seal,
     Sealed,
     Why,
     begin_line,
     marks_of,
-    read_line,
     seal_line,
     split,
 )
@@ -42,8 +40,6 @@ FED_BYTES = 16 * 1024 * 1024
 """Held in memory at most between two seals; beyond it the file is read again."""
 AT_ONCE_BYTES = 64 * 1024 * 1024
 """Read again in one call at most: a large file from before there were seals is sealed over some seconds."""
-
-_TAIL = 64 * 1024
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -81,7 +77,7 @@ class Seals:
         head = self._heads.last
         if head is None or head.why != "rotated":
             return False
-        begin = _first(self._path)
+        begin = first_line(self._path)
         if begin is not None and begin.n < head.n:
             self._move(self._data.parent / head.file)
         return not self._data.exists()
@@ -89,7 +85,7 @@ class Seals:
     def go_on(self, fd: int, boundary: int) -> None:
         """A file was opened, in which a record ends at `boundary`: go on with its seals, or begin them."""
         self.forget_fed()
-        last = _last(self._path)
+        last = last_line(self._path)
         match last:
             case Begin():
                 self._n, self._chain, self.sealed = last.n, last.chain, 0
@@ -117,7 +113,7 @@ class Seals:
         if self._heads.last is not None:
             known.append((self._heads.last.n, self._heads.last.chain))
         before = rotated(self._data)
-        ends = (last, _last(before[-1].chain) if before else None)
+        ends = (last, last_line(before[-1].chain) if before else None)
         known += [(read.seal.n, read.chain) for read in ends if isinstance(read, Sealed)]
         return max(known)
 
@@ -213,33 +209,6 @@ class Seals:
         self._path.rename(target.with_name(target.name + CHAIN))
         sync_folder(target.parent)
         sync_folder(self._data.parent)
-
-
-def _first(path: Path) -> Begin | None:
-    """The first line beside a file."""
-    for line in whole_lines(path):
-        try:
-            read = read_line(line)
-        except Damaged:
-            return None
-        return read if isinstance(read, Begin) else None
-    return None
-
-
-def _last(path: Path) -> Sealed | Begin | None:
-    """The last whole line beside a file; None: there is none that can be read."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            back = _TAIL
-            while True:
-                file.seek(max(0, size - back))
-                *lines, _torn = file.read(back).split(b"\n")
-                if len(lines) > 1 or back >= size:
-                    return read_line(lines[-1]) if lines else None
-                back *= 4
-    except (FileNotFoundError, Damaged):
-        return None
 
 
 def _is_there(fd: int, seal: Seal) -> bool:

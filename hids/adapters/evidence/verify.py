@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 import msgspec
 
-from hids.adapters.evidence.heads import read_heads, whole_lines
+from hids.adapters.evidence.heads import first_line, last_line, read_heads, whole_lines
 from hids.adapters.evidence.key import is_signed
 from hids.adapters.evidence.streams import records_of
 from hids.adapters.rotated import CHAIN, PACKED, rotated
@@ -39,6 +39,8 @@ from hids.errors import StoreError
 
 RETIRED = "retired.heads"
 """Heads of files that were removed since their time was over."""
+ARCHIVE = "archive.heads"
+"""Heads of the archive of events (hids.adapters.event_archive)."""
 
 ALONE_BYTES = 64 * 1024 * 1024
 """Less than this is checked in one process: starting others takes longer."""
@@ -227,26 +229,13 @@ def parts_of(stream: Path) -> list[Part]:
 
 
 def _part(data: Path, chain: Path, *, is_open: bool) -> Iterator[Part]:
-    begin, last = _ends(chain)
+    begin, last = first_line(chain), last_line(chain)
     if begin is not None:
-        n, value, at_ms = (last.seal.n, last.chain, last.seal.at_ms) if last else (begin.n, begin.chain, begin.at_ms)
+        sealed = last if isinstance(last, Sealed) else None
+        n, value, at_ms = (
+            (sealed.seal.n, sealed.chain, sealed.seal.at_ms) if sealed else (begin.n, begin.chain, begin.at_ms)
+        )
         yield Part(data, chain, begin.n, begin.chain, n, value, at_ms, is_open)
-
-
-def _ends(chain: Path) -> tuple[Begin | None, Sealed | None]:
-    """The first and the last line beside a file, as far as they can be read."""
-    begin, last = None, None
-    for number, line in enumerate(whole_lines(chain)):
-        last = line
-        if number == 0:
-            with suppress(Damaged):
-                read = read_line(line)
-                begin = read if isinstance(read, Begin) else None
-    if last is not None:
-        with suppress(Damaged):
-            read = read_line(last)
-            return begin, read if isinstance(read, Sealed) else None
-    return begin, None
 
 
 def _check_all(work: Sequence[tuple[Path, Part]], processes: int) -> Iterator[FileCheck]:
@@ -409,6 +398,11 @@ class _Signed(NamedTuple):
     head: Head
     raw: bytes
     signature: bytes
+
+
+def heads_of(anchor: Path, stream: str) -> Iterator[Head]:
+    """Heads that an anchor has of a stream."""
+    yield from (one.head for one in _lines_of(anchor, stream) if isinstance(one, _Signed))
 
 
 def _lines_of(anchor: Path, stream: str) -> Iterator[bytes | _Signed]:

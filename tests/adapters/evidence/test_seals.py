@@ -11,7 +11,7 @@ import pytest
 from sealed import DAY, Bench, put_away
 
 from hids.adapters.archive import lines_of
-from hids.adapters.rotated import rotated
+from hids.adapters.rotated import place_for, rotated
 from hids.errors import StoreError
 
 
@@ -41,7 +41,9 @@ def test_a_file_that_is_large_is_put_away_before(bench: Bench):
     for number in range(1, 7):
         file.append([bench.row(number)])
     file.close()
-    assert [old.serial for old in rotated(bench.path)] == [0, 1]
+    old = rotated(bench.path)
+    assert [one.serial for one in old] == [0, 1]
+    assert place_for(bench.path, old[0].day).name == f"ossec-alerts-{old[0].day.day:02d}-002.json"
     assert bench.numbers() == [1, 2, 3, 4, 5, 6]
     verdict = bench.verify()
     assert (verdict.problems, verdict.records, verdict.files) == ((), 6, 3)
