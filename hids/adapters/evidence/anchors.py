@@ -4,6 +4,7 @@ A file, on another machine's mount say, gets all seals and heads: against it the
 A command gets the signed heads on its standard input, one a line: to send them by mail, or to another host's syslog.
 """
 
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from hids.adapters.evidence.heads import append_durably, whole_lines
+from hids.adapters.evidence.heads import MODE, whole_lines
 from hids.adapters.evidence.verify import ARCHIVE, RETIRED, parts_of
 from hids.adapters.files import write_atomically
 from hids.core.evidence import GENESIS, Begin, Damaged, Sealed, begin_line, read_line
@@ -43,7 +44,7 @@ class Anchor(Protocol):
 
 
 class FileAnchor:
-    """Adds to a file."""
+    """Adds to a file, and never does anything else to it: it may be append-only (chattr +a)."""
 
     takes_seals = True
 
@@ -52,9 +53,18 @@ class FileAnchor:
         self._path = path
 
     def take(self, lines: bytes) -> None:
-        """Add the lines to the file, durably."""
+        """Add the lines to the file, durably. A line that a crash tore is ended first; `verify` passes over it."""
         try:
-            append_durably(self._path, lines)
+            fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
+            try:
+                size = os.fstat(fd).st_size
+                if size and os.pread(fd, 1, size - 1) != b"\n":
+                    lines = b"\n" + lines
+                while lines:
+                    lines = lines[os.write(fd, lines) :]
+                os.fdatasync(fd)
+            finally:
+                os.close(fd)
         except OSError as error:
             raise StoreError(f"{self._path}: cannot add to this anchor: {error.strerror}") from error
 

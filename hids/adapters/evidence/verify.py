@@ -418,7 +418,7 @@ def _lines_of(anchor: Path, stream: str) -> Iterator[bytes | _Signed]:
                 signed = _Signed(*read_head(line))
                 if signed.head.stream == stream and signed.head.why != "retired":
                     yield signed
-        elif mine and line.startswith(b'{"n":'):
+        elif mine and line.startswith(b'{"n":') and line.endswith(b'"}'):  # what a crash tore is no seal
             yield line
 
 

@@ -3,6 +3,9 @@
 import base64
 import gzip
 import hashlib
+import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -218,6 +221,40 @@ def test_anchors_get_each_line_once_and_again_when_they_refused(three_days: Benc
     anchoring.run()
     assert vault.read_bytes().startswith(once)
     assert three_days.verify(anchors=[vault]).problems == ()
+
+
+@pytest.mark.fault
+@given(cut=st.integers(0, 3000))
+@settings(max_examples=30, deadline=None)
+def test_an_anchor_that_was_torn_gets_it_again(
+    tmp_path_factory: pytest.TempPathFactory, make_lines: Callable[..., bytes], cut: int
+):
+    bench = Bench(tmp_path_factory.mktemp("torn"), make_lines)
+    put_away(bench, 2)
+    vault = anchor(bench)
+    vault.write_bytes(vault.read_bytes()[:cut])
+    (bench.alerts.parent / "cursor").unlink()
+    anchor(bench)
+    verdict = bench.verify(anchors=[vault])
+    assert (verdict.problems, verdict.anchored >= 4) == ((), True)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("chattr") is None, reason="an append-only file needs root and chattr"
+)
+def test_an_anchor_may_be_append_only(three_days: Bench):
+    vault = three_days.alerts.parent / "vault"
+    vault.touch()
+    argv = [str(shutil.which("chattr")), "+a", str(vault)]
+    if subprocess.run(argv, check=False, capture_output=True).returncode:
+        pytest.skip("this file system knows no append-only files")
+    try:
+        anchor(three_days)
+        put_away(three_days, 1)
+        anchor(three_days)
+        assert three_days.verify(anchors=[vault]).problems == ()
+    finally:
+        subprocess.run([argv[0], "-a", str(vault)], check=True)
 
 
 def test_a_command_that_fails_is_told(three_days: Bench, tmp_path: Path):
