@@ -20,6 +20,7 @@ from hids.cli import (
     quarantine,
     report,
     rules,
+    stats,
 )
 from hids.cli.chaos import chaos
 from hids.cli.compliance import compliance
@@ -52,6 +53,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(evidence.app, name="evidence")
 app.add_typer(archive.app, name="archive")
 app.add_typer(report.app, name="report")
+app.add_typer(stats.app, name="stats")
 
 
 @app.callback()

@@ -28,6 +28,7 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     ├─ monitor                 looks for agents that are gone
     ├─ configurator            brings agents the configuration that is set for them
     ├─ silence                 looks for agents that are here and not heard
+    ├─ statistics              learns how many lines an hour brings
     ├─ budget                  replaces processes that hold too much memory
     ├─ exposition              answers Prometheus, where [metrics] says so
     └─ control                 answers hidsctl
@@ -63,6 +64,7 @@ from hids.actors.registrar import Admit, Ask, Registrar, RenewFor
 from hids.actors.session_listener import SessionListener
 from hids.actors.silence import Silence, Store
 from hids.actors.stage import Mailbox
+from hids.actors.statistics import Statistics
 from hids.actors.supervisor import ChildSpec, Intensity, Node, StartChild, Supervisor
 from hids.actors.syslog_intake import Backlog, SyslogIntake
 from hids.actors.syslog_listener import SyslogListener
@@ -162,6 +164,7 @@ class Topology:
         self.index = Mailbox("index")
         self.webhooks = Mailbox("webhooks")
         self.keeper = Mailbox("keeper")
+        self.statistics = Mailbox("statistics")
         self.archive = Mailbox("archive", LANE_BOUND)
         self._receivers = tuple(
             Receiver(**{field: getattr(output, field) for field in Receiver.__struct_fields__})
@@ -227,6 +230,7 @@ class Topology:
                 self._child(Mailbox("monitor"), "monitor", self._monitor),
                 self._child(self.configurator, "configuration", self._configurator),
                 self._child(Mailbox("silence"), "silence", self._silence),
+                self._child(self.statistics, "statistics", self._statistics),
                 self._child(Mailbox("budget"), "budget", self._budget),
                 *self._exposition(measure),
                 self._child(
@@ -592,6 +596,15 @@ class Topology:
             self.clock,
             self.dispatcher.tell,
         )
+
+    def _statistics(self, mailbox: Mailbox) -> object:
+        path = self.paths.lib / "volume.json"
+
+        def save(data: bytes) -> None:
+            write_atomically(path, data)
+
+        store = Store(lambda: path.read_bytes() if path.exists() else None, save)
+        return Statistics.start(mailbox, self.progress, store, self._manager, self.clock, self.dispatcher.tell)
 
     def _budget(self, mailbox: Mailbox) -> object:
         return Budget.start(
