@@ -81,7 +81,7 @@ def _cursor(lib: Path, *anchor: str) -> Path:
 
 async def _main(options: argparse.Namespace) -> int:
     stopping, left = Stopping(), asyncio.Event()
-    mailbox = Mailbox("keeper")
+    mailbox = Mailbox("duties")
     end_on_exit((mailbox,), stopped=lambda _name: left.set())
     channel = open_channel(
         socket.socket(fileno=options.channel_fd), ToOutput, on_message=lambda _: None, on_close=stopping.stop
