@@ -918,6 +918,23 @@ class Cursors(msgspec.Struct, frozen=True, tag="cursors"):
     positions: dict[str, int]
 
 
+class Said(msgspec.Struct, frozen=True, tag="said"):
+    """keeper, archive -> main: something about the manager that the rules shall see."""
+
+    text: str
+
+
+class ArchiveReady(msgspec.Struct, frozen=True, tag="archive_ready"):
+    """archive -> main at its start: send me what I have not said `Kept` of."""
+
+
+class Kept(msgspec.Struct, frozen=True, tag="kept"):
+    """archive -> main: these batches are on disk, or it is told that they are not; their outcomes may go on."""
+
+    batches: tuple[tuple[SourceId, int, int], ...]
+    """(source, epoch, first sequence) of each."""
+
+
 class Outboxed(msgspec.Struct, frozen=True, tag="outboxed"):
     """main -> outputs, index: alerts below this number are in the outbox."""
 
@@ -1171,4 +1188,7 @@ FromLane = LaneReady | Committed | Pulse
 ToOutput = Outboxed
 FromOutput = Cursors | Pulse
 FromResponder = Cursors | Ordered | ResponseNoted | ResponseTold | ResponseAnswer | Pulse
+FromKeeper = Said | Pulse
+ToArchive = Job
+FromArchive = ArchiveReady | Kept | Said | Pulse
 FromLegacy = LegacyReady | LegacyBatch | LegacySeen | LegacyNotice | LegacyDone | Pulse

@@ -138,6 +138,14 @@ class Group(msgspec.Struct):
     cursors: dict[str, int] = {}
 
 
+class Mailer(Protocol):
+    """Sends what was written for people."""
+
+    def send(self, to: Sequence[str], subject: str, text: str, html: str) -> None:
+        """Hand one message over, or raise StoreError: it is tried again."""
+        ...
+
+
 class LedgerStore(Protocol):
     """Where the lane commits."""
 

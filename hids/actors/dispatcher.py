@@ -2,6 +2,7 @@
 
     session --Job|Hole|ReadThrough--> dispatcher --Job--> worker link --Outcome--> dispatcher --Outcome--> lane
     control --Settle|BaselineOrder|Maintain--> dispatcher --> lane
+    dispatcher --Job--> archive --Kept--> dispatcher, where every line is archived: before its outcome goes to the lane
     monitor --Tell--> dispatcher --Notice--> lane;  lane --LaneReady|Committed--> dispatcher --> registers, outputs
 
 State    the jobs, holes and notices that are not committed. It is a significant child: its failure restarts workers,
@@ -23,13 +24,16 @@ import structlog
 
 from hids.actors.registers import ProgressRegister
 from hids.actors.stage import Control, LoopActor, Mailbox
+from hids.core.eventlog import is_kept
 from hids.messages import (
     Agent,
+    ArchiveReady,
     BaselineOrder,
     Committed,
     DerivedBatch,
     Hole,
     Job,
+    Kept,
     LaneReady,
     Maintain,
     Notice,
@@ -86,6 +90,10 @@ class _Task:
         """The marked line on which a worker died while all lines were marked."""
         self.outdated = False
         """The job has changed while a worker has it: what comes of that is void."""
+        self.kept = True
+        """Nothing has to be archived before it may be committed."""
+        self.outcome: Outcome | None = None
+        """Waits for that."""
 
     @property
     def place(self) -> tuple[int, int]:
@@ -103,8 +111,11 @@ class Dispatcher(LoopActor):
         outputs: tuple[Mailbox, ...],
         clock: Clock,
         boot: str,
+        archive: Mailbox | None = None,
     ) -> None:
+        """`archive`: where all batches are kept; None: nowhere."""
         super().__init__(mailbox)
+        self._archive = archive
         self._register = register
         register.under_way.clear()
         self._lane = lane
@@ -123,7 +134,7 @@ class Dispatcher(LoopActor):
         self._lane_poison: tuple[Place, ...] = ()
         """Lines, not yet committed, that ended the lane twice."""
 
-    def on_receive(
+    def on_receive(  # noqa: PLR0912 - one branch a message
         self,
         message: Job
         | Hole
@@ -135,6 +146,8 @@ class Dispatcher(LoopActor):
         | Settle
         | BaselineOrder
         | Maintain
+        | ArchiveReady
+        | Kept
         | WorkerUp
         | WorkerLost,
     ) -> None:
@@ -148,6 +161,10 @@ class Dispatcher(LoopActor):
                 self._committed(message)
             case LaneReady():
                 self._resume(message)
+            case Kept():
+                self._archived(message)
+            case ArchiveReady():
+                self._archive_again()
             case WorkerUp():
                 self._workers[message.worker] = message.send
                 self._running.setdefault(message.worker, [])
@@ -188,6 +205,26 @@ class Dispatcher(LoopActor):
             tasks[task.place] = task
             self._ready.append(task)
             self._register.under_way[job.source] = len(tasks)
+            if self._archive is not None and is_kept(job.source):
+                task.kept = False
+                self._archive.tell(job)
+
+    def _archived(self, message: Kept) -> None:
+        for source, epoch, first in message.batches:
+            task = self._tasks.get(source, {}).get((epoch, first))
+            if task is not None:
+                task.kept = True
+                outcome, task.outcome = task.outcome, None
+                if outcome is not None:
+                    self._lane.tell(outcome)
+
+    def _archive_again(self) -> None:
+        """A new archive: it knows what it has, all else goes to it again."""
+        if self._archive is not None:
+            for tasks in self._tasks.values():
+                for task in tasks.values():
+                    if not task.kept:
+                        self._archive.tell(task.job)
 
     def _assign(self) -> None:
         """Give jobs to the workers that have fewest."""
@@ -214,7 +251,11 @@ class Dispatcher(LoopActor):
                     return
                 task.state = _State.EVALUATED
                 break
-        self._lane.tell(outcome)
+        kept = self._tasks.get(outcome.source, {}).get((outcome.epoch, outcome.first_seq))
+        if kept is not None and not kept.kept:
+            kept.outcome = outcome
+        else:
+            self._lane.tell(outcome)
 
     def _lost(self, lost: WorkerLost) -> None:
         """Send the worker's jobs to others, the one in work with more care."""
@@ -271,6 +312,7 @@ class Dispatcher(LoopActor):
                 task.outdated = task.outdated or (task.job is not job and task.state is _State.RUNNING)
                 if task.state is _State.EVALUATED:
                     task.state = _State.WAITING
+                    task.outcome = None
                     self._ready.append(task)
         self._derive(ready.derived)
         for message in (*self._holes, *self._notices):

@@ -1,10 +1,14 @@
-"""Archive: alerts that the outbox no longer has, read back from the alert file to fill an index anew."""
+"""Archive: alerts that the outbox no longer has, read back from the alert files to fill an index anew."""
 
+import gzip
+import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from hids.adapters.outbox import Outbox, OutboxRow, alert_number
+from hids.adapters.rotated import PACKED, Rotated, rotated
 
 _ROW_LINES = 1000
 _MAX_LINE_BYTES = 8 * 1024 * 1024
@@ -14,8 +18,8 @@ _MAX_LINE_BYTES = 8 * 1024 * 1024
 def rows_after(outbox: Outbox, alerts_json: Path, after: int, newest: int) -> Iterator[list[OutboxRow]]:
     """All that is committed above `after`, up to `newest` at least, in order and in pieces of bounded size.
 
-    What is gone from the outbox comes from `alerts_json`, as far as that reaches; what neither has is left
-    out.
+    What is gone from the outbox comes from `alerts_json` and what was put away of it, as far as they reach; what
+    neither has is left out.
     """
     rows = outbox.read(after)
     first = rows[0].first if rows else newest + 1
@@ -50,7 +54,44 @@ def _row(lines: list[bytes], last: int) -> OutboxRow:
 
 
 def _numbered(alerts_json: Path) -> Iterator[tuple[int, bytes]]:
-    with suppress(FileNotFoundError), alerts_json.open("rb") as file:
-        while line := file.readline(_MAX_LINE_BYTES):
-            if line.endswith(b"\n") and (number := alert_number(line)) is not None:
-                yield number, line
+    for line in lines_of(alerts_json):
+        if (number := alert_number(line)) is not None:
+            yield number, line
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """All whole lines of a file that is put away by days, oldest first, with their newlines.
+
+    The writer may put the file away meanwhile: it is opened first, so that its lines come once in any case.
+    """
+    with ExitStack() as opened:
+        current = None
+        with suppress(FileNotFoundError):
+            current = opened.enter_context(path.open("rb"))
+        inode = _inode(current)
+        for old in rotated(path):
+            file = open_rotated(old)
+            if file is not None and _inode(file) != inode:
+                with file:
+                    yield from _whole(file)
+        if current is not None:
+            yield from _whole(current)
+
+
+def open_rotated(old: Rotated) -> BinaryIO | None:
+    """A file that was put away, unpacked as it is read; None when it is gone."""
+    for path in (old.path, old.packed, old.path):  # it may be compressed between two looks
+        with suppress(FileNotFoundError):
+            return cast("BinaryIO", gzip.open(path, "rb")) if path.suffix == PACKED else path.open("rb")
+    return None
+
+
+def _inode(file: BinaryIO | None) -> int:
+    """Which file it is; 0 for none."""
+    return os.fstat(file.fileno()).st_ino if file is not None else 0
+
+
+def _whole(file: BinaryIO) -> Iterator[bytes]:
+    while line := file.readline(_MAX_LINE_BYTES):
+        if line.endswith(b"\n"):
+            yield line

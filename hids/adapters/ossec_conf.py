@@ -4,11 +4,16 @@
     <ruleset>  <rule_dir>  <decoder_dir>  <rule_include>  <decoder_include>  *_exclude          Wazuh
 
 Decoders come first, whatever stands where. An `include` without a folder is meant to lie in `rules/`. Where OSSEC names
-no decoder, `etc/decoder.xml` and then `etc/local_decoder.xml` are read. Nothing else of the file counts here.
+no decoder, `etc/decoder.xml` and then `etc/local_decoder.xml` are read.
+
+And the reports that it asks for: <reports>. Nothing else of the file counts here.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import msgspec
 
 from hids.core.markup import Element, read
 from hids.errors import ConfigError, Problem
@@ -39,6 +44,59 @@ def ruleset_files(home: Path, conf: str, text: bytes) -> list[Path]:
     if rules and not decoders:
         decoders = [path for name in _DEFAULT_DECODERS if (path := home / name).is_file()]
     return decoders + rules
+
+
+def reports_toml(conf: str, text: bytes) -> str:
+    """The reports that it asks for, as `[[report]]` tables of manager.toml; empty when there are none.
+
+    OSSEC looks for the texts of its filters anywhere in a value, so they get a * at both ends.
+
+    Raises:
+        ConfigError: it cannot be read as an ossec.conf.
+    """
+    sections = sections_of(conf, text, ("reports",))
+    return "\n".join(map(_report, sections))
+
+
+def _report(section: Element) -> str:  # noqa: PLR0912 - one branch an element
+    lines = ["[[report]]"]
+    filters: dict[str, list[str]] = {}
+    related: list[str] = []
+    for option in section.children:
+        value = _text(option)
+        match option.name:
+            case "title":
+                lines.append(f"title = {_quoted(value)}")
+            case "frequency" if value in ("daily", "weekly", "monthly"):
+                lines.append(f"frequency = {_quoted(value)}")
+            case "showlogs":
+                lines.append(f"show_logs = {'true' if value == 'yes' else 'false'}")
+            case "email_to":
+                lines.append(f"email_to = [{', '.join(map(_quoted, value.replace(',', ' ').split()))}]")
+            case "level" if value.isdigit():
+                lines.append(f"level = {value}")
+            case "rule":
+                lines.append(f"rule = [{', '.join(part for part in re.split(r'[|, ]+', value) if part.isdigit())}]")
+            case "group" | "category":
+                filters.setdefault("group", []).extend(f"*{part.strip(', ')}*" for part in value.split("|"))
+            case "location" | "srcip" | "user" | "filename" if option.get("type") == "relation":
+                related.append(f"[{_quoted(option.name)}, {_quoted(value)}]")
+            case "location" | "srcip" | "user" | "filename":
+                filters.setdefault(option.name, []).extend(f"*{part.strip()}*" for part in value.split("|"))
+            case "type":
+                pass  # "email": there is no other
+            case _:
+                lines.append(f"# not taken over: {_quoted(option.name)} = {_quoted(value)}")
+    if not any(line.startswith("title") for line in lines):
+        lines.insert(1, 'title = "Report"')
+    lines += [f"{key} = [{', '.join(map(_quoted, values))}]" for key, values in filters.items()]
+    lines += [f"related = [{', '.join(related)}]"] if related else []
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(value: str) -> str:
+    """A TOML basic string: JSON's, but for the characters that only TOML forbids."""
+    return msgspec.json.encode(value.encode("utf-8", "replace").decode()).decode().replace("\x7f", "\\u007f")
 
 
 def sections_of(conf: str, text: bytes, names: Sequence[str]) -> list[Element]:

@@ -124,6 +124,16 @@ class ManagerPaths(msgspec.Struct, frozen=True):
         return self.logs / "alerts"
 
     @property
+    def archive(self) -> Path:
+        """Every line that was read, if it is kept."""
+        return self.logs / "archives"
+
+    @property
+    def reports(self) -> Path:
+        """Reports that are made by the calendar."""
+        return self.logs / "reports"
+
+    @property
     def pid(self) -> Path:
         """Held locked by the running manager."""
         return self.run / "hids-manager.pid"

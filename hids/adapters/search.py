@@ -39,6 +39,13 @@ BLOCK_LINES = 128
 BLOCK_BYTES = 256 * 1024
 """A block is cut at either. Showing one alert unpacks its block: well under a millisecond."""
 
+TRIM_BLOCKS = 16
+"""Forgotten at once at most: some 2,000 alerts, in some tens of milliseconds."""
+TRIM_PART = 10
+"""One in so many blocks goes when the file is too large: then the words are rewritten once for that, and not for each."""
+COMPACT_PAGES = 500
+"""Written by one step of that."""
+
 _CACHE_KIB = 32 * 1024
 _WAL_BYTES = 64 * 1024 * 1024
 _BUSY_WAIT_S = 5.0
@@ -191,6 +198,11 @@ class SearchIndex:
     def __init__(self, path: Path, newest: int) -> None:
         self._path = path
         self._pack = zstandard.ZstdCompressor(level=3)
+        self._surplus = 0
+        """Blocks that go since the file is too large."""
+        self._compacting = True
+        """Words that were taken out take room until they are folded in; before that the size says nothing."""
+        self._compacted = False
         try:
             self._db, self.number = self._open()
             if self.number > newest:
@@ -217,6 +229,80 @@ class SearchIndex:
             self._set_aside(str(error))
             raise StoreError(f"{self._path}: the search index was damaged, read again after {self.number}") from error
         self.number = lines[-1][0]
+
+    def trim(self, before_ms: int, max_bytes: int) -> bool:
+        """Forget the oldest alerts, a piece a call: those from before a time, and those over a size (0: no limit).
+
+        Returns:
+            Whether there is more to do.
+
+        Raises:
+            StoreError: nothing was forgotten.
+        """
+        try:
+            with self._db.atomic():
+                return self._trim(before_ms, max_bytes)
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def _trim(self, before_ms: int, max_bytes: int) -> bool:
+        if self._surplus > 0:
+            forgotten = self._forget(None, min(TRIM_BLOCKS, self._surplus))
+            self._surplus -= TRIM_BLOCKS
+            self._compacting = True
+            return forgotten
+        if self._forget(before_ms, TRIM_BLOCKS):
+            return True
+        if max_bytes and self._compacting:
+            self._compacting = self._compact()
+            return True
+        if max_bytes and self._used_bytes() > max_bytes:
+            (blocks,) = self._db.conn.execute("SELECT count(*) FROM blocks").fetchone()
+            self._surplus = max(1, blocks // TRIM_PART)
+            return bool(blocks)
+        return False
+
+    def _forget(self, before_ms: int | None, blocks: int) -> bool:
+        """Forget the oldest so many blocks that are from before a time; None: whatever their time."""
+        return any([self._forget_block(before_ms) for _ in range(blocks)])  # noqa: C419 - all of them
+
+    def _forget_block(self, before_ms: int | None) -> bool:
+        run = self._db.conn.execute
+        row = run("SELECT first, count, data FROM blocks ORDER BY first LIMIT 1").fetchone()
+        if row is None:
+            return False
+        first, count, data = row
+        part = {"first": first, "last": first + count - 1}
+        (newest,) = run("SELECT max(at_ms) FROM alerts WHERE number BETWEEN :first AND :last", part).fetchone()
+        if before_ms is not None and (newest or 0) >= before_ms:
+            return False
+        # The words are not stored: they are taken out by telling them again.
+        self._db.conn.executemany(
+            "INSERT INTO alerts_text(alerts_text, rowid, words) VALUES ('delete', ?, ?)", _words_of(first, data)
+        )
+        run("DELETE FROM alerts WHERE number BETWEEN :first AND :last", part)
+        run("DELETE FROM incident_alerts WHERE number BETWEEN :first AND :last", part)
+        run("DELETE FROM incidents WHERE last_ms < ?", (max(before_ms or 0, newest or 0),))
+        run("DELETE FROM blocks WHERE first = :first", part)
+        return True
+
+    def _compact(self) -> bool:
+        """Fold what was taken out of the words into the rest, a piece of it; whether there is more of that."""
+        before = self._db.conn.total_changes
+        pages = (
+            COMPACT_PAGES if self._compacted else -COMPACT_PAGES
+        )  # the first takes all segments together (FTS5, 6.8)
+        self._db.conn.execute("INSERT INTO alerts_text(alerts_text, rank) VALUES ('merge', ?)", (pages,))
+        self._compacted = self._db.conn.total_changes - before >= 2  # noqa: PLR2004 - as SQLite's manual says
+        return self._compacted
+
+    def _used_bytes(self) -> int:
+        """Of the file; what was freed in it is used again."""
+        pages, free, size = (
+            self._db.conn.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
 
     def close(self) -> None:
         """Close the file."""
@@ -272,7 +358,7 @@ class SearchIndex:
         for number, line in lines:
             try:
                 alert = _alert.decode(line)
-                rule, at = int(alert.rule.id), datetime.fromisoformat(alert.timestamp)
+                rule, at = _keys_of(alert)
             except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # kept, though not found
                 log.error("alert cannot be indexed", number=number, error=str(error))  # noqa: TRY400
                 continue
@@ -510,6 +596,20 @@ def _words(alert: _Alert) -> str:
             *(str(value) for _, value in flat(alert.data)),
         )
     )
+
+
+def _words_of(first: int, data: bytes) -> Iterator[tuple[int, str]]:
+    """Number and words of each alert of a block, as they were added."""
+    for number, line in enumerate(unpack(data).split(b"\n"), first):
+        with suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            alert = _alert.decode(line)
+            _keys_of(alert)  # raises for what was not indexed
+            yield number, _words(alert)
+
+
+def _keys_of(alert: _Alert) -> tuple[int, datetime]:
+    """Rule and time; ValueError: it cannot be indexed."""
+    return int(alert.rule.id), datetime.fromisoformat(alert.timestamp)
 
 
 def _match(text: str) -> str:

@@ -11,7 +11,9 @@ from hids.adapters.paths import ManagerPaths
 from hids.cli import (
     agents,
     alerts,
+    archive,
     config,
+    evidence,
     incidents,
     ledger,
     legacy,
@@ -19,9 +21,11 @@ from hids.cli import (
     outputs,
     policy,
     quarantine,
+    report,
     response,
     rootcheck,
     rules,
+    stats,
     syscheck,
 )
 from hids.cli.chaos import chaos
@@ -57,6 +61,10 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(syscheck.app, name="syscheck")
 app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(rootcheck.app, name="rootcheck")
+app.add_typer(evidence.app, name="evidence")
+app.add_typer(archive.app, name="archive")
+app.add_typer(report.app, name="report")
+app.add_typer(stats.app, name="stats")
 
 
 @app.callback()

@@ -10,6 +10,7 @@ import psutil
 import structlog
 
 import hids
+from hids.actors import statistics
 from hids.actors.dispatcher import Tell
 from hids.actors.nursery import Reload
 from hids.actors.registrar import Ask
@@ -64,6 +65,9 @@ class Answers:
                 return self._settle(arguments, who)
             case "reload":
                 return await self.reload()
+            case "stats" | "clear_stats":
+                question = statistics.Clear() if command == "clear_stats" else statistics.Ask()
+                return msgspec.to_builtins(await self._topology.statistics.request(question), str_keys=True)
             case _ if command.startswith(PREFIX):
                 return await self._legacy.answer(command, arguments, who)
             case _ if command in self._commands:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +10,8 @@ import msgspec
 import tomli
 
 from hids.core.outputs import AnyOutput
+from hids.core.report import DEFAULT_BY, Key
+from hids.core.report_schedule import Format, Frequency, Scheduled, file_name
 from hids.core.response.policy import Command, Policy, Response, ResponseLimits, check
 from hids.errors import ConfigError
 from hids.messages import Correlation
@@ -16,6 +19,8 @@ from hids.messages import Correlation
 Dialect = Literal["hids", "ossec", "wazuh"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Positive = Annotated[float, msgspec.Meta(gt=0)]
+Days = Annotated[int, msgspec.Meta(ge=0, le=36_500)]
+"""0: for ever."""
 
 
 class Manager(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -128,6 +133,83 @@ class Syscheck(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     history_rows: Annotated[int, msgspec.Meta(ge=1_000)] = 1_000_000
 
 
+class Retention(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[retention]`: how long alerts are kept, and how."""
+
+    rotate_mib: Annotated[int, msgspec.Meta(ge=0)] = 0
+    compress: bool = True
+    alerts_days: Days = 365
+    alerts_mib: Annotated[int, msgspec.Meta(ge=0)] = 0
+    search_days: Days = 365
+    search_mib: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class Evidence(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[evidence]`: when chain values are signed, and where copies go."""
+
+    head_s: Annotated[float, msgspec.Meta(ge=1)] = 600.0
+    anchor_file: str = ""
+    anchor_command: tuple[str, ...] = ()
+    anchor_s: Annotated[float, msgspec.Meta(ge=1)] = 60.0
+
+
+class Archive(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[archive]`: all that was read, alerts or not."""
+
+    enabled: bool = False
+    days: Days = 30
+    mib: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class Metrics(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[metrics]`."""
+
+    listen: str = ""
+
+
+class ReportConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One `[[report]]`: made when its day, week or month is over."""
+
+    title: str
+    frequency: Frequency = "daily"
+    format: Format = "html"
+    by: tuple[Key, ...] = DEFAULT_BY
+    group: tuple[str, ...] = ()
+    rule: tuple[int, ...] = ()
+    level: Annotated[int, msgspec.Meta(ge=0, le=16)] = 0
+    location: tuple[str, ...] = ()
+    srcip: tuple[str, ...] = ()
+    user: tuple[str, ...] = ()
+    agent: tuple[str, ...] = ()
+    filename: tuple[str, ...] = ()
+    related: tuple[tuple[Key, Key], ...] = ()
+    show_logs: bool = False
+    email_to: tuple[str, ...] = ()
+
+    def scheduled(self) -> Scheduled:
+        """As the keeper takes it."""
+        wanted: dict[Key, tuple[str, ...]] = {
+            "level": (str(self.level),) if self.level else (),
+            "group": self.group,
+            "rule": tuple(map(str, self.rule)),
+            "location": self.location,
+            "srcip": self.srcip,
+            "user": self.user,
+            "agent": self.agent,
+            "filename": self.filename,
+        }
+        return Scheduled(
+            self.title,
+            self.frequency,
+            self.format,
+            self.by,
+            tuple((key, value) for key, values in wanted.items() for value in values),
+            self.related,
+            self.show_logs,
+            self.email_to,
+        )
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The whole file."""
 
@@ -147,6 +229,12 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     responses: ResponseLimits = ResponseLimits()
     command: tuple[Command, ...] = ()
     response: tuple[Response, ...] = ()
+
+    retention: Retention = Retention()
+    evidence: Evidence = Evidence()
+    archive: Archive = Archive()
+    metrics: Metrics = Metrics()
+    report: tuple[ReportConfig, ...] = ()
 
     @property
     def policy(self) -> Policy:
@@ -183,6 +271,7 @@ def read_config(path: Path | None) -> Config:
     _check_outputs(config, path)
     check(config.policy, str(path))
     address_of(config.legacy.udp, f"{path}: [legacy] udp")
+    _check_keeping(config, path)
     return config
 
 
@@ -231,6 +320,24 @@ def _check_outputs(config: Config, path: Path) -> None:
         if output.name in names:
             raise ConfigError(f"{where}: name: expected each name once")
         names.add(output.name)
+
+
+def _check_keeping(config: Config, path: Path) -> None:
+    if config.metrics.listen:
+        address_of(config.metrics.listen, f"{path}: [metrics] listen")
+    names = [file_name(report.scheduled(), date.min) for report in config.report]
+    for report, name in zip(config.report, names, strict=True):
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"{path}: [[report]] {report.title!r}: another one would write to the same file; give it another title"
+            )
+    evidence = config.evidence
+    for key, place in (
+        ("anchor_file", evidence.anchor_file),
+        *(("anchor_command", word) for word in evidence.anchor_command[:1]),
+    ):
+        if place and not place.startswith("/"):
+            raise ConfigError(f"{path}: [evidence] {key}: expected an absolute path, got {place!r}")
 
 
 def address_of(text: str, where: str) -> tuple[str, int]:

@@ -22,6 +22,7 @@ from hids.adapters.paths import ManagerPaths
 from hids.errors import ConfigError, HidsError
 from hids.manager.answers import Answers
 from hids.manager.config import Config, read_config
+from hids.manager.measures import measure
 from hids.manager.topology import Topology
 from hids.workers.inside import EX_SOFTWARE, set_up_logging
 
@@ -81,7 +82,7 @@ async def _main(config_path: Path | None, config: Config, paths: ManagerPaths) -
     if before := words.before():
         topology.tell(before)
     words.running()
-    topology.start(answers.answer)
+    topology.start(answers.answer, lambda: measure(paths, answers.status, topology.clock.now_ms()))
     write_atomically(
         paths.ports,
         msgspec.json.encode(topology.ports()),

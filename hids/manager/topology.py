@@ -10,8 +10,10 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     ├─ outputs, index          processes: the alert files; search.db
     ├─ senders                 process: one sender an [[output]]; only when there are some
     ├─ responses               process: the responder decides what is done about alerts; only when [[response]] or [[command]] say so
+    ├─ keeper                  process: compresses, removes and anchors what is written, makes reports
     ├─ engine
     │   ├─ lane                process: correlation windows, syscheck store, ledger
+    │   ├─ archive             process: every batch on disk before it is committed, where [archive] is enabled
     │   ├─ nursery             process: has the rulesets, forks workers
     │   ├─ dispatcher          keeps every batch until it is committed; its failure restarts the engine
     │   ├─ worker-N            processes: decoder, rule shard
@@ -28,7 +30,9 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     ├─ response_desk           brings the responder's orders to the agents (hids.manager.responses)
     ├─ configurator            brings agents the configuration that is set for them
     ├─ silence                 looks for agents that are here and not heard
+    ├─ statistics              learns how many lines an hour brings
     ├─ budget                  replaces processes that hold too much memory
+    ├─ exposition              answers Prometheus, where [metrics] says so
     └─ control                 answers hidsctl
 """
 
@@ -52,6 +56,7 @@ from hids.actors.configurator import Configurator
 from hids.actors.control import Control
 from hids.actors.credit import CreditPool
 from hids.actors.dispatcher import Dispatcher, Tell
+from hids.actors.exposition import Exposition
 from hids.actors.fleet import Fleet, Refusal
 from hids.actors.join_port import JoinPort
 from hids.actors.monitor import Monitor
@@ -62,6 +67,7 @@ from hids.actors.responder import OUTPUT as RESPONDER_OUTPUT
 from hids.actors.session_listener import SessionListener
 from hids.actors.silence import Silence, Store
 from hids.actors.stage import Mailbox
+from hids.actors.statistics import Statistics
 from hids.actors.supervisor import ChildSpec, Intensity, Node, StartChild, Supervisor
 from hids.actors.syslog_intake import Backlog, SyslogIntake
 from hids.actors.syslog_listener import SyslogListener
@@ -70,11 +76,13 @@ from hids.adapters.arrivals import ArrivalJournal
 from hids.adapters.channel import Channel, open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.control import ControlSocket
+from hids.adapters.evidence.key import EvidenceKey
 from hids.adapters.files import private_folder, write_atomically
 from hids.adapters.identity import agent_id_of, fingerprint, is_signed
 from hids.adapters.joining import JoinDesk, JoinListener
 from hids.adapters.listening import listen, listen_udp
 from hids.adapters.markpage import MarkPage
+from hids.adapters.metrics_port import MetricsPort
 from hids.adapters.outputs.kinds import check_library
 from hids.adapters.paths import ManagerPaths, host_name
 from hids.adapters.pki import Authority
@@ -86,6 +94,8 @@ from hids.adapters.shared_port import SharedPort
 from hids.adapters.ssh import Remote, words_of
 from hids.adapters.ssh import run as run_ssh
 from hids.adapters.syslog_ports import Door, SyslogPorts, Take, tls_context
+from hids.core.keeping import Keeping
+from hids.core.retention import Limit
 from hids.errors import ConfigError
 from hids.manager.config import AgentlessHost, Config, Syslog, address_of, networks_of
 from hids.manager.legacy import LegacyTree
@@ -95,14 +105,19 @@ from hids.messages import (
     MANAGER,
     Agent,
     AgentId,
+    ArchiveReady,
+    FromArchive,
     FromJoin,
+    FromKeeper,
     FromLane,
     FromOutput,
     FromWorker,
     Hello,
     JoinAnswer,
+    Kept,
     NurseryReady,
     Outboxed,
+    Said,
     ToJoin,
 )
 from hids.workers.outputs import ALERT_OUTPUTS, INDEX_OUTPUTS
@@ -122,7 +137,9 @@ PULSE_LIMIT_S = 15.0
 class Topology:
     """Builds main's tree. One a run."""
 
-    def __init__(self, config: Config, paths: ManagerPaths, refused: Callable[[tuple[str, ...]], None]) -> None:
+    def __init__(  # noqa: PLR0915 - one line a part
+        self, config: Config, paths: ManagerPaths, refused: Callable[[tuple[str, ...]], None]
+    ) -> None:
         """Lay out the tree; `start` starts it.
 
         Args:
@@ -145,6 +162,7 @@ class Topology:
         self._credit = CreditPool()
         self._numbers: Iterator[int] = itertools.count(1)
         self._authority = Authority.open_or_create(paths.authority, self.clock)
+        EvidenceKey.open_or_create(paths.evidence)  # before processes look for it at once
         self.pin = self._authority.pin
         self.worker_count = config.workers.count or os.cpu_count() or 1
 
@@ -156,6 +174,9 @@ class Topology:
         self._sent_to = config.output
         self.responses: ResponseTree | None = None
         """None: nothing is done about alerts."""
+        self.keeper = Mailbox("keeper")
+        self.statistics = Mailbox("statistics")
+        self.archive = Mailbox("archive", LANE_BOUND)
         self.lane = Mailbox("lane", LANE_BOUND)
         self.nursery = Mailbox("nursery")
         self.dispatcher = Mailbox("dispatcher", DISPATCHER_BOUND)
@@ -178,6 +199,7 @@ class Topology:
         }
         self.agents_port: int = self._first_sockets["agents"].getsockname()[1]
         self.join_port: int = self._first_sockets["join"].getsockname()[1]
+        self.metrics_port = self._bind_metrics(config.metrics.listen)
         self.legacy: LegacyTree | None = None
         """None: old agents are not served."""
         if config.legacy.enabled:
@@ -207,8 +229,10 @@ class Topology:
             number: _syslog_context(number, port) for number, port in enumerate(config.syslog) if port.protocol == "tls"
         }
 
-    def start(self, answer: Callable[[str, dict[str, Any], str], Awaitable[Any]]) -> None:
-        """Start the tree on the running loop; `answer` serves the control socket."""
+    def start(
+        self, answer: Callable[[str, dict[str, Any], str], Awaitable[Any]], measure: Callable[[], Awaitable[str]]
+    ) -> None:
+        """Start the tree on the running loop; `answer` serves the control socket, `measure` gives Prometheus' text."""
         self.root.state = "running"
         Supervisor.start(
             self.root.mailbox,
@@ -226,6 +250,7 @@ class Topology:
                     if self.responses is not None
                     else ()
                 ),
+                self._process(self.keeper, "keeper", "hids.workers.keeper", self._keeper_options(), self._said),
                 self._supervisor(self.engine, self._engine()),
                 self._child(Mailbox("join_port"), "joining", self._join_port),
                 self._child(Mailbox("monitor"), "monitor", self._monitor),
@@ -236,7 +261,9 @@ class Topology:
                 ),
                 self._child(self.configurator, "configuration", self._configurator),
                 self._child(Mailbox("silence"), "silence", self._silence),
+                self._child(self.statistics, "statistics", self._statistics),
                 self._child(Mailbox("budget"), "budget", self._budget),
+                *self._exposition(measure),
                 self._child(
                     Mailbox("control"),
                     "control socket",
@@ -247,18 +274,44 @@ class Topology:
             Intensity(restarts=10, within_s=30),
         )
 
+    def _bind_metrics(self, where: str) -> int:
+        """The port where Prometheus may ask; 0: none."""
+        if not where:
+            return 0
+        first = self._first_sockets["metrics"] = listen(*address_of(where, "[metrics] listen"), "metrics")
+        port: int = first.getsockname()[1]
+        return port
+
+    def _exposition(self, measure: Callable[[], Awaitable[str]]) -> tuple[ChildSpec, ...]:
+        if not self.config.metrics.listen:
+            return ()
+
+        def open_port(ask: Callable[[], Awaitable[str]]) -> MetricsPort:
+            host, _ = address_of(self.config.metrics.listen, "[metrics] listen")
+            return MetricsPort(self._socket("metrics", (host, self.metrics_port)), ask)
+
+        return (
+            self._child(
+                Mailbox("exposition"),
+                "metrics",
+                lambda mailbox: Exposition.start(mailbox, open_port, measure, self.clock),
+            ),
+        )
+
     def ports(self) -> dict[str, int | tuple[int, ...]]:
         """Where the manager listens."""
         ports: dict[str, int | tuple[int, ...]] = {
             "agents": self.agents_port,
             "join": self.join_port,
             "syslog": self.syslog_ports,
+            **({"metrics": self.metrics_port} if self.metrics_port else {}),
         }
         return ports | {"legacy_udp": self.legacy.udp_port} if self.legacy is not None else ports
 
     def _engine(self) -> tuple[ChildSpec, ...]:
         return (
             self._process(self.lane, "lane", "hids.workers.lane", self._lane_options()),
+            *self._archives(),
             self._child(self.nursery, "nursery", self._nursery, shutdown_s=1.0),
             ChildSpec(node=Node(self.dispatcher, "dispatcher"), start=self._dispatcher, significant=True),
             *(self._child(mailbox, "worker", self._worker(number)) for number, mailbox in enumerate(self.workers, 1)),
@@ -268,6 +321,17 @@ class Topology:
             self._child(self.session_port, "listener", self._session_port),
             *self._syslog(),
         )
+
+    def _archives(self) -> tuple[ChildSpec, ...]:
+        if not self.config.archive.enabled:
+            return ()
+        return (self._process(self.archive, "archive", "hids.workers.archive", self._archive_options(), self._kept),)
+
+    def _kept(self, message: ArchiveReady | Kept | Said) -> None:
+        if isinstance(message, Said):
+            self._said(message)
+        else:
+            self.dispatcher.tell(message)
 
     def _syslog(self) -> tuple[ChildSpec, ...]:
         """What comes without an agent: syslog and agentless checks share the journal."""
@@ -341,22 +405,34 @@ class Topology:
         """Have the rules see a line of the manager about itself."""
         self.dispatcher.tell(Tell(Agent(MANAGER, self.name, ""), text))
 
-    def _process(self, mailbox: Mailbox, kind: str, module: str, options: tuple[str, ...]) -> ChildSpec:
-        receives = FromLane if mailbox is self.lane else FromOutput
+    def _process(
+        self,
+        mailbox: Mailbox,
+        kind: str,
+        module: str,
+        options: tuple[str, ...],
+        receive: Callable[[Any], None] | None = None,
+    ) -> ChildSpec:
+        """`receive` takes what it says; None: it is an output, which says how far it has come."""
+        receives: Any = FromOutput if receive is None else FromArchive if mailbox is self.archive else FromKeeper
+        receives = FromLane if mailbox is self.lane else receives
 
         def start(mailbox: Mailbox) -> object:
             return ChildProcess.start(
                 mailbox,
                 lambda: launch(module, options),
                 partial(_connect, receives),
-                (self.dispatcher if mailbox is self.lane else self.lane).tell,
+                receive or (self.dispatcher if mailbox is self.lane else self.lane).tell,
                 ended,
                 self.clock,
-                greet=None if mailbox is self.lane else self._newest,
+                greet=None if mailbox is self.lane or receive is not None else self._newest,
                 pulse_limit_s=PULSE_LIMIT_S,
             )
 
         return self._child(mailbox, kind, start)
+
+    def _said(self, message: Said) -> None:
+        self.tell(message.text)
 
     def _newest(self) -> Outboxed | None:
         """What an output that starts is told, so that it need not wait for the next commit."""
@@ -371,7 +447,8 @@ class Topology:
             *((self.senders,) if self._sent_to else ()),
             *((self.responses.process,) if self.responses is not None else ()),
         )
-        return Dispatcher.start(mailbox, self.progress, self.lane, outputs, self.clock, self.boot)
+        archive = self.archive if self.config.archive.enabled else None
+        return Dispatcher.start(mailbox, self.progress, self.lane, outputs, self.clock, self.boot, archive)
 
     def _nursery(self, mailbox: Mailbox) -> object:
         def ready(said: NurseryReady) -> None:
@@ -557,11 +634,27 @@ class Topology:
             self.dispatcher.tell,
         )
 
+    def _statistics(self, mailbox: Mailbox) -> object:
+        path = self.paths.lib / "volume.json"
+
+        def save(data: bytes) -> None:
+            write_atomically(path, data)
+
+        store = Store(lambda: path.read_bytes() if path.exists() else None, save)
+        return Statistics.start(mailbox, self.progress, store, self._manager, self.clock, self.dispatcher.tell)
+
     def _budget(self, mailbox: Mailbox) -> object:
         return Budget.start(
             mailbox,
             lambda: (
-                *(self.outputs, self.index, self.senders, self.lane, self.nursery, *self.workers),
+                self.outputs,
+                self.index,
+                self.senders,
+                self.keeper,
+                self.archive,
+                self.lane,
+                self.nursery,
+                *self.workers,
                 *((self.responses.process,) if self.responses is not None else ()),
             ),
             rss_mib,
@@ -614,6 +707,41 @@ class Topology:
             *("--ledger", str(self.paths.ledger)),
             *("--alerts", str(self.paths.alerts)),
             *("--search", str(self.paths.search)),
+            *("--evidence", str(self.paths.evidence)),
+            *("--head-every-s", str(self.config.evidence.head_s)),
+            *("--rotate-bytes", str(self.config.retention.rotate_mib * 1024 * 1024)),
+            *("--search-days", str(self.config.retention.search_days)),
+            *("--search-bytes", str(self.config.retention.search_mib * 1024 * 1024)),
+        )
+
+    def _archive_options(self) -> tuple[str, ...]:
+        return (
+            *("--archive", str(self.paths.archive)),
+            *("--evidence", str(self.paths.evidence)),
+            *("--lock", str(self.paths.lib / "archive.lock")),
+            *("--head-every-s", str(self.config.evidence.head_s)),
+        )
+
+    def _keeper_options(self) -> tuple[str, ...]:
+        retention, evidence = self.config.retention, self.config.evidence
+        keeping = Keeping(
+            alerts=str(self.paths.alerts),
+            evidence=str(self.paths.evidence),
+            lib=str(self.paths.lib),
+            limit=Limit(retention.alerts_days, retention.alerts_mib * 1024 * 1024),
+            compress=retention.compress,
+            archive=str(self.paths.archive) if self.config.archive.enabled else "",
+            archive_limit=Limit(self.config.archive.days, self.config.archive.mib * 1024 * 1024),
+            reports=str(self.paths.reports),
+            search=str(self.paths.search),
+            scheduled=tuple(report.scheduled() for report in self.config.report),
+            anchor_file=evidence.anchor_file,
+            anchor_command=evidence.anchor_command,
+            anchor_s=evidence.anchor_s,
+        )
+        return (
+            *("--lock", str(self.paths.lib / "keeper.lock")),
+            *("--keeping", msgspec.json.encode(keeping).decode()),
         )
 
     def _socket(self, name: str, address: tuple[str, int]) -> socket.socket:

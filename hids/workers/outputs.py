@@ -13,9 +13,13 @@ from hids.actors.alert_writer import AlertWriter, Destination
 from hids.actors.stage import Mailbox
 from hids.adapters.archive import rows_after
 from hids.adapters.clock import SystemClock
+from hids.adapters.evidence.heads import Heads
+from hids.adapters.evidence.key import EvidenceKey
+from hids.adapters.evidence.seals import Seals
+from hids.adapters.evidence.streams import records_of
 from hids.adapters.family import die_with_parent
 from hids.adapters.outbox import Outbox, OutboxRow
-from hids.adapters.outputs.file import JSON_LINES, NEWS_LINES, AlertFile, text_blocks
+from hids.adapters.outputs.file import JSON_LINES, NEWS_LINES, AlertFile, Form, Keeping, text_blocks
 from hids.adapters.search import SearchIndex
 from hids.workers.inside import (
     Stopping,
@@ -38,14 +42,19 @@ ALERT_OUTPUTS = (ALERTS_JSON, ALERTS_LOG, INCIDENTS_JSON)
 INDEX_OUTPUTS = (SEARCH_DB,)
 """The index is a process of its own: it may lag, and must not slow the files."""
 
+DAY_MS = 86_400_000
+
 Opener = Callable[[int], Destination[OutboxRow]]
 
 
 class _Index:
     """`SearchIndex` as a destination: what it has is durable at once."""
 
-    def __init__(self, path: Path, newest: int) -> None:
+    def __init__(self, path: Path, newest: int, days: int, max_bytes: int) -> None:
         self._index = SearchIndex(path, newest)
+        self._clock = SystemClock()
+        self._days = days
+        self._max_bytes = max_bytes
 
     @property
     def number(self) -> int:
@@ -59,21 +68,30 @@ class _Index:
         self._index.add(rows)
 
     def save(self) -> None:
-        """Each `add` is a transaction."""
+        """Each `add` is a transaction; what is left of the second is for forgetting, a piece at a time."""
+        if self._days or self._max_bytes:
+            before_ms = self._clock.now_ms() - self._days * DAY_MS if self._days else 0
+            self._index.trim(before_ms, self._max_bytes)
 
     def close(self) -> None:
         self._index.close()
 
 
-def _openers(names: Sequence[str], alerts: Path, search: Path) -> dict[str, Opener]:
-    clock = SystemClock()
+def _openers(names: Sequence[str], options: argparse.Namespace) -> dict[str, Opener]:
     known: dict[str, Opener] = {
-        ALERTS_JSON: lambda newest: AlertFile(alerts / ALERTS_JSON, JSON_LINES, newest, clock),
-        ALERTS_LOG: lambda newest: AlertFile(alerts / ALERTS_LOG, text_blocks(), newest, clock),
-        INCIDENTS_JSON: lambda newest: AlertFile(alerts / INCIDENTS_JSON, NEWS_LINES, newest, clock),
-        SEARCH_DB: lambda newest: _Index(search, newest),
+        ALERTS_JSON: partial(_open_file, options, ALERTS_JSON, JSON_LINES),
+        ALERTS_LOG: partial(_open_file, options, ALERTS_LOG, text_blocks()),
+        INCIDENTS_JSON: partial(_open_file, options, INCIDENTS_JSON, NEWS_LINES),
+        SEARCH_DB: lambda newest: _Index(Path(options.search), newest, options.search_days, options.search_bytes),
     }
     return {name: known[name] for name in names}
+
+
+def _open_file(options: argparse.Namespace, name: str, form: Form, newest: int) -> AlertFile:
+    clock, path, evidence = SystemClock(), Path(options.alerts) / name, Path(options.evidence)
+    heads = Heads(evidence / f"{name}.heads", EvidenceKey.open_or_create(evidence))
+    seals = Seals(path, records_of(name), heads, clock, head_every_s=options.head_every_s)
+    return AlertFile(path, form, newest, clock, Keeping(seals, options.rotate_bytes))
 
 
 def reopened(opener: Opener, outbox: Outbox, newest: int) -> Destination[OutboxRow]:
@@ -96,7 +114,7 @@ async def _main(options: argparse.Namespace) -> int:
     alerts = Path(options.alerts)
     mailboxes = {name: Mailbox(name) for name in options.outputs.split(",")}
     channel = follow_outbox(options.channel_fd, tuple(mailboxes.values()), left, stopping)
-    for name, opener in _openers(tuple(mailboxes), alerts, Path(options.search)).items():
+    for name, opener in _openers(tuple(mailboxes), options).items():
         outbox = Outbox(Path(options.ledger))
         rows = (
             partial(rows_after, outbox, alerts / ALERTS_JSON)
@@ -124,6 +142,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ledger", required=True, help="path of ledger.db")
     parser.add_argument("--alerts", required=True, help="folder of the alert files")
     parser.add_argument("--search", required=True, help="path of search.db")
+    parser.add_argument("--evidence", required=True, help="folder of the key and the signed heads")
+    parser.add_argument("--head-every-s", type=float, default=600.0)
+    parser.add_argument("--rotate-bytes", type=int, default=0, help="a file of this size is put away; 0: none is")
+    parser.add_argument("--search-days", type=int, default=0)
+    parser.add_argument("--search-bytes", type=int, default=0)
     options = parser.parse_args(arguments)
     leave_signals_to_main()
     die_with_parent(options.parent)

@@ -12,11 +12,13 @@ from hids.actors.stage import Mailbox
 from hids.messages import (
     Agent,
     AgentId,
+    ArchiveReady,
     Batch,
     Committed,
     DerivedBatch,
     Hole,
     Job,
+    Kept,
     LaneReady,
     Notice,
     Outboxed,
@@ -336,3 +338,60 @@ def test_a_batch_that_was_committed_on_its_way_here_is_not_evaluated_again():
         assert bench.register.under_way == {SOURCE: 1}
 
     run(test)
+
+
+class Archived(Bench):
+    """With an archive that only takes notes, too."""
+
+    def start(self) -> None:
+        self.archive = Mailbox("archive", 1000)
+        arguments = (self.mailbox, self.register, self.lane, (self.output,), SetClock(), "boot", self.archive)
+        Dispatcher.start(*arguments)
+
+    def to_archive(self) -> list[int]:
+        firsts: list[int] = []
+        while self.archive.depth:
+            firsts.append(self.archive.take(self.archive.life, wait=False).message.batch.first_seq)
+        return firsts
+
+
+def test_no_outcome_goes_to_the_lane_before_its_batch_is_archived():
+    async def main() -> None:
+        bench = Archived()
+        bench.worker(1)
+        first, second = job(1), job(11)
+        await bench.tell(first, second)
+        assert bench.to_archive() == [1, 11]
+        await bench.tell(outcome(first))
+        assert bench.to_lane() == []
+        await bench.tell(Kept(((SOURCE, 1, 1), (SOURCE, 1, 11), (SOURCE, 1, 99))))
+        assert bench.to_lane() == [outcome(first)]
+        await bench.tell(outcome(second))
+        assert bench.to_lane() == [outcome(second)]
+
+    asyncio.run(main())
+
+
+def test_a_new_archive_gets_what_the_old_one_has_not_said():
+    async def main() -> None:
+        bench = Archived()
+        bench.worker(1)
+        await bench.tell(job(1), job(11), Kept(((SOURCE, 1, 1),)))
+        bench.to_archive()
+        await bench.tell(outcome(job(11)), ArchiveReady())
+        assert bench.to_archive() == [11]
+        await bench.tell(LaneReady({}, (), 1), outcome(job(1)), outcome(job(11)), Kept(((SOURCE, 1, 11),)))
+        assert bench.to_lane() == [outcome(job(1)), outcome(job(11))]
+
+    asyncio.run(main())
+
+
+def test_copies_of_lines_are_not_archived_again():
+    async def main() -> None:
+        bench = Archived()
+        bench.worker(1)
+        copy = job(1, source=SourceId("derived/replay/007"))
+        await bench.tell(copy, outcome(copy))
+        assert (bench.to_archive(), bench.to_lane()) == ([], [outcome(copy)])
+
+    asyncio.run(main())

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from hids.adapters.ossec_conf import ruleset_files
+from hids.adapters.ossec_conf import reports_toml, ruleset_files
 from hids.adapters.rulesets import read_lists, read_ruleset
 from hids.errors import ConfigError
+from hids.manager.config import read_config
 
 
 def home(tmp_path: Path, *names: str) -> Path:
@@ -80,3 +81,26 @@ def test_local_files_come_after_those_of_the_product_but_local_lists_first(tmp_p
     files = [Path(file.path).relative_to(folder).as_posix() for file in read_ruleset(folder)]
     assert files == ["ruleset/rules/9.xml", "etc/rules/0.xml"]
     assert read_lists(folder)["etc/lists/x"] == b"etc/lists/x"
+
+
+def test_reports_are_taken_over(tmp_path: Path):
+    conf = b"""<ossec_config><reports><category>authentication_failed</category><user type="relation">srcip</user>
+        <title>Failed "logins"</title><email_to>me@example.com, you@example.com</email_to></reports>
+      <reports><group>syscheck|rootcheck</group><frequency>weekly</frequency><level>7</level><rule>550, 551</rule>
+        <srcip>192.0.2.</srcip><showlogs>yes</showlogs><type>email</type><odd>x\x7f</odd></reports></ossec_config>"""
+    path = tmp_path / "manager.toml"
+    path.write_text(reports_toml("ossec.conf", conf))
+    first, second = read_config(path).report
+    assert (first.title, first.frequency, first.email_to) == (
+        'Failed "logins"',
+        "daily",
+        ("me@example.com", "you@example.com"),
+    )
+    assert (first.group, first.related) == (("*authentication_failed*",), (("user", "srcip"),))
+    assert (second.title, second.frequency, second.level, second.rule) == ("Report", "weekly", 7, (550, 551))
+    assert (second.group, second.srcip, second.show_logs) == (("*syscheck*", "*rootcheck*"), ("*192.0.2.*",), True)
+    assert '# not taken over: "odd" = "x' in path.read_text()
+
+
+def test_no_reports_are_none():
+    assert reports_toml("ossec.conf", b"<ossec_config><global></global></ossec_config>") == ""

@@ -498,3 +498,50 @@ class TestIncidents:
         with closing(SearchIndex(path.with_name("again.db"), ALL)) as again, ExitStack() as stack:
             again.add([OutboxRow(number, 1, line + b"\n") for number, line in enumerate(lines, 1)])
             assert stack.enter_context(closing(Search(again._path))).incidents() == before
+
+
+# -- forgetting ----------------------------------------------------------------------------------------------
+
+
+def at(second: int) -> str:
+    return f"2026-11-24T03:21:{second:02d}.000+0000"
+
+
+def test_the_oldest_are_forgotten_with_their_words_and_incidents(
+    index: SearchIndex, path: Path, find: Callable[..., list[int]], row: Callable[..., OutboxRow]
+):
+    about = {"id": "1", "key": {}, "news": "first"}
+    index.add([row(1, 128, timestamp=at(1), location="/old", hids={"number": 1, "incident": about})])
+    index.add([row(129, 128, timestamp=at(2), location="/new")])
+    before_ms = AT_MS - AT_MS % 60_000 + 2_000
+    assert index.trim(before_ms, 0)
+    assert not index.trim(before_ms, 0)
+    assert find(limit=1000) == list(range(129, 257))
+    assert (find(text="old"), len(find(text="new", limit=1000))) == ([], 128)
+    with closing(Search(path)) as search:
+        assert search.incidents() == []
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("INSERT INTO alerts_text(alerts_text) VALUES ('integrity-check')")
+        assert db.execute("SELECT count(*) FROM alerts_text WHERE alerts_text MATCH 'old'").fetchone() == (0,)
+
+
+def test_an_index_that_is_too_large_forgets_until_it_is_not(
+    index: SearchIndex, find: Callable[..., list[int]], row: Callable[..., OutboxRow]
+):
+    index.add([row(1, 8000)])
+    size = index._used_bytes()
+    for _ in range(1000):
+        if not index.trim(0, size // 2):
+            break
+    forgotten = find(limit=1)[0] - 1
+    assert 2000 < forgotten < 6000
+    assert index._used_bytes() <= size // 2
+    assert find(limit=10_000) == list(range(forgotten + 1, 8001))
+    index.add([row(8001)])
+    assert find(limit=10_000)[-1] == 8001
+
+
+def test_what_cannot_be_indexed_is_forgotten_all_the_same(index: SearchIndex, row: Callable[..., OutboxRow]):
+    index.add([OutboxRow(first=1, count=2, lines=b"{}\nnonsense\n"), row(3)])
+    assert index.trim(2**60, 0)
+    assert not index.trim(2**60, 0)

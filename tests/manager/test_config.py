@@ -9,7 +9,7 @@ import tomli
 
 from hids.core.outputs import AnyOutput, Email, Kafka, Nats, Notify, OpenSearch, Output, Sql, SyslogOutput
 from hids.errors import ConfigError
-from hids.manager.config import Config, Ruleset, address_of, read_config
+from hids.manager.config import Config, ReportConfig, Ruleset, address_of, read_config
 
 SHIPPED = Path(__file__).parents[2] / "conf" / "manager.toml"
 
@@ -21,7 +21,7 @@ def test_the_shipped_file_is_the_defaults():
 def test_the_shipped_file_shows_every_key():
     shown = tomli.loads(SHIPPED.read_text())
     expected: dict[str, Any] = msgspec.to_builtins(Config())
-    for tables in ("ruleset", "syslog", "agentless", "output", "command", "response"):
+    for tables in ("ruleset", "syslog", "agentless", "output", "command", "response", "report"):
         expected.pop(tables)  # by default there are none; the file shows some in comments
     assert {section: set(keys) for section, keys in shown.items()} == {
         section: set(keys) for section, keys in expected.items()
@@ -36,6 +36,8 @@ def test_the_shipped_file_shows_every_key():
         own = {field.encode_name for field in msgspec.structs.fields(output)}
         common = {field.encode_name for field in msgspec.structs.fields(Output)} - {"name"}
         assert all(f"# {name} = " in (text if name in common else example) for name in own), output
+    assert "# [[report]]" in text
+    assert all(f"# {field.name} = " in text for field in msgspec.structs.fields(ReportConfig))
 
 
 def test_every_key_is_explained_in_the_line_above_it():

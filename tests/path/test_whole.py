@@ -59,7 +59,8 @@ def test_a_line_becomes_an_alert_in_every_place(stand: Stand):
     assert json.loads(found.splitlines()[0]) == alert
     status = json.loads(stand.run("hids.cli.hidsctl", *state, "status", "--json").stdout)
     assert {child["name"] for child in status["tree"]["children"]} == {
-        *("outputs", "index", "engine", "join_port", "monitor", "configurator", "silence", "budget", "control")
+        *("outputs", "index", "keeper", "engine", "join_port", "monitor", "configurator"),
+        *("silence", "statistics", "budget", "control"),
     }
     tried = stand.run("hids.cli.hidsctl", *state, "--json", "logtest", stdin=failed_login("x")).stdout
     assert json.loads(tried)["rule"]["id"] == 201210

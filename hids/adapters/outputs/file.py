@@ -8,22 +8,25 @@ alerts are safely on disk; it is saved at least each second while alerts come.
 When another program moved, removed or cut the file, the next alert goes to a new one, or to the end of what
 is there. The number is known from memory then, and after a crash from the cursor and from the old file, if
 that still lies in the same folder.
+
+With `Keeping` the file is sealed as it grows (hids.adapters.evidence), and brought to its place when its day is
+over or it is too large (hids.adapters.rotated): between two records, after the cursor was saved.
 """
 
 import os
-import re
 from collections.abc import Callable, Sequence
-from datetime import tzinfo
+from datetime import date, datetime, tzinfo
 from functools import partial
 from pathlib import Path
 
 import msgspec
 import structlog
 
+from hids.adapters.evidence.seals import Seals
 from hids.adapters.files import write_atomically
 from hids.adapters.outbox import OutboxRow, alert_number
 from hids.core.alert.incident import only_news
-from hids.core.alert.text import text
+from hids.core.alert.text import number_of, text
 from hids.errors import StoreError
 from hids.ports import Clock
 
@@ -55,15 +58,6 @@ class Form(msgspec.Struct, frozen=True):
     """A complete record -> its alert's number; None: the record is not one of ours."""
 
 
-_header = re.compile(rb"^\*\* Alert \d{1,19}\.(\d{1,19}):", re.MULTILINE)
-
-
-def _text_number(record: bytes) -> int | None:
-    # The last one: someone may have written lines without an empty line behind them before it.
-    found = _header.findall(record)
-    return int(found[-1]) if found else None
-
-
 def text_lines(lines: bytes, tz: tzinfo | None) -> bytes:
     """Alerts as JSON lines -> the same alerts as blocks of alerts.log; `tz` is the zone of their date lines."""
     blocks: list[str] = []
@@ -85,7 +79,7 @@ NEWS_LINES = Form(render=only_news, end=b"\n", number=alert_number)
 
 def text_blocks(tz: tzinfo | None = None) -> Form:
     """alerts.log: OSSEC's text form, with dates in `tz`; None is the zone of this process."""
-    return Form(render=partial(text_lines, tz=tz), end=b"\n\n", number=_text_number)
+    return Form(render=partial(text_lines, tz=tz), end=b"\n\n", number=number_of)
 
 
 class _Cursor(msgspec.Struct, frozen=True):
@@ -94,6 +88,14 @@ class _Cursor(msgspec.Struct, frozen=True):
     number: int = 0
     inode: int = 0
     offset: int = 0
+
+
+class Keeping(msgspec.Struct, frozen=True):
+    """How a file's past is kept."""
+
+    seals: Seals
+    max_bytes: int = 0
+    """A file of this size is put away before its day is over; 0: none is."""
 
 
 class AlertFile:
@@ -111,18 +113,22 @@ class AlertFile:
         form: `JSON_LINES` or `text_blocks()`.
         newest: number of the newest alert that is committed. An older ledger may have been restored, and then
             numbers come again for other alerts: the file goes on after `newest`.
-        clock: tells when a second has passed.
+        clock: tells when a second has passed, and which day it is.
+        keeping: seals the file and puts it away; None: nobody does.
 
     Raises:
         StoreError: the file or the cursor cannot be opened or read.
     """
 
-    def __init__(self, path: Path, form: Form, newest: int, clock: Clock) -> None:
+    def __init__(self, path: Path, form: Form, newest: int, clock: Clock, keeping: Keeping | None = None) -> None:
         self.missed = 0
         """Alerts that were gone from the outbox before they could be written, since this object was made."""
         self._path = path
         self._form = form
         self._clock = clock
+        self._keeping = keeping
+        self._day = self._today()
+        """Day of the last record in the file."""
         self._fd = -1
         self._torn = b""
         self._cursor_path = path.with_name(path.name + ".cursor")
@@ -131,7 +137,10 @@ class AlertFile:
         if self._at.number > newest:
             log.warning("ledger is older than the file", file=str(path), written=self._at.number, newest=newest)
             self._at = self._saved = msgspec.structs.replace(self._at, number=newest)
+        if keeping is not None:
+            self._guard("put away", partial(self._recover, keeping.seals))
         self._guard("open", partial(self._open, newest))
+        self._day = datetime.fromtimestamp(os.fstat(self._fd).st_mtime).date()  # noqa: DTZ006 - days are local
 
     @property
     def number(self) -> int:
@@ -150,6 +159,7 @@ class AlertFile:
             StoreError: it could not be written. What did get to the file counts, and is not written again.
         """
         self._guard("append to", self._follow)
+        self._put_away()
         for row in rows:
             if row.last > self._at.number:
                 self._guard("append to", partial(self._append, row))
@@ -162,16 +172,27 @@ class AlertFile:
         Raises:
             StoreError: the disk did not take it; the cursor before it still holds.
         """
-        if self._at != self._saved:
+        self._put_away()
+        self._save()
+
+    def _save(self) -> None:
+        keeping = self._keeping
+        if self._at != self._saved or (keeping is not None and keeping.seals.sealed < self._at.offset):
             self._guard("bring to the disk", partial(os.fdatasync, self._fd))
+            if keeping is not None:
+                self._guard("seal", partial(keeping.seals.seal, self._fd, self._at.offset))
             write_atomically(self._cursor_path, msgspec.json.encode(self._at), MODE)
             self._saved = self._at
+        if keeping is not None:
+            self._guard("sign", keeping.seals.tick)
         self._saved_at_s = self._clock.monotonic_s()
 
     def close(self) -> None:
         """Save and close. Raises `StoreError` when saving failed; the file is closed then, too."""
         try:
-            self.save()
+            self._save()
+            if self._keeping is not None:
+                self._guard("sign", self._keeping.seals.stop)
         finally:
             os.close(self._fd)
             self._fd = -1
@@ -216,6 +237,8 @@ class AlertFile:
             stat = os.fstat(fd)
             self._at = _Cursor(self._at.number, stat.st_ino, max(0, stat.st_size - _LOOK_BACK))
         self._torn = self._scan(fd, newest)
+        if self._keeping is not None:
+            self._keeping.seals.go_on(fd, self._at.offset)
 
     def _continues(self, fd: int) -> bool:
         """Whether the file is the cursor's, and a record ends at the cursor's offset."""
@@ -281,9 +304,39 @@ class AlertFile:
             _write(self._fd, rest)
         except OSError:
             self._torn = self._scan(self._fd, row.last)
+            if self._keeping is not None:
+                self._keeping.seals.forget_fed()
             raise
+        if self._keeping is not None:
+            self._keeping.seals.feed(self._torn + rest)
         self._torn = b""
+        self._day = self._today()
         self._at = _Cursor(row.last, self._at.inode, os.lseek(self._fd, 0, os.SEEK_CUR))
+
+    # -- putting away ----------------------------------------------------------------------------------------
+
+    def _today(self) -> date:
+        return datetime.fromtimestamp(self._clock.now_ms() / 1000).date()  # noqa: DTZ006 - days are local, as OSSEC's
+
+    def _recover(self, seals: Seals) -> None:
+        if seals.recover():
+            self._at = _Cursor(self._at.number)
+
+    def _put_away(self) -> None:
+        """Bring the file to its place when it is time; what comes next goes to a new one."""
+        keeping = self._keeping
+        if keeping is None or self._torn or not self._at.offset:
+            return
+        if self._today() == self._day and not 0 < keeping.max_bytes <= self._at.offset:
+            return
+        self._save()
+        if keeping.seals.sealed < self._at.offset:
+            return  # much of it was not sealed yet: the next save goes on with that
+        self._guard("put away", partial(keeping.seals.rotate, self._day))
+        self._at = _Cursor(self._at.number)
+        self._guard("open", partial(self._open, self._at.number))
+        self._day = self._today()
+        self._save()
 
 
 def _write(fd: int, data: bytes) -> None:

@@ -34,6 +34,8 @@ _FRAME = re.compile(
     r"$|\*\* Alert|Rule: |" + "|".join(f"{re.escape(label)}: " for label in _LABELS),
 )
 
+_HEADER = re.compile(rb"^\*\* Alert \d{1,19}\.(\d{1,19}):", re.MULTILINE)
+
 UNSAFE = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f"  # control bytes but the tab, and the C1 set that some terminals obey
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction marks (Unicode TR 9): text shown out of order
@@ -45,6 +47,13 @@ def plain(value: str) -> str:
     r"""Escape what could act on a terminal or break a line: ESC becomes ``\x1b``. The result is one line."""
     # What is printable has nothing to escape, and most text is.
     return value if value.isprintable() else UNSAFE.sub(_escape, value)
+
+
+def number_of(block: bytes) -> int | None:
+    """The alert's number in a block of alerts.log; None when the block is not one of ours."""
+    # The last one: someone may have written lines without an empty line behind them before it.
+    found = _HEADER.findall(block)
+    return int(found[-1]) if found else None
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -1,6 +1,6 @@
 """Prometheus' text format, whatever is in a label."""
 
-from hids.cli.metrics import text
+from hids.core.exposition import text
 
 
 def test_rows_of_a_name_stand_together_with_their_help_once():
