@@ -37,7 +37,7 @@ from hids.agent.filecache import (
 from hids.agent.folders import Folder, Folders
 from hids.agent.mounts import Mounts
 from hids.agent.news import Change, News, gone, path_of
-from hids.agent.observe import Known, Observer, Seen, forget_names, is_news, is_same, status_of
+from hids.agent.observe import Known, Observer, Seen, forget_names, has_grown, is_news, is_same, status_of
 from hids.agent.paths import shown
 from hids.agent.watches import Watches
 from hids.messages import FileFact
@@ -466,13 +466,8 @@ class Scanner:
         self, path: str, info: os.stat_result, seen: Seen, folder: Folder, before: Known | None
     ) -> Known | None:
         if before is not None:
-            grew = (
-                before.fact.kind == "file"
-                and info.st_size >= before.fact.size
-                and before.fact.inode == info.st_ino
-                and folder.is_growing(path)
-            )
-            if is_same(before, info, folder) or (grew and seen == "live"):  # a scan sees what it grew by
+            only_grew = seen == "live" and folder.is_growing(path) and has_grown(before.fact, info)
+            if is_same(before, info, folder) or only_grew:  # a scan sees what it grew by
                 return before
         elif self._is_over_limit():
             return None

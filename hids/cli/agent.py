@@ -130,7 +130,8 @@ def import_ossec_key(
 
 
 @app.command(
-    "import-ossec-conf", epilog="Example: hids-agent import-ossec-conf /var/ossec/etc/ossec.conf >> /etc/hids/agent.toml"
+    "import-ossec-conf",
+    epilog="Example: hids-agent import-ossec-conf /var/ossec/etc/ossec.conf >> /etc/hids/agent.toml",
 )
 def import_ossec_conf(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="ossec.conf or agent.conf.")],
