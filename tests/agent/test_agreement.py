@@ -1,5 +1,7 @@
 """What syscheck remembers, told in lines that fit."""
 
+from itertools import pairwise
+
 import msgspec
 
 from hids.agent.agreement import LINE_BYTES, digest_lines, listing_lines, parts
@@ -60,7 +62,7 @@ def test_many_go_in_several_lines_that_cover_all():
     assert all(len(msgspec.msgpack.encode(each)) <= MAX_LINE_BYTES for each in told)
     bounds = [(each.after, each.through) for each in told if isinstance(each, DirectoryDigests)]
     assert bounds[0][0] == bounds[-1][1] == ""
-    assert all(before[1] == after[0] for before, after in zip(bounds, bounds[1:], strict=False))
+    assert all(before[1] == after[0] for before, after in pairwise(bounds))
     assert sum(len(each.digests) for each in told if isinstance(each, DirectoryDigests)) == 600
 
 

@@ -38,8 +38,8 @@ def changed(before: FileFact | None, now: FileFact) -> Change:
         ("unknown", True, True, ""),
     ],
 )
-def test_a_package_answers_for_its_content(content: str, recent: bool, in_work: bool, verdict: str):
-    now = msgspec.structs.replace(NOW, package=packaged(content, recent=recent))
+def test_a_package_answers_for_its_content(content: str, recent: object, in_work: object, verdict: str):
+    now = msgspec.structs.replace(NOW, package=packaged(content, recent=bool(recent)))
     assert judge(changed(BEFORE, now), BEFORE, now, WORK if in_work else None) == verdict
 
 
