@@ -318,8 +318,9 @@ class Scanner:
         bounds = [f"{number * (1 << 32) // slices:08x}" for number in range(slices)] + [HIGHEST]
         for low, high in pairwise(bounds):
             self._sheet.flush()
-            self._sheet.add((), self._cache.split(place.shown, low))
-            self._sheet.flush()
+            if high != HIGHEST:  # a part that lies across would miss what is in the next slice
+                self._sheet.add((), self._cache.split(place.shown, high))
+                self._sheet.flush()
             self._compare_slice(place, list(self._names(place, low, high)), low, high)
 
     def _names(self, place: _Place, low: str, high: str) -> Iterator[Found]:
