@@ -429,6 +429,7 @@ class Scanner:
 
     def _leave_below(self, top: str, seen: Seen, news: News | None) -> None:
         """All that was known below a directory (as shown) that is no more."""
+        self._sheet.flush()  # what is written down is not yet known to the cache
         for directory, part in self._cache.below(top):
             positions = summarised(directory, None)
             if news is not None and news.has_room(len(part.entries)):
@@ -448,6 +449,7 @@ class Scanner:
         path = os.path.join(directory, name)
         folder = self._folders.of(directory if self._folders.has(directory) else path)
         where, name_shown = shown(directory), shown(name)
+        self._sheet.flush()
         part, _ = self._cache.part_of(where, name_shown)
         before = part.entries.get(name_shown)
         info = status_of(path)
@@ -514,10 +516,8 @@ class Scanner:
         """Write single entries into their parts, with the facts. What has been told meanwhile is not told again."""
         self._sheet.flush()
         facts: list[FileFact] = []
-        positions: Positions = {}
-        ordered = list(changes)
-        parts = _Parts(self._cache, self._folders)
-        for change in ordered:
+        parts = _Parts(self._cache)
+        for change in changes:
             entries = parts.entries(change.directory, change.name)
             before = entries.get(change.name)
             if change.known is None:
@@ -529,12 +529,15 @@ class Scanner:
             else:
                 entries[change.name] = _remembered(change.known)
                 fact = change.fact
+                if fact is not None and fact.moved_from:
+                    where, name = os.path.split(fact.moved_from)
+                    if name not in parts.entries(where, name):  # that it left has been told
+                        fact = change.known.fact
                 if fact is not None and before is not None and not fact.moved_from and not is_news(before.fact, fact):
                     fact = None
             if fact is not None:
                 facts.append(fact)
-        positions = parts.written()
-        self._sheet.add(facts, positions)
+        self._sheet.add(facts, parts.written())
         self._sheet.flush()
 
     # -- limits
@@ -555,9 +558,8 @@ class Scanner:
 class _Parts:
     """Parts that changes are written into, each read once."""
 
-    def __init__(self, cache: FileCache, folders: Folders) -> None:
+    def __init__(self, cache: FileCache) -> None:
         self._cache = cache
-        self._folders = folders
         self._open: dict[str, list[tuple[Part, str]]] = {}
 
     def entries(self, directory: str, name: str) -> dict[str, Known]:
