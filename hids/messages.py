@@ -558,6 +558,8 @@ class OutcomeBody(msgspec.Struct, frozen=True, array_like=True):
     """The last line of the batch that looks like an agent's canary, now that the rules have seen it."""
     scans: tuple[tuple[int, bytes], ...] = ()
     """(event time, line) of what came of policies."""
+    findings: tuple[tuple[int, bytes], ...] = ()
+    """(event time, text) of lines of rootcheck, which the rules have seen as well."""
 
 
 class ReadThrough(msgspec.Struct, frozen=True, tag="read_through"):
@@ -730,6 +732,8 @@ class Applied(msgspec.Struct, frozen=True):
     """Windows touched: (rule identity, key) -> (bytes, time until which it matters)."""
     fired: dict[str, int] = {}
     facts: tuple[tuple[int, int, bytes], ...] = ()
+    findings: tuple[tuple[int, bytes], ...] = ()
+    """See `OutcomeBody`."""
     baselines: dict[tuple[str, str], Baseline | None] = {}
     changes: tuple[FileChange, ...] = ()
     checks: tuple[DigestCheck, ...] = ()

@@ -240,6 +240,7 @@ class CorrelationWindow(LoopActor):
             state=self._take_state(),
             fired=work.fired,
             facts=body.facts,
+            findings=body.findings,
             lines=(*work.lines, *_words_about(outcome, letters, work.now_ms)),
             dead=tuple((outcome.epoch, outcome.first_seq + letter.offset, letter) for letter in letters),
             counts={what: n for what, n in work.counts.items() if n},

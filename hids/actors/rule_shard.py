@@ -87,6 +87,11 @@ class RuleShard(LoopActor):
                 for offset, line in enumerate(message.lines)
                 if line.kind == "sca" and offset not in job.skip
             ),
+            findings=tuple(
+                (event_time(job, line), line.text)
+                for offset, line in enumerate(message.lines)
+                if line.kind == "rootcheck" and offset not in job.skip
+            ),
         )
         self._emit(
             Outcome(

@@ -64,6 +64,11 @@ class ManagerPaths(msgspec.Struct, frozen=True):
         return self.lib / "policy.db"
 
     @property
+    def rootcheck(self) -> Path:
+        """What rootcheck found on which agent; the lane keeps it beside the ledger."""
+        return self.lib / "rootcheck.db"
+
+    @property
     def agents(self) -> Path:
         """Who is an agent."""
         return self.lib / "agents.db"
@@ -144,7 +149,7 @@ class ManagerPaths(msgspec.Struct, frozen=True):
 
 
 def shipped(kind: str) -> Path:
-    """Folder of what comes with the product: "rules" or "conf". Beside the package in a checkout, else below share/."""
+    """Folder of what comes with the product: "rules", "conf" or "signatures". Beside the package in a checkout, else below share/."""
     beside = Path(hids.__file__).resolve().parent.parent
     if (beside / "pyproject.toml").is_file():
         return beside / kind

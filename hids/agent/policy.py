@@ -174,7 +174,7 @@ class PolicyWatch(Collector):
     async def _scan(self, path: str) -> Report:
         """Have a policy evaluated; whatever goes wrong is the report's problem."""
         config = self._config
-        options = [f"--timeout={config.timeout_s:g}", f"--limit={config.limit_s:g}"]
+        options = [f"--parent={os.getpid()}", f"--timeout={config.timeout_s:g}", f"--limit={config.limit_s:g}"]
         options += ["--no-commands"] * (not config.commands) + ["--network"] * (not config.skip_network)
         self._process = process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "hids.agent.policyscan", *options, path),

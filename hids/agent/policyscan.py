@@ -3,7 +3,7 @@
     policy file -> policy scanner --Report (msgpack, on stdout)--> policy actor
 
 A process of its own, because a pattern may take long, a file system may not answer, and a large policy takes memory that is
-given back when the process ends. It is as nice as can be, and ends itself at its limit.
+given back when the process ends. It is as nice as can be, and ends itself at its limit, and when the agent ends.
 """
 
 import argparse
@@ -11,14 +11,17 @@ import contextlib
 import hashlib
 import os
 import signal
+import stat
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 import msgspec
 import psutil
 
 from hids.adapters.clock import SystemClock
+from hids.adapters.family import die_with_parent
 from hids.agent.policyhost import LocalHost
 from hids.core.policy.document import MAX_BYTES
 from hids.core.policy.judge import is_for, judge
@@ -26,8 +29,8 @@ from hids.core.policy.lines import Report, checked
 from hids.core.policy.load import load_policy
 from hids.errors import ConfigError
 
-_MAX_WRITABLE = 0o022
-"""Who else may write a policy could have us run what he likes."""
+_OTHERS_WRITE = 0o022
+"""Bits of a mode. Who else may write a policy, or put another one in its place, could have us run what he likes."""
 
 
 def scan(path: str, host: LocalHost) -> Report:
@@ -63,16 +66,17 @@ def read_trusted(path: str) -> bytes:
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             _check_owner(path, os.fstat(file.fileno()))
-            folder = os.path.dirname(os.path.realpath(path))
-            _check_owner(folder, os.stat(folder))
+            for folder in Path(os.path.realpath(path)).parents:
+                _check_owner(str(folder), folder.stat())
             return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _check_owner(path: str, found: os.stat_result) -> None:
-    sticky_folder = bool(found.st_mode & 0o1000)  # others may write into it, but not replace our file
-    if found.st_uid not in (0, os.geteuid()) or (found.st_mode & _MAX_WRITABLE and not sticky_folder):
+    """As /tmp, a folder may be open to all if its files are safe from others (sticky)."""
+    is_safe_folder = stat.S_ISDIR(found.st_mode) and bool(found.st_mode & stat.S_ISVTX)
+    if found.st_uid not in (0, os.geteuid()) or (found.st_mode & _OTHERS_WRITE and not is_safe_folder):
         raise ConfigError(
             f"{path}: others than root and this user may write it, and policies run commands; "
             f"chown root {path}; chmod go-w {path}"
@@ -92,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="hids-policyscan", description="Started by hids-agent; not for people.")
     parser.add_argument("--timeout", type=float, required=True, help="seconds that a command may take")
     parser.add_argument("--limit", type=float, required=True, help="seconds that all may take")
+    parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--no-commands", action="store_true")
     parser.add_argument("--network", action="store_true", help="look at network file systems, too")
     parser.add_argument("file")
@@ -105,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
+    die_with_parent(options.parent, signal.SIGTERM)
     signal.setitimer(signal.ITIMER_REAL, options.limit)
     sys.stdout.buffer.write(msgspec.msgpack.encode(scan(options.file, host)))
 

@@ -4,6 +4,7 @@
          ├─ link       the session with the manager
          ├─ syscheck   where directories are configured
          ├─ policy     where policies are configured
+         ├─ rootcheck  where it is switched on
          └─ one actor a source
 
 SIGTERM, SIGINT  stop reading, store what was read, deliver for a moment, end with 0.
@@ -37,6 +38,7 @@ from hids.agent.config import (
     MAX_SOURCES,
     AgentConfig,
     PolicyConfig,
+    RootcheckConfig,
     SilenceConfig,
     SourceConfig,
     SyscheckConfig,
@@ -59,7 +61,7 @@ log = structlog.get_logger()
 
 STATUS_S = 2.0
 STATUS_FILE = "status.json"
-_SPOOL_BOUND = IN_FLIGHT * (MAX_SOURCES + 3) + 64
+_SPOOL_BOUND = IN_FLIGHT * (MAX_SOURCES + 4) + 64
 """Room for all that collectors may have under way, and for the agent's own lines: nobody on the loop may wait."""
 _STOP_S = 3.0
 RESTART = 75
@@ -194,6 +196,8 @@ class Agent:
             readers.insert(0, self._syscheck_spec(config.syscheck))
         if config.policy.files:
             readers.append(self._policy_spec(config.policy))
+        if not config.rootcheck.disabled:
+            readers.append(self._rootcheck_spec(config.rootcheck))
         return readers
 
     def _watchers(self, config: SilenceConfig) -> list[ChildSpec]:
@@ -261,6 +265,16 @@ class Agent:
 
         return self._reader("policy", "policy", start)
 
+    def _rootcheck_spec(self, config: RootcheckConfig) -> ChildSpec:
+        def start(mailbox: Mailbox) -> None:
+            from hids.agent.rootcheck import Rootcheck  # noqa: PLC0415 - not all need it, and memory is dear
+
+            Rootcheck.start(
+                mailbox, self._spool, self._state_of("rootcheck"), config, self._excluded(), self._clock, self._say
+            )
+
+        return self._reader("rootcheck", "rootcheck", start)
+
     def _reader(self, name: str, kind: str, start: Callable[[Mailbox], None]) -> ChildSpec:
         node = Node(Mailbox(name), kind)
         self._nodes[name] = node
@@ -285,9 +299,10 @@ class Agent:
             log.error("the spool does not keep up, a line of the agent is lost", text=text)  # noqa: TRY400
 
     def _scan_now(self) -> None:
-        node = self._nodes.get("syscheck")
-        if node is not None:
-            node.mailbox.tell(ScanNow())
+        for name in ("syscheck", "rootcheck"):
+            node = self._nodes.get(name)
+            if node is not None:
+                node.mailbox.tell(ScanNow())
 
     # -- what the manager asks for
 
@@ -385,6 +400,9 @@ class Agent:
             specs.append(self._syscheck_spec(config.syscheck))
         if "policy" in names:
             specs.append(self._policy_spec(config.policy))
+
+        if "rootcheck" in names:
+            specs.append(self._rootcheck_spec(config.rootcheck))
         return specs
 
     # -- status
@@ -458,12 +476,17 @@ def _reader_of(source: SourceConfig) -> type[Any] | None:  # each is imported wh
             return None
 
 
-def _parts(config: AgentConfig) -> dict[str, SourceConfig | SyscheckConfig | PolicyConfig]:
-    parts: dict[str, SourceConfig | SyscheckConfig | PolicyConfig] = {source.name: source for source in config.source}
+_Part = SourceConfig | SyscheckConfig | PolicyConfig | RootcheckConfig
+
+
+def _parts(config: AgentConfig) -> dict[str, _Part]:
+    parts: dict[str, _Part] = {source.name: source for source in config.source}
     if config.syscheck.is_on:
         parts["syscheck"] = config.syscheck
     if config.policy.files:
         parts["policy"] = config.policy
+    if not config.rootcheck.disabled:
+        parts["rootcheck"] = config.rootcheck
     return parts
 
 

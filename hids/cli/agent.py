@@ -135,19 +135,25 @@ def import_ossec_key(
 )
 def import_ossec_conf(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="ossec.conf or agent.conf.")],
+    *,
+    home: Annotated[Path, typer.Option(help="Folder to which its names are relative.")] = Path("/var/ossec"),
 ) -> None:
-    """Print what an ossec.conf says of syscheck as a part of agent.toml."""
+    """Print what an ossec.conf says of syscheck and rootcheck as a part of agent.toml."""
     with _errors():
-        from hids.adapters.ossec_syscheck import as_toml, syscheck_section  # noqa: PLC0415
+        from hids.adapters import ossec_rootcheck, ossec_syscheck  # noqa: PLC0415
 
         try:
             text = file.read_bytes()
         except OSError as error:
             raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
-        section = syscheck_section(str(file), text)
-        if section is None:
-            raise ConfigError(f"{file}: there is no <syscheck> in it")
-        typer.echo(as_toml(section), nl=False)
+        syscheck = ossec_syscheck.syscheck_section(str(file), text)
+        rootcheck = ossec_rootcheck.rootcheck_section(str(file), text, str(home))
+        if syscheck is None and rootcheck is None:
+            raise ConfigError(f"{file}: there is neither <syscheck> nor <rootcheck> in it")
+        if syscheck is not None:
+            typer.echo(ossec_syscheck.as_toml(syscheck), nl=False)
+        if rootcheck is not None:
+            typer.echo(ossec_rootcheck.as_toml(rootcheck), nl=False)
 
 
 @app.command(epilog="Example: hids-agent run --config /etc/hids/agent.toml --state /var/lib/hids-agent")

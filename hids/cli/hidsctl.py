@@ -7,7 +7,20 @@ import typer
 
 import hids
 from hids.adapters.paths import ManagerPaths
-from hids.cli import agents, alerts, config, incidents, ledger, legacy, maintenance, policy, quarantine, rules, syscheck
+from hids.cli import (
+    agents,
+    alerts,
+    config,
+    incidents,
+    ledger,
+    legacy,
+    maintenance,
+    policy,
+    quarantine,
+    rootcheck,
+    rules,
+    syscheck,
+)
 from hids.cli.chaos import chaos
 from hids.cli.compliance import compliance
 from hids.cli.logtest import logtest
@@ -38,6 +51,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(syscheck.app, name="syscheck")
 app.add_typer(maintenance.app, name="maintenance")
+app.add_typer(rootcheck.app, name="rootcheck")
 
 
 @app.callback()

@@ -1,8 +1,8 @@
 """`hidsctl policy`: how hosts are set up, measured by their policies."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 import typer
@@ -20,6 +20,8 @@ from hids.core.policy.load import load_policy
 from hids.errors import ConfigError, StoreError
 
 NOT_FOUND, NO_RESULTS = 1, 3
+
+T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, help="How hosts are set up, measured by their policies.")
 
@@ -44,7 +46,7 @@ def list_(
     Exit code: 0 found, 1 none found, 2 wrong usage, 3 no results yet.
     """  # noqa: D301 - click's mark for lines that stay as they are
     settings: Settings = ctx.obj
-    rows = _read(settings, agent, policy).policies
+    rows = _read(settings, lambda reader: reader.policies(agent=agent, policy=policy))
     settings.show(msgspec.to_builtins(rows), lambda _: _print_policies(rows), json=json)
     _end_if_none(rows)
 
@@ -73,7 +75,7 @@ def show(
     Exit code: 0 found, 1 none found, 2 wrong usage, 3 no results yet.
     """  # noqa: D301 - click's mark for lines that stay as they are
     settings: Settings = ctx.obj
-    rows = _read(settings, agent, policy, result=result, check=check).results
+    rows = _read(settings, lambda reader: reader.results(agent=agent, policy=policy, result=result, check=check))
     show_rows = _print_results if check is None else _print_whole
     settings.show(msgspec.to_builtins(rows), lambda _: show_rows(rows), json=json)
     _end_if_none(rows)
@@ -92,7 +94,7 @@ def history(
     Exit code: 0 found, 1 none found, 2 wrong usage, 3 no results yet.
     """  # noqa: D301 - click's mark for lines that stay as they are
     settings: Settings = ctx.obj
-    rows = _read(settings, agent, policy).history
+    rows = _read(settings, lambda reader: reader.history(agent=agent, policy=policy))
     settings.show(msgspec.to_builtins(rows), lambda _: _print_history(rows), json=json)
     _end_if_none(rows)
 
@@ -118,7 +120,14 @@ def report(
     Exit code: 0 written, 1 no results of that kind, 2 wrong usage, 3 no results yet.
     """  # noqa: D301 - click's mark for lines that stay as they are
     settings: Settings = ctx.obj
-    data = _read(settings, agent, policy)
+    data = _read(
+        settings,
+        lambda reader: ReportData(
+            policies=reader.policies(agent=agent, policy=policy),
+            results=reader.results(agent=agent, policy=policy),
+            history=reader.history(agent=agent, policy=policy),
+        ),
+    )
     _end_if_none(data.policies)
     match format_:
         case "html":
@@ -185,20 +194,15 @@ def _print_checked(found: Sequence[Checked]) -> None:
             typer.echo(f"  {plain(problem)}")
 
 
-def _read(
-    settings: Settings, agent: str | None, policy: str | None, *, result: str | None = None, check: int | None = None
-) -> ReportData:
+def _read(settings: Settings, ask: Callable[[PolicyReader], T]) -> T:
     try:
         reader = PolicyReader(settings.paths.policies)
-        data = ReportData(
-            policies=reader.policies(agent=agent, policy=policy),
-            results=reader.results(agent=agent, policy=policy, result=result, check=check),
-            history=reader.history(agent=agent, policy=policy),
-        )
-        reader.close()
+        try:
+            return ask(reader)
+        finally:
+            reader.close()
     except StoreError as error:
         fail(str(error), NO_RESULTS)
-    return data
 
 
 def _end_if_none(rows: object) -> None:

@@ -7,13 +7,17 @@ become a formula.
 import csv
 import html
 import io
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 
 from hids.adapters.policies import PolicyRow, ResultRow, ScoreRow
 from hids.core.alert.text import plain
+
+Row = TypeVar("Row", ResultRow, ScoreRow)
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What makes a spreadsheet calculate (OWASP, CSV injection)."""
@@ -62,7 +66,10 @@ def as_html(data: ReportData, made_ms: int) -> str:
         f"<title>Policies</title><style>{_STYLE}</style><h1>Policies</h1><p>Made {_escaped(when(made_ms))}</p>",
         _overview(data),
     ]
-    parts += (_section(policy, data) for policy in data.policies)
+    results, history = _by_policy(data.results), _by_policy(data.history)
+    for policy in data.policies:
+        where = (policy.agent, policy.policy)
+        parts.append(_section(policy, results[where], history[where]))
     return "\n".join((*parts, "</html>\n"))
 
 
@@ -89,11 +96,16 @@ def _overview(data: ReportData) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
-def _section(policy: PolicyRow, data: ReportData) -> str:
-    mine = [row for row in data.results if (row.agent, row.policy) == (policy.agent, policy.policy)]
-    past = [row for row in data.history if (row.agent, row.policy) == (policy.agent, policy.policy)]
+def _by_policy(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    found: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row.agent, row.policy].append(row)
+    return found
+
+
+def _section(policy: PolicyRow, results: Sequence[ResultRow], past: Sequence[ScoreRow]) -> str:
     scores = " &rarr; ".join(f"{row.score} % <small>{_escaped(when(row.at_ms))}</small>" for row in past[-10:])
-    lines = "".join(map(_check, sorted(mine, key=lambda row: (_ORDER.get(row.result, 3), row.id))))
+    lines = "".join(map(_check, sorted(results, key=lambda row: (_ORDER.get(row.result, 3), row.id))))
     return (
         f"<h2>{_escaped(policy.agent_name)}: {_escaped(policy.name)}</h2><p>{_escaped(policy.description)}</p>"
         f"<p>Score {policy.score} %. {scores}</p><table><tr><th>id<th>check<th>result<th>since</tr>{lines}</table>"

@@ -8,16 +8,16 @@ from hids.workers.nursery import Folder
 
 PRODUCT_FILES = "6"
 """Our rules about hids itself, its agents and what they find have numbers that begin so (rules/README.md)."""
-SYSCHECK_FILE = "60-syscheck.xml"
-"""Those about changed files; they stay away where OSSEC's or Wazuh's own are there, so that a change is one alert."""
+YIELDING = {"files": "60-syscheck.xml", "policies": "65-sca.xml"}
+"""Those that stay away where OSSEC's or Wazuh's own tell of the same (`Ruleset.tells`), so that a change is one alert."""
 
 
 def folders(config: Config) -> list[Folder]:
     """The folders to load, in order; our rules where it names none.
 
     OSSEC's and Wazuh's rules do not know what hids says of itself: lines lost, agents gone, files changed. So where no
-    ruleset is written for hids, our rules about that come along. Of changed files they speak only when no other ruleset
-    does.
+    ruleset is written for hids, our rules about that come along. Of changed files and of policies they speak only when
+    no other ruleset does.
     """
     found = [
         Folder(ruleset.name or Path(ruleset.path).name, ruleset.path, ruleset.dialect, ruleset.correlation)
@@ -26,5 +26,5 @@ def folders(config: Config) -> list[Folder]:
     if not found:
         return [Folder("hids", str(shipped("rules")), "hids")]
     if all(folder.dialect != "hids" for folder in found):
-        found.append(Folder("hids", str(shipped("rules")), "hids", only=PRODUCT_FILES, yields=SYSCHECK_FILE))
+        found.append(Folder("hids", str(shipped("rules")), "hids", only=PRODUCT_FILES, yields=YIELDING))
     return found

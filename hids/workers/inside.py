@@ -1,7 +1,6 @@
-"""What every process of the manager does inside: die with its parent, tell its pulse, stop on EOF, end on failure."""
+"""What every process of the manager does inside: tell its pulse, stop on EOF, end on failure."""
 
 import asyncio
-import ctypes
 import faulthandler
 import fcntl
 import gc
@@ -25,17 +24,7 @@ PULSE_S = 1.0
 EX_SOFTWARE = 70
 """Exit status of a process that an actor's failure ended (sysexits.h)."""
 
-_PR_SET_PDEATHSIG = 1
-
 log = structlog.get_logger()
-
-
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends (Linux; elsewhere EOF on the channel does it later)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(EX_SOFTWARE)
 
 
 def leave_signals_to_main() -> None:

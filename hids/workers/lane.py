@@ -1,6 +1,7 @@
 """The lane: one process, one thread. Correlates, keeps baselines, and is the only writer of ledger.db.
 
-    main --Outcome|Hole|Notice|ReadThrough|Cursors--> [correlation window -> syscheck store -> ledger] --Committed--> main
+    main --Outcome|Hole|Notice|ReadThrough|Cursors--> [correlation window -> syscheck store -> rootcheck store -> ledger]
+    ledger --Committed--> main
 
 Whatever fails in here ends the process: the next lane loads what is committed, and main sends what is above it.
 """
@@ -19,10 +20,13 @@ import structlog
 
 from hids.actors.correlation_window import CorrelationWindow, Recalled, Settled
 from hids.actors.ledger import Ledger, Say
+from hids.actors.rootcheck_store import RootcheckStore
 from hids.actors.stage import Mailbox
 from hids.actors.syscheck_store import LOOK_BACK_MS, Baselined, Memory, SyscheckStore
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
+from hids.adapters.family import die_with_parent
+from hids.adapters.findings import Findings
 from hids.adapters.lanemark import LaneMark
 from hids.adapters.ledger import Ledger as LedgerFile
 from hids.adapters.ledgercopy import make_copy, restore
@@ -45,7 +49,6 @@ from hids.ports import Group
 from hids.workers.inside import (
     Stopping,
     collect_seldom,
-    die_with_parent,
     end_on_exit,
     hold,
     leave_signals_to_main,
@@ -90,8 +93,10 @@ async def _main(options: argparse.Namespace) -> int:  # noqa: PLR0915 - one step
     mark.done()
     for place in poison:
         log.error("line set aside: it ended the lane twice", source=place.source, epoch=place.epoch, seq=place.seq)
-    windows, files, commits = (Mailbox(name, LANE_BOUND) for name in ("correlation_window", "syscheck_store", "ledger"))
-    end_on_exit((windows, files, commits), stopped=lambda _name: committed_all.set())
+    windows, files, findings, commits = (
+        Mailbox(name, LANE_BOUND) for name in ("correlation_window", "syscheck_store", "rootcheck_store", "ledger")
+    )
+    end_on_exit((windows, files, findings, commits), stopped=lambda _name: committed_all.set())
 
     def receive(message: ToLane) -> None:
         match message:
@@ -132,6 +137,8 @@ async def _main(options: argparse.Namespace) -> int:  # noqa: PLR0915 - one step
         history_rows=options.history_rows,
         record=policies.record,
     )
+    found = Findings(path.with_name("rootcheck.db"))
+    RootcheckStore.start(findings, found, commits.tell)
     memory = Memory(
         store.baseline,
         store.changes,
@@ -139,7 +146,7 @@ async def _main(options: argparse.Namespace) -> int:  # noqa: PLR0915 - one step
         store.entries,
         store.maintenance(since_ms=clock.now_ms() - LOOK_BACK_MS),
     )
-    SyscheckStore.start(files, memory, manager, clock, commits.tell, mark, auto_ignore=options.auto_ignore)
+    SyscheckStore.start(files, memory, manager, clock, findings.tell, mark, auto_ignore=options.auto_ignore)
     CorrelationWindow.start(
         windows,
         Recalled(progress, store.fired(), next_alert, {options.boot: store.notices(options.boot)}),
@@ -167,6 +174,7 @@ async def _main(options: argparse.Namespace) -> int:  # noqa: PLR0915 - one step
             lambda: (
                 node_of(windows, "correlation windows"),
                 node_of(files, "syscheck store"),
+                node_of(findings, "rootcheck store"),
                 node_of(commits, "ledger"),
             ),
         )
@@ -178,6 +186,7 @@ async def _main(options: argparse.Namespace) -> int:  # noqa: PLR0915 - one step
     await committed_all.wait()
     store.close()
     policies.close()
+    found.close()
     mark.close()
     return status
 

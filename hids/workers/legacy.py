@@ -15,6 +15,7 @@ from hids.actors.legacy_desk import LegacyDesk
 from hids.actors.stage import Mailbox
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
+from hids.adapters.family import die_with_parent
 from hids.adapters.journal import Journal
 from hids.adapters.legacy_port import LegacyPort
 from hids.adapters.shared_files import SharedFiles
@@ -22,7 +23,6 @@ from hids.core.wire.ossec.manager import Limits
 from hids.messages import ToLegacy
 from hids.workers.inside import (
     Stopping,
-    die_with_parent,
     end_on_exit,
     hold,
     leave_signals_to_main,

@@ -12,13 +12,14 @@ import multiprocessing
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from multiprocessing import connection
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import msgspec
 
+from hids.adapters.family import die_with_parent
 from hids.adapters.files import write_atomically
 from hids.adapters.pattern_cache import PatternCache
 from hids.adapters.rulesets import read_lists, read_ruleset
@@ -37,7 +38,7 @@ from hids.messages import (
     WorkerForked,
 )
 from hids.workers import worker
-from hids.workers.inside import PULSE_S, collect_seldom, die_with_parent, leave_signals_to_main, run, set_up_logging
+from hids.workers.inside import PULSE_S, collect_seldom, leave_signals_to_main, run, set_up_logging
 
 EX_CONFIG = 78
 """Exit status when the rulesets are refused (sysexits.h)."""
@@ -60,8 +61,8 @@ class Folder(msgspec.Struct, frozen=True):
     correlation: Correlation = "native"
     only: str = ""
     """Beginning of the names of the files to read; empty: all."""
-    yields: str = ""
-    """Name of the file that is left out when a ruleset before this one has OSSEC's or Wazuh's rules of changed files."""
+    yields: dict[str, str] = {}
+    """Subject (`Ruleset.tells`) -> name of the file that is left out when a ruleset before this one tells of it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -93,10 +94,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _serve(control, plans, options.manager, None if options.stats is None else Path(options.stats))
 
 
-def load_folder(folder: Folder, *, strict: bool = False, without: str = "") -> Ruleset:
+def load_folder(folder: Folder, *, strict: bool = False, without: Collection[str] = ()) -> Ruleset:
     """Read and load one ruleset; `strict`: what would be left out with a reason is a problem.
 
-    `without` names a file that is not to be read.
+    `without` names files that are not to be read.
 
     Raises:
         RulesetError: with all that is wrong with it.
@@ -113,19 +114,20 @@ def load_folder(folder: Folder, *, strict: bool = False, without: str = "") -> R
     )
 
 
-def _is_wanted(name: str, beginning: str, without: str) -> bool:
-    return name.startswith(beginning) and name != without
+def _is_wanted(name: str, beginning: str, without: Collection[str]) -> bool:
+    return name.startswith(beginning) and name not in without
 
 
 def compile_all(folders: Sequence[Folder], cache: PatternCache | None = None) -> list[Plan]:
     """Read, load and compile every ruleset; all problems of all of them are raised together."""
     plans: list[Plan] = []
     problems: list[Problem] = []
-    told = False
+    told: frozenset[str] = frozenset()
     for folder in folders:
         try:
-            ruleset = load_folder(folder, without=folder.yields if told else "")
-            told = told or ruleset.tells_changes
+            without = [file for subject, file in folder.yields.items() if subject in told]
+            ruleset = load_folder(folder, without=without)
+            told |= ruleset.tells
             plans.append(compile_plan(ruleset, cache))
         except RulesetError as error:
             problems.extend(error.problems)

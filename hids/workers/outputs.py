@@ -13,13 +13,13 @@ from hids.actors.alert_writer import AlertWriter, Destination
 from hids.actors.stage import Mailbox
 from hids.adapters.archive import rows_after
 from hids.adapters.clock import SystemClock
+from hids.adapters.family import die_with_parent
 from hids.adapters.outbox import Outbox, OutboxRow
 from hids.adapters.outputs.file import JSON_LINES, NEWS_LINES, AlertFile, text_blocks
 from hids.adapters.search import SearchIndex
 from hids.workers.inside import (
     Stopping,
     collect_seldom,
-    die_with_parent,
     follow_outbox,
     hold,
     leave_signals_to_main,

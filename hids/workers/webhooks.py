@@ -13,12 +13,12 @@ import msgspec
 from hids.actors.stage import Mailbox
 from hids.actors.webhook_sender import WebhookSender
 from hids.adapters.clock import SystemClock
+from hids.adapters.family import die_with_parent
 from hids.adapters.outbox import Outbox
 from hids.adapters.outputs.webhook import Webhook, WebhookStore
 from hids.core.delivery import Receiver
 from hids.workers.inside import (
     Stopping,
-    die_with_parent,
     follow_outbox,
     hold,
     leave_signals_to_main,

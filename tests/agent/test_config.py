@@ -15,9 +15,9 @@ def test_the_shipped_file_is_the_defaults_and_names_every_key():
     assert load(SHIPPED) == AgentConfig()
     tree = tomli.loads(SHIPPED.read_text())
     defaults = AgentConfig()
-    for section in ("manager", "central", "syscheck", "spool", "silence"):
+    for section in ("manager", "central", "syscheck", "spool", "silence", "policy", "rootcheck"):
         fields = getattr(defaults, section).__struct_fields__
-        tables = {"directory"} if section == "syscheck" else set()  # shown as an example
+        tables = {"syscheck": {"directory"}, "rootcheck": {"exception"}}.get(section, set())  # shown as examples
         assert set(tree[section]) | tables == set(fields)
     assert set(tree) | {"source"} == set(AgentConfig.__struct_fields__)
 
@@ -32,6 +32,15 @@ def test_the_example_of_a_checked_folder_is_its_defaults(tmp_path: Path):
     assert folder == DirectoryConfig(path="/etc", realtime=True)
     (written,) = tomli.loads(example)["syscheck"]["directory"]
     assert set(written) == set(DirectoryConfig.__struct_fields__)
+
+
+def test_the_example_of_an_exception_works(tmp_path: Path):
+    lines = SHIPPED.read_text().splitlines()
+    start = lines.index("# [[rootcheck.exception]]")
+    path = tmp_path / "agent.toml"
+    path.write_text("\n".join(line.removeprefix("# ") for line in lines[start : start + 4]))
+    (exception,) = load(path).rootcheck.exception
+    assert exception.finding == "Port '4789'(udp) hidden *"
 
 
 def test_the_examples_in_the_shipped_file_work(tmp_path: Path):

@@ -1,5 +1,6 @@
 """The process that evaluates one policy."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -33,7 +34,16 @@ def written(folder: Path, rule: str = "f:/nothing", required: str = "d:/etc") ->
 
 def start(path: Path, *options: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [sys.executable, "-m", "hids.agent.policyscan", "--timeout=20", "--limit=60", *options, str(path)],
+        [
+            sys.executable,
+            "-m",
+            "hids.agent.policyscan",
+            f"--parent={os.getpid()}",
+            "--timeout=20",
+            "--limit=60",
+            *options,
+            str(path),
+        ],
         stdout=subprocess.PIPE,
     )
 
@@ -81,6 +91,21 @@ def test_it_ends_when_told_to_with_the_command_that_runs(tmp_path: Path):
     wait_for(lambda: not running("76542"), "its command ends")
 
 
+@pytest.mark.slow
+def test_it_ends_with_its_parent(tmp_path: Path):
+    path = written(tmp_path, "c:sleep 76541 -> r:x")
+    code = (
+        "import os, subprocess, sys\n"
+        f"subprocess.Popen([sys.executable, '-m', 'hids.agent.policyscan', f'--parent={{os.getpid()}}', '--timeout=20',"
+        f" '--limit=60', {str(path)!r}], stdout=subprocess.PIPE).wait()"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    wait_for(lambda: running("76541"), "its command runs")
+    parent.kill()
+    parent.wait(10)
+    wait_for(lambda: not running("76541"), "its command ends")
+
+
 def running(number: str) -> bool:
     found = (process.info["cmdline"] for process in psutil.process_iter(["cmdline"]))
     return any(words == ["sleep", number] for words in found)
@@ -93,6 +118,9 @@ def test_a_policy_that_others_may_write_is_not_used(tmp_path: Path):
     with pytest.raises(ConfigError, match="others than root and this user may write it") as caught:
         read_trusted(str(path))
     assert str(caught.value).startswith(f"{path}: ")
+    path.chmod(0o1666)
+    with pytest.raises(ConfigError, match="others than root and this user may write it"):
+        read_trusted(str(path))
     path.chmod(0o644)
     tmp_path.chmod(0o777)
     with pytest.raises(ConfigError, match="others than root and this user may write it") as caught:
@@ -100,6 +128,15 @@ def test_a_policy_that_others_may_write_is_not_used(tmp_path: Path):
     assert str(caught.value).startswith(f"{tmp_path}: ")
     tmp_path.chmod(0o1777)  # as /tmp: others cannot replace what is ours
     assert read_trusted(str(path))
+    below = tmp_path / "below"
+    below.mkdir(mode=0o755)
+    copy = below / "copy.yml"
+    copy.write_bytes(path.read_bytes())
+    copy.chmod(0o644)
+    assert read_trusted(str(copy))
+    tmp_path.chmod(0o775)  # whoever can rename the folder can put another one in its place
+    with pytest.raises(ConfigError, match="others than root and this user may write it"):
+        read_trusted(str(copy))
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path):

@@ -48,3 +48,19 @@ def test_a_change_is_told_by_one_ruleset(tmp_path: Path, third: str, ours: bool)
     ids = {rule.id for rule in product.ruleset.rules}
     assert (206001 in ids) == ours
     assert {206103, 206402} <= ids
+
+
+POLICIES = """<group name="syslog,"><rule id="7" level="0"><category>ossec</category><description>d</description></rule></group>
+<group name="x,">
+<rule id="10" level="3"><category>ossec</category><decoded_as>{decoder}</decoded_as><description>d</description></rule>
+</group>"""
+
+
+@pytest.mark.parametrize(("decoder", "ours"), [("sca", False), ("rootcheck", True)])
+def test_a_policy_is_told_by_one_ruleset(tmp_path: Path, decoder: str, ours: bool):  # noqa: FBT001 - a parameter
+    (tmp_path / "rules.xml").write_text(POLICIES.format(decoder=decoder))
+    config = Config(ruleset=(Ruleset(path=str(tmp_path), dialect="wazuh"),))
+    _, product = compile_all(folders(config))
+    ids = {rule.id for rule in product.ruleset.rules}
+    assert (206504 in ids) == ours
+    assert {206103, 206001, 206188} <= ids

@@ -9,7 +9,9 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 import tomli
 
+from hids.core.collect import rootcheck
 from hids.core.collect import syscheck as syscheck_section
+from hids.core.collect.rootcheck import RootcheckConfig
 from hids.core.collect.source import SourceConfig, check
 from hids.core.collect.syscheck import SyscheckConfig
 from hids.errors import ConfigError
@@ -92,6 +94,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     spool: SpoolConfig = SpoolConfig()
     silence: SilenceConfig = SilenceConfig()
     policy: PolicyConfig = PolicyConfig()
+    rootcheck: RootcheckConfig = RootcheckConfig()
 
 
 class SharedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,6 +104,7 @@ class SharedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     labels: dict[str, str] = {}
     source: tuple[SourceConfig, ...] = ()
     syscheck: SyscheckConfig | None = None
+    rootcheck: RootcheckConfig | None = None
 
 
 def parse(text: str, where: str) -> AgentConfig:
@@ -128,7 +132,17 @@ def merged(own: AgentConfig, shared: SharedConfig) -> AgentConfig:
         labels={**shared.labels, **own.labels},
         source=(*own.source, *(source for source in shared.source if source.name not in names)),
         syscheck=own.syscheck if shared.syscheck is None else syscheck_section.merged(own.syscheck, shared.syscheck),
+        rootcheck=_merged_rootcheck(own.rootcheck, shared.rootcheck),
     )
+
+
+def _merged_rootcheck(own: RootcheckConfig, shared: RootcheckConfig | None) -> RootcheckConfig:
+    """The agent's own section where it has one, else the manager's; exceptions add up."""
+    if shared is None:
+        return own
+    exceptions = tuple(dict.fromkeys((*own.exception, *shared.exception)))
+    is_own = msgspec.structs.replace(own, exception=()) != RootcheckConfig()
+    return msgspec.structs.replace(own if is_own else shared, exception=exceptions)
 
 
 def refusal_of(own: AgentConfig, shared: SharedConfig) -> str:
@@ -190,6 +204,7 @@ def problem_of(config: AgentConfig) -> str:
         _check_labels(config.labels)
         _check_sources(config.source)
         syscheck_section.check(config.syscheck)
+        rootcheck.check(config.rootcheck)
     except ConfigError as error:
         return str(error)
     return _policy_problem(config) or (

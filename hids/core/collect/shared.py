@@ -145,7 +145,10 @@ def _added(parts: Sequence[SharedConfig]) -> SharedConfig:
         whole = merged(msgspec.structs.replace(whole, source=kept), msgspec.structs.replace(part, labels={}))
         whole = msgspec.structs.replace(whole, labels={**whole.labels, **part.labels})
     syscheck = whole.syscheck if any(part.syscheck is not None for part in parts) else None
-    return SharedConfig(exclude=whole.exclude, labels=whole.labels, source=whole.source, syscheck=syscheck)
+    rootcheck = whole.rootcheck if any(part.rootcheck is not None for part in parts) else None
+    return SharedConfig(
+        exclude=whole.exclude, labels=whole.labels, source=whole.source, syscheck=syscheck, rootcheck=rootcheck
+    )
 
 
 def _matches(patterns: Sequence[str], text: str) -> bool:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from hids.core.decode.decoder import DecoderTree
+from hids.core.decode.decoder import SCA, DecoderTree
 from hids.core.decode.told import FILE_DECODERS
 from hids.core.dialect import Dialect, Refused
 from hids.core.rules.composite import Window
@@ -88,7 +88,10 @@ class Ruleset(msgspec.Struct, frozen=True, eq=False):
     """Id -> index."""
 
     @property
-    def tells_changes(self) -> bool:
-        """Whether OSSEC's or Wazuh's rules of files that came, changed and went are in it."""
+    def tells(self) -> frozenset[str]:
+        """What OSSEC's or Wazuh's own rules in it are about: "files" that came, changed and went, "policies"."""
+        if self.dialect == "hids":
+            return frozenset()
         asked = {c.name for rule in self.rules for c in rule.conditions if isinstance(c, DecodedAs)}
-        return self.dialect != "hids" and asked.issuperset(FILE_DECODERS)
+        subjects = {"files": FILE_DECODERS, "policies": frozenset((SCA,))}
+        return frozenset(subject for subject, decoders in subjects.items() if asked.issuperset(decoders))

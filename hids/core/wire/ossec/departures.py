@@ -11,6 +11,9 @@ from hids.messages import FileFact, LogLine
 MAX_LOCATION = 255
 """Bytes of a location; the manager's own limit for the rest of the line is what counts more."""
 
+_END = b"Ending rootcheck scan."
+"""What stands behind it is for our own manager: which findings are there still."""
+
 
 def departures(line: LogLine) -> list[bytes]:
     """The payloads for one line. A NUL ends a text in OSSEC, so it becomes a blank; what is too long is cut."""
@@ -18,7 +21,7 @@ def departures(line: LogLine) -> list[bytes]:
         case "syscheck":
             payloads = [encode_event(SYSCHECK, "syscheck", encode_sum(fact)) for fact in _facts(line)]
         case "rootcheck":
-            payloads = [encode_event(ROOTCHECK, "rootcheck", line.text)]
+            payloads = [encode_event(ROOTCHECK, "rootcheck", _END if line.text.startswith(_END) else line.text)]
         case _:
             payloads = [encode_event(LOG, line.location[-MAX_LOCATION:], line.text)]
     return [payload.replace(b"\0", b" ")[:MAX_OSSEC_PAYLOAD] for payload in payloads]

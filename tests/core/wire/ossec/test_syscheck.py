@@ -220,6 +220,8 @@ def test_our_lines_for_an_ossec_manager():
 
     assert departures(line("log", b"a\0b")) == [b"1:/var/log/x:a b"]
     assert departures(line("rootcheck", b"found")) == [b"9:rootcheck:found"]
+    ending = line("rootcheck", b'Ending rootcheck scan. {"seen":[]}')
+    assert departures(ending) == [b"9:rootcheck:Ending rootcheck scan."]
     packed = msgspec.msgpack.encode(FileFact("/x", "scan", gone=True))
     assert departures(line("syscheck", packed)) == [b"8:syscheck:-1 /x"]
     assert is_change(line("syscheck", packed))

@@ -1,0 +1,115 @@
+"""The section `<rootcheck>` of an ossec.conf or agent.conf, as `[rootcheck]` of agent.toml.
+
+Several sections add up, as OSSEC reads them. What is not known is refused with file and line; nothing is guessed.
+"""
+
+import glob
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+
+from hids.core.collect.rootcheck import RootcheckConfig, check
+from hids.core.markup import Element, read
+from hids.errors import ConfigError, Problem
+
+_YES_NO = {"yes": True, "no": False}
+_SWITCHES = frozenset(
+    (
+        *(
+            "disabled",
+            "scanall",
+            "readall",
+            "skip_nfs",
+            "check_dev",
+            "check_files",
+            "check_if",
+            "check_pids",
+            "check_ports",
+        ),
+        *("check_sys", "check_trojans", "check_unixaudit", "check_winapps", "check_winaudit", "check_winmalware"),
+    )
+)
+_FILES = ("rootkit_files", "rootkit_trojans", "system_audit", "windows_audit", "windows_apps", "windows_malware")
+
+
+def rootcheck_section(conf: str, text: bytes, home: str = "/var/ossec") -> RootcheckConfig | None:
+    """What the file says of rootcheck; None when it says nothing.
+
+    Args:
+        conf: name of the file, for messages.
+        text: what stands in it.
+        home: the installation's folder, to which names of databases are relative.
+
+    Raises:
+        ConfigError: all that is not understood, a line each.
+    """
+    problems: list[Problem] = []
+    roots = read(conf, text, problems, strict=False)
+    options = [
+        option
+        for root in roots
+        for section in root.children
+        if section.name == "rootcheck"
+        for option in section.children
+    ]
+    values: dict[str, Any] = {"disabled": False}
+    for option in options:
+        try:
+            _take(option, values, home)
+        except ValueError as error:
+            problems.append(option.problem(str(error)))
+    if problems:
+        raise ConfigError("\n".join(map(str, problems)))
+    if not options:
+        return None
+    try:
+        config = msgspec.convert(values, RootcheckConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{conf}: <rootcheck>: {error}") from error
+    check(config)
+    return config
+
+
+def as_toml(config: RootcheckConfig) -> str:
+    """The section with all keys that differ from their defaults."""
+    defaults = RootcheckConfig()
+    return "[rootcheck]\n" + "".join(_rows(config, defaults))
+
+
+def _rows(config: RootcheckConfig, defaults: RootcheckConfig) -> Iterator[str]:
+    for key in RootcheckConfig.__struct_fields__:
+        value = getattr(config, key)
+        if value != getattr(defaults, key):
+            # JSON spells texts, numbers, truth and lists of them as TOML does.
+            yield f"{key} = {json.dumps(value, ensure_ascii=True)}\n"
+
+
+def _take(option: Element, values: dict[str, Any], home: str) -> None:
+    name, text = option.name, option.text.decode("utf-8", "surrogateescape").strip()
+    if name in _SWITCHES:
+        if text.lower() not in _YES_NO:
+            raise ValueError(f"<{name}>: expected yes or no, got {text!r}")
+        values[name] = _YES_NO[text.lower()]
+    elif name in _FILES:
+        _add(values, name, [str(PurePosixPath(home) / text)])
+    elif name == "ignore":
+        if option.get("type") is not None:
+            raise ValueError(
+                "<ignore type=...>: no expression can be taken over; write a pattern into ignore = [] instead"
+            )
+        _add(values, name, (f"{glob.escape(part.strip())}*" for part in text.split(",") if part.strip()))
+    elif name == "base_directory":
+        values[name] = text
+    elif name == "frequency":
+        if not (text.isascii() and text.isdecimal()):
+            raise ValueError(f"<frequency>: expected seconds, got {text!r}")
+        values["frequency_s"] = int(text)
+    else:
+        raise ValueError(f"<{name}> is not known in <rootcheck>")
+
+
+def _add(values: dict[str, Any], name: str, more: Iterable[str]) -> None:
+    values[name] = [*values.get(name, []), *more]

@@ -1,0 +1,1 @@
+"""Rootcheck: databases read, views compared, findings put into words. No I/O: what is seen is handed in."""
