@@ -131,7 +131,7 @@ class Faults:
         self._receiver = receiver
         self._random = random.Random()  # noqa: S311 - no secret
         self._undo: dict[threading.Timer, Callable[[], None]] = {}
-        roles = ("worker", "nursery", "lane", "outputs", "index", "webhooks", "manager", "agent")
+        roles = ("worker", "nursery", "lane", "outputs", "index", "senders", "manager", "agent")
         self.kinds: dict[str, Callable[[], bool]] = {
             **{f"kill {role}": lambda role=role: self._kill(role) for role in roles},
             **{f"stop {role}": lambda role=role: self._stop(role) for role in roles},

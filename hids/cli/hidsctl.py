@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 import hids
+from hids.adapters import logs
 from hids.adapters.paths import ManagerPaths
 from hids.cli import (
     agents,
@@ -15,6 +16,7 @@ from hids.cli import (
     ledger,
     legacy,
     maintenance,
+    outputs,
     policy,
     quarantine,
     rootcheck,
@@ -44,6 +46,7 @@ app.add_typer(alerts.app, name="alerts")
 app.add_typer(agents.app, name="agent")
 app.add_typer(incidents.app, name="incidents")
 app.add_typer(legacy.app, name="legacy")
+app.add_typer(outputs.app, name="outputs")
 app.add_typer(rules.app, name="rules")
 app.add_typer(config.app, name="config")
 app.add_typer(ledger.app, name="ledger")
@@ -85,6 +88,7 @@ def version() -> None:
 
 def main() -> None:
     """Entry point."""
+    logs.configure()  # to stderr: stdout is for answers
     app()
 
 

@@ -88,5 +88,19 @@ def _of_tree(node: dict[str, Any]) -> Iterator[Row]:
             yield "hids_process_cpu_seconds_total", "CPU time.", labels, facts["cpu_s"]
         if "lag" in facts:
             yield "hids_output_lag_alerts", "Alerts that an output has not yet.", labels, facts["lag"]
+        if "dead_letters" in facts:
+            yield "hids_output_sent_total", "Alerts that an output took since its start.", labels, facts["sent"]
+            yield (
+                "hids_output_dead_letters_total",
+                "Alerts that an output will never take.",
+                labels,
+                facts["dead_letters"],
+            )
+            yield (
+                "hids_output_failing",
+                "1 while an output fails and is tried again.",
+                labels,
+                int(bool(facts["failing"])),
+            )
     for child in node["children"]:
         yield from _of_tree(child)

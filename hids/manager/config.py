@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 import tomli
 
+from hids.core.outputs import AnyOutput
 from hids.errors import ConfigError
 from hids.messages import Correlation
 
@@ -104,19 +105,6 @@ class AgentlessHost(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         return f"(ssh_{self.type}) {self.host}->agentless"
 
 
-class Webhook(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field="type", tag="webhook"):
-    """One `[[output]]` of `type = "webhook"`."""
-
-    url: str
-    name: str = "webhook"
-    secret_file: str = ""
-    level: Annotated[int, msgspec.Meta(ge=0, le=16)] = 0
-    send: Literal["alerts", "incidents"] = "alerts"
-    batch: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
-    timeout_s: Positive = 10.0
-    ca_file: str = ""
-
-
 class Legacy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """`[legacy]`: agents of OSSEC and Wazuh."""
 
@@ -152,7 +140,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     alerts: Alerts = Alerts()
     agents: Agents = Agents()
     limits: Limits = Limits()
-    output: tuple[Webhook, ...] = ()
+    output: tuple[AnyOutput, ...] = ()
     legacy: Legacy = Legacy()
     syscheck: Syscheck = Syscheck()
 
@@ -227,14 +215,11 @@ def _check_syslog(port: Syslog, where: str) -> None:
 def _check_outputs(config: Config, path: Path) -> None:
     names: set[str] = set()
     for output in config.output:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", output.name) or output.name in names:
-            raise ConfigError(
-                f'{path}: [[output]] name: expected 1 to 32 of "a-z 0-9 _ -", each name once, got {output.name!r}'
-            )
-        if not re.fullmatch(r"https?://[^/\s@]+(/\S*)?", output.url):
-            raise ConfigError(
-                f'{path}: [[output]] {output.name}: url: expected "https://host/path" without a password, got {output.url!r}'
-            )
+        where = f"{path}: [[output]] {output.name}"
+        if (problem := output.problem()) is not None:
+            raise ConfigError(f"{where}: {problem}")
+        if output.name in names:
+            raise ConfigError(f"{where}: name: expected each name once")
         names.add(output.name)
 
 

@@ -8,7 +8,7 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
 
     root
     ├─ outputs, index          processes: the alert files; search.db
-    ├─ webhooks                process: one sender a webhook; only when there are some
+    ├─ senders                 process: one sender an [[output]]; only when there are some
     ├─ engine
     │   ├─ lane                process: correlation windows, syscheck store, ledger
     │   ├─ nursery             process: has the rulesets, forks workers
@@ -72,6 +72,7 @@ from hids.adapters.identity import agent_id_of, fingerprint, is_signed
 from hids.adapters.joining import JoinDesk, JoinListener
 from hids.adapters.listening import listen, listen_udp
 from hids.adapters.markpage import MarkPage
+from hids.adapters.outputs.kinds import check_library
 from hids.adapters.paths import ManagerPaths, host_name
 from hids.adapters.pki import Authority
 from hids.adapters.process import Launched, ended, kill, launch, rss_mib
@@ -82,7 +83,6 @@ from hids.adapters.shared_port import SharedPort
 from hids.adapters.ssh import Remote, words_of
 from hids.adapters.ssh import run as run_ssh
 from hids.adapters.syslog_ports import Door, SyslogPorts, Take, tls_context
-from hids.core.delivery import Receiver
 from hids.errors import ConfigError
 from hids.manager.config import AgentlessHost, Config, Syslog, address_of, networks_of
 from hids.manager.legacy import LegacyTree
@@ -127,7 +127,7 @@ class Topology:
             refused: told the problems when the rulesets cannot be used.
 
         Raises:
-            ConfigError: a port is taken, or the CA cannot be read.
+            ConfigError: a port is taken, the CA cannot be read, or an output's library is missing.
         """
         self.config = config
         self.paths = paths
@@ -146,11 +146,10 @@ class Topology:
 
         self.outputs = Mailbox("outputs")
         self.index = Mailbox("index")
-        self.webhooks = Mailbox("webhooks")
-        self._receivers = tuple(
-            Receiver(**{field: getattr(output, field) for field in Receiver.__struct_fields__})
-            for output in config.output
-        )
+        self.senders = Mailbox("senders")
+        for output in config.output:
+            check_library(output)
+        self._sent_to = config.output
         self.lane = Mailbox("lane", LANE_BOUND)
         self.nursery = Mailbox("nursery")
         self.dispatcher = Mailbox("dispatcher", DISPATCHER_BOUND)
@@ -198,8 +197,8 @@ class Topology:
                 self._process(self.outputs, "alert files", "hids.workers.outputs", self._output(ALERT_OUTPUTS)),
                 self._process(self.index, "search index", "hids.workers.outputs", self._output(INDEX_OUTPUTS)),
                 *(
-                    (self._process(self.webhooks, "webhooks", "hids.workers.webhooks", self._webhook_options()),)
-                    if self._receivers
+                    (self._process(self.senders, "network outputs", "hids.workers.senders", self._sender_options()),)
+                    if self._sent_to
                     else ()
                 ),
                 self._supervisor(self.engine, self._engine()),
@@ -336,7 +335,7 @@ class Topology:
     # -- lives
 
     def _dispatcher(self, mailbox: Mailbox) -> object:
-        outputs = (self.outputs, self.index, *((self.webhooks,) if self._receivers else ()))
+        outputs = (self.outputs, self.index, *((self.senders,) if self._sent_to else ()))
         return Dispatcher.start(mailbox, self.progress, self.lane, outputs, self.clock, self.boot)
 
     def _nursery(self, mailbox: Mailbox) -> object:
@@ -525,7 +524,7 @@ class Topology:
     def _budget(self, mailbox: Mailbox) -> object:
         return Budget.start(
             mailbox,
-            lambda: (self.outputs, self.index, self.webhooks, self.lane, self.nursery, *self.workers),
+            lambda: (self.outputs, self.index, self.senders, self.lane, self.nursery, *self.workers),
             rss_mib,
             kill,
             Agent(MANAGER, self.name, ""),
@@ -544,7 +543,7 @@ class Topology:
             *("--manager", self.name),
             *(
                 "--outputs",
-                ",".join((*ALERT_OUTPUTS, *INDEX_OUTPUTS, *(receiver.output for receiver in self._receivers))),
+                ",".join((*ALERT_OUTPUTS, *INDEX_OUTPUTS, *(output.output for output in self._sent_to))),
             ),
             *("--log-level", str(self.config.alerts.level)),
             *("--alert-on", self.config.alerts.alert_on),
@@ -558,11 +557,11 @@ class Topology:
             *(("--auto-ignore",) if self.config.syscheck.auto_ignore else ()),
         )
 
-    def _webhook_options(self) -> tuple[str, ...]:
+    def _sender_options(self) -> tuple[str, ...]:
         return (
             *("--ledger", str(self.paths.ledger)),
             *("--cursors", str(self.paths.lib)),
-            *("--receivers", msgspec.json.encode(self._receivers).decode()),
+            *("--senders", msgspec.json.encode(self._sent_to).decode()),
         )
 
     def _output(self, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ def test_who_is_over_the_budget_is_replaced():
         held = {7: 50.0, 8: 101.0}
         killed: list[int] = []
         told: list[Tell] = []
-        places = (Mailbox("lane"), Mailbox("worker-1"), Mailbox("worker-2"), Mailbox("webhooks"))
+        places = (Mailbox("lane"), Mailbox("worker-1"), Mailbox("worker-2"), Mailbox("senders"))
         for place, pid in zip(places, (7, 8, 0), strict=False):
             place.facts = {"pid": pid}.copy
         mailbox = Mailbox("budget")

@@ -1,14 +1,15 @@
 """manager.toml: the shipped file is the defaults, every key has its word of explanation, mistakes are named."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 import tomli
 
+from hids.core.outputs import AnyOutput, Email, Kafka, Nats, Notify, OpenSearch, Output, Sql, SyslogOutput
 from hids.errors import ConfigError
-from hids.manager.config import Config, Ruleset, Webhook, address_of, read_config
+from hids.manager.config import Config, Ruleset, address_of, read_config
 
 SHIPPED = Path(__file__).parents[2] / "conf" / "manager.toml"
 
@@ -28,8 +29,13 @@ def test_the_shipped_file_shows_every_key():
     text = SHIPPED.read_text()
     assert "# [[ruleset]]" in text
     assert all(f"# {field.name} = " in text for field in msgspec.structs.fields(Ruleset))
-    assert '# [[output]]\n# type = "webhook"' in text
-    assert all(f"# {field.name} = " in text for field in msgspec.structs.fields(Webhook))
+    for output in get_args(AnyOutput):
+        kind = f'# [[output]]\n# type = "{output.__struct_config__.tag}"'
+        assert kind in text
+        example = text.partition(kind)[2].partition("[[output]]")[0]
+        own = {field.encode_name for field in msgspec.structs.fields(output)}
+        common = {field.encode_name for field in msgspec.structs.fields(Output)} - {"name"}
+        assert all(f"# {name} = " in (text if name in common else example) for name in own), output
 
 
 def test_every_key_is_explained_in_the_line_above_it():
@@ -57,9 +63,37 @@ def test_every_key_is_explained_in_the_line_above_it():
         ("[[output]]\ntype = 'pigeon'\nurl = 'https://x/'", "'pigeon'"),
         ("[[output]]\ntype = 'webhook'\nurl = 'ftp://x/'", 'expected "https://host/path"'),
         ("[[output]]\ntype = 'webhook'\nurl = 'https://u:p@x/'", 'expected "https://host/path"'),
-        ("[[output]]\ntype = 'webhook'\nurl = 'https://x/'\nname = 'a,b'", "[[output]] name: expected"),
+        ("[[output]]\ntype = 'webhook'\nurl = 'https://x/'\nname = 'a,b'", "[[output]] a,b: name: expected"),
         (2 * "[[output]]\ntype = 'webhook'\nurl = 'https://x/'\n", "each name once"),
         ("[[output]]\ntype = 'webhook'\nurl = 'https://x/'\nbatch = 0", "`$.output[0].batch`"),
+        ('[[output]]\ntype = "email"\nto = ["a@b.c\\nBcc: x@y.z"]\nfrom = "a@b.c"', "expected mail addresses"),
+        ("[[output]]\ntype = 'email'\nto = []\nfrom = 'a@b.c'", "to: expected addresses"),
+        ("[[output]]\ntype = 'email'\nto = ['a@b.c']\nfrom = 'a@b.c'\nuser = 'x'\ntls = 'none'", "needs password_file"),
+        ("[[output]]\ntype = 'email'\nto = ['a@b.c']\nfrom = 'a@b.c'\nserver = 'x'", 'server: expected "host:port"'),
+        ("[[output]]\ntype = 'syslog'\nserver = 'x:0'", 'server: expected "host:port"'),
+        ("[[output]]\ntype = 'syslog'\nserver = 'x:1'\nca_file = '/x'", 'for protocol = "tls"'),
+        ("[[output]]\ntype = 'syslog'\nserver = 'x:1'\nfacility = 'fun'", "facility: expected one of"),
+        ("[[output]]\ntype = 'syslog'\nserver = 'x:1'\ncompliance = ['iso']", "compliance: expected one of"),
+        ("[[output]]\ntype = 'syslog'\nserver = 'x:1'\nmax_bytes = 9", "`$.output[0].max_bytes`"),
+        ("[[output]]\ntype = 'notify'\nurl_file = ''", "url_file: expected a file"),
+        ("[[output]]\ntype = 'opensearch'\nurls = []", 'urls: expected some of "https://host:9200"'),
+        ("[[output]]\ntype = 'opensearch'\nurls = ['http://db:9200']\napi_key_file = 'x'", "urls: expected https://"),
+        ("[[output]]\ntype = 'opensearch'\nurls = ['https://db']\nuser = 'x'", "user: expected user and password_file"),
+        ("[[output]]\ntype = 'opensearch'\nurls = ['https://db']\nindex = 'A,b'", "index: expected"),
+        ("[[output]]\ntype = 'sql'\nurl = 'oracle://db'", "url: expected sqlite:////path/to/file"),
+        ("[[output]]\ntype = 'sql'\nurl = 'mysql://u:secret@db/x'", "url: expected no password in it"),
+        ("[[output]]\ntype = 'kafka'\nservers = ['db']", 'servers: expected some of "host:9092"'),
+        ("[[output]]\ntype = 'kafka'\nservers = ['a:1']\ntopic = ''", "topic: expected"),
+        (
+            "[[output]]\ntype = 'kafka'\nservers = ['a:1']\nuser = 'u'\npassword_file = 'f'\nmechanism = 'PLAIN'",
+            "sends the password in clear",
+        ),
+        ("[[output]]\ntype = 'nats'\nservers = ['http://a']", 'servers: expected some of "nats://host:4222"'),
+        ("[[output]]\ntype = 'nats'\nservers = ['nats://a']\nsubject = 'a.*'", "subject: expected words"),
+        (
+            "[[output]]\ntype = 'nats'\nservers = ['nats://a']\ntoken_file = 'x'\ncredentials_file = 'y'",
+            "or none of them",
+        ),
         ("= 5", "not valid TOML"),
         ("# \udcff", "not valid TOML"),
     ],
@@ -109,6 +143,19 @@ def test_the_examples_in_the_shipped_file_work(tmp_path: Path):
     path.write_text("\n".join(line[2:] for line in lines[start:end] if "[[" in line or " = " in line))
     config = read_config(path)
     assert [(port.protocol, port.listen) for port in config.syslog] == [("udp", ":514"), ("tls", ":6514")]
+    assert [type(output).__name__ for output in config.output] == [
+        *("Webhook", "Email", "SyslogOutput", "Notify"),
+        *("OpenSearch", "Sql", "Kafka", "Nats"),
+    ]
+    assert config.output[1:] == (
+        Email(to=("soc@example.org",), sender="hids@example.org"),
+        SyslogOutput(server="log.example.org:514"),
+        Notify(url_file="/etc/hids/notify.url"),
+        OpenSearch(urls=("https://search.example.org:9200",)),
+        Sql(url="postgresql://hids@db.example.org/hids"),
+        Kafka(servers=("kafka.example.org:9092",)),
+        Nats(servers=("nats://nats.example.org:4222",)),
+    )
     assert [host.type for host in config.agentless] == ["generic_diff", "integrity_check", "command"]
 
 

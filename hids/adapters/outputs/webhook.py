@@ -1,4 +1,4 @@
-"""Webhook: alerts as JSON over HTTP, signed, and what must be remembered for it.
+"""Webhook: alerts as JSON over HTTP, signed.
 
     POST url
     Content-Type: application/json
@@ -19,100 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import msgspec
-import structlog
 
-import hids
-from hids.adapters.files import read_private, write_atomically
-from hids.adapters.outbox import Outbox
-from hids.core.alert.incident import is_news
-from hids.core.delivery import Cursor, Delivery, Receiver, Refused
+from hids.adapters.files import read_private
+from hids.adapters.outputs.http import SHOWN, after_s, open_session, shown
+from hids.core.delivery import Delivery, Refused
+from hids.core.outputs import Webhook
 from hids.errors import StoreError
 from hids.ports import Clock
 
-log = structlog.get_logger()
 
-BODY_BYTES = 1024 * 1024
-"""A request ends behind the alert that reaches this size."""
-_SHOWN = 200
-"""Bytes of a refusal that are read, for the log."""
-
-
-class _Rule(msgspec.Struct, frozen=True):
-    level: int = 0
-
-
-class _Numbered(msgspec.Struct):
-    number: int
-
-
-class _Alert(msgspec.Struct):
-    hids: _Numbered
-    rule: _Rule = _Rule()
-
-
-_alert = msgspec.json.Decoder(_Alert)
-
-
-class WebhookStore:
-    """The outbox, and a cursor file."""
-
-    def __init__(self, path: Path, outbox: Outbox, receiver: Receiver) -> None:
-        self._path = path
-        self._outbox = outbox
-        self._receiver = receiver
-
-    def cursor(self) -> Cursor:
-        """What was saved.
-
-        Raises:
-            StoreError: it cannot be read, or is damaged.
-        """
-        try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Cursor)
-        except FileNotFoundError:
-            return Cursor()
-        except OSError as error:
-            raise StoreError(f"{self._path}: cannot be read: {error.strerror}") from error
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise StoreError(
-                f"{self._path}: damaged: {error}; remove it, and the receiver gets again what the outbox still has"
-            ) from error
-
-    def save(self, cursor: Cursor) -> None:
-        """Save durably. Raises `StoreError` when the disk does not take it."""
-        write_atomically(self._path, msgspec.json.encode(cursor))
-
-    def next(self, after: int, upto: int) -> Delivery | None:
-        """The next alerts after a number. A try that was begun ends where it ended before."""
-        rows = self._outbox.read(after)
-        if rows and after and rows[0].first > after + 1:
-            log.error(
-                "alerts are gone from the outbox", output=self._receiver.output, first=after + 1, last=rows[0].first - 1
-            )
-        alerts: list[bytes] = []
-        size = last = 0
-        for line in (line for row in rows for line in row.lines.split(b"\n")[:-1]):
-            alert = _alert.decode(line)
-            number = alert.hids.number
-            if number <= after:
-                continue
-            if upto > after and number > upto:
-                break
-            last = number
-            if alert.rule.level >= self._receiver.level and (self._receiver.send == "alerts" or is_news(line)):
-                alerts.append(line)
-                size += len(line)
-            if upto <= after and (len(alerts) >= self._receiver.batch or size >= BODY_BYTES):
-                break
-        return Delivery(after + 1, last, tuple(alerts)) if last else None
-
-
-class Webhook:
+class WebhookDestination:
     """Posts deliveries. For one event loop."""
 
-    def __init__(self, receiver: Receiver, clock: Clock) -> None:
-        self._receiver = receiver
+    def __init__(self, webhook: Webhook, clock: Clock) -> None:
+        self._webhook = webhook
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
 
@@ -126,13 +46,13 @@ class Webhook:
         try:
             session = self._open()
             async with session.post(
-                self._receiver.url, data=body, headers=self._headers(delivery, body), allow_redirects=False
+                self._webhook.url, data=body, headers=self._headers(delivery, body), allow_redirects=False
             ) as response:
                 if not 200 <= response.status < 300:  # noqa: PLR2004 - what HTTP calls success
-                    said = (await response.content.read(_SHOWN)).decode(errors="replace")
-                    raise Refused(f"the receiver answers {response.status}: {said!r}", _after_s(response))
+                    said = shown(await response.content.read(SHOWN))
+                    raise Refused(f"the receiver answers {response.status}: {said}", after_s(response))
         except TimeoutError as error:
-            raise Refused(f"no answer within {self._receiver.timeout_s:g} s") from error
+            raise Refused(f"no answer within {self._webhook.timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ssl.SSLError, ValueError, StoreError) as error:
             raise Refused(f"{type(error).__name__}: {error}") from error
 
@@ -144,33 +64,21 @@ class Webhook:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            # A connection for each request: one that the receiver closed meanwhile would look like a failure.
-            connector = aiohttp.TCPConnector(
-                ssl=ssl.create_default_context(cafile=self._receiver.ca_file or None), force_close=True
-            )
-            timeout = aiohttp.ClientTimeout(total=self._receiver.timeout_s)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+            self._session = open_session(self._webhook.ca_file, self._webhook.timeout_s)
         return self._session
 
     def _headers(self, delivery: Delivery, body: bytes) -> dict[str, str]:
         moment = str(self._clock.now_ms() // 1000)
         headers: dict[str, Any] = {
             "Content-Type": "application/json",
-            "User-Agent": f"hids/{hids.__version__}",
             "X-Hids-Delivery": delivery.id,
             "X-Hids-Timestamp": moment,
         }
-        if self._receiver.secret_file:
+        if self._webhook.secret_file:
             # Read for each try, so that a new secret needs no restart.
-            secret = read_private(Path(self._receiver.secret_file))
+            secret = read_private(Path(self._webhook.secret_file))
             if secret is None or not secret.strip():
-                raise StoreError(f"{self._receiver.secret_file}: expected the secret that signs requests, found none")
+                raise StoreError(f"{self._webhook.secret_file}: expected the secret that signs requests, found none")
             signature = hmac.new(secret.strip(), moment.encode() + b"." + body, hashlib.sha256)
             headers["X-Hids-Signature"] = f"sha256={signature.hexdigest()}"
         return headers
-
-
-def _after_s(response: aiohttp.ClientResponse) -> float:
-    """How long the receiver asks us to wait; 0 when it does not say so in seconds."""
-    text = response.headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0  # noqa: PLR2004 - a day and more is nonsense

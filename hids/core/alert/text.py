@@ -24,7 +24,7 @@ from typing import Any, cast
 
 import msgspec
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 """Not strftime's %b: that follows the locale."""
 
 _LABELS = ("Src IP", "Src Location", "Src Port", "Dst IP", "Dst Location", "Dst Port", "User")
@@ -34,7 +34,7 @@ _FRAME = re.compile(
     r"$|\*\* Alert|Rule: |" + "|".join(f"{re.escape(label)}: " for label in _LABELS),
 )
 
-_UNSAFE = re.compile(
+UNSAFE = re.compile(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f"  # control bytes but the tab, and the C1 set that some terminals obey
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction marks (Unicode TR 9): text shown out of order
     "\u2028\u2029\ud800-\udfff]",  # separators that some readers take for newlines, and what is no character
@@ -44,7 +44,7 @@ _UNSAFE = re.compile(
 def plain(value: str) -> str:
     r"""Escape what could act on a terminal or break a line: ESC becomes ``\x1b``. The result is one line."""
     # What is printable has nothing to escape, and most text is.
-    return value if value.isprintable() else _UNSAFE.sub(_escape, value)
+    return value if value.isprintable() else UNSAFE.sub(_escape, value)
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -167,7 +167,7 @@ def _moment(timestamp: str, tz: tzinfo | None) -> tuple[int, str]:
 
 
 def _date(at: datetime) -> str:
-    return f"{at.year:04d} {_MONTHS[at.month - 1]} {at.day:02d} {at:%H:%M:%S}"
+    return f"{at.year:04d} {MONTHS[at.month - 1]} {at.day:02d} {at:%H:%M:%S}"
 
 
 def _origin(alert: _Alert, shown: Callable[[str], str]) -> str:

@@ -1,27 +1,25 @@
 """A real receiver over HTTP and HTTPS: whatever it does, it gets every alert, and may know again what it has."""
 
 import asyncio
-import datetime
-import ipaddress
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from certificates import certificate
 from receiver import Receiver as Listener
 from structlog.testing import capture_logs
 from waiting import SetClock, until
 
+from hids.actors.sender import Sender
 from hids.actors.stage import Exited, Mailbox
-from hids.actors.webhook_sender import WebhookSender
 from hids.adapters.ledger import Ledger
 from hids.adapters.outbox import Outbox
-from hids.adapters.outputs.webhook import Webhook, WebhookStore
-from hids.core.delivery import Cursor, Delivery, Receiver, Refused
+from hids.adapters.outputs.store import OutputStore
+from hids.adapters.outputs.webhook import WebhookDestination
+from hids.core.delivery import Cursor, Delivery, Refused
+from hids.core.outputs import Webhook
 from hids.errors import StoreError
 from hids.messages import Cursors, Outboxed
 from hids.ports import Group
@@ -54,27 +52,25 @@ class Bench:
         secret.write_bytes(SECRET + b"\n")
         secret.chmod(0o600)
         self.folder = folder
-        self.receiver = Receiver("siem", url, str(secret), **{"batch": 4, "timeout_s": 0.5, **more})
+        self.receiver = Webhook(name="siem", url=url, secret_file=str(secret), **{"batch": 4, "timeout_s": 0.5, **more})
         self.ledger = Ledger(folder / "ledger.db")
         self.next = 1
         self.exits: list[Exited] = []
         self.cursors: list[int] = []
         self.mailbox = Mailbox("webhook:siem")
         self.mailbox.on_exit = self.exits.append
-        self.webhook = Webhook(self.receiver, SetClock())
+        self.webhook = WebhookDestination(self.receiver, SetClock())
 
     @property
-    def store(self) -> WebhookStore:
-        return WebhookStore(self.folder / "siem.cursor", Outbox(self.folder / "ledger.db"), self.receiver)
+    def store(self) -> OutputStore:
+        return OutputStore(self.folder, Outbox(self.folder / "ledger.db"), self.receiver, SetClock())
 
     def commit(self, count: int, level: int = 5) -> None:
         self.ledger.commit(Group(alerts=alerts(self.next, count, level)), self.next)
         self.next += count
 
     def start(self) -> None:
-        WebhookSender.start(
-            self.mailbox, self.store, self.webhook.post, self._moved, first_pause_s=0.01, max_pause_s=0.05
-        )
+        Sender.start(self.mailbox, self.store, self.webhook, self._moved, first_pause_s=0.01, max_pause_s=0.05)
         self.mailbox.tell(Outboxed(self.next))
 
     def _moved(self, cursors: Cursors) -> None:
@@ -221,6 +217,19 @@ def test_a_ledger_that_is_older_than_what_was_sent_goes_on_with_what_is_new(tmp_
     assert set(listener.seen) == {"007-1-4"}
 
 
+def test_a_life_that_main_tells_an_old_number_repeats_nothing(tmp_path: Path, listener: Listener):
+    bench = Bench(tmp_path, listener.url)
+    bench.commit(8)
+    bench.store.save(Cursor(8))
+    bench.next = 4
+
+    async def test() -> None:
+        await until(lambda: bench.cursors[-1:] == [8], "it knows where it is")
+
+    run(bench, test)
+    assert not listener.tries
+
+
 def test_alerts_that_the_outbox_dropped_are_named_and_the_rest_goes_on(tmp_path: Path, listener: Listener):
     bench = Bench(tmp_path, listener.url)
     bench.store.save(Cursor(1))
@@ -241,7 +250,7 @@ def test_alerts_that_the_outbox_dropped_are_named_and_the_rest_goes_on(tmp_path:
 
 def test_a_damaged_cursor_is_named(tmp_path: Path, listener: Listener):
     bench = Bench(tmp_path, listener.url)
-    (tmp_path / "siem.cursor").write_bytes(b"{")
+    (tmp_path / "webhook-siem.cursor").write_bytes(b"{")
     with pytest.raises(StoreError, match="remove it, and the receiver gets again"):
         bench.store.cursor()
     bench.ledger.close()
@@ -260,31 +269,6 @@ def test_without_its_secret_nothing_is_sent(tmp_path: Path, listener: Listener, 
 
     asyncio.run(test())
     assert not listener.tries
-
-
-def certificate(folder: Path) -> Path:
-    """A key and a certificate for 127.0.0.1 that signs itself, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "receiver")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "receiver.pem"
-    encoding = serialization.Encoding.PEM
-    path.write_bytes(
-        key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + made.public_bytes(encoding)
-    )
-    return path
 
 
 @pytest.mark.parametrize("trusted", [True, False])

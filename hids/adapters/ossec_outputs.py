@@ -1,0 +1,266 @@
+"""What an ossec.conf of OSSEC or Wazuh says of mail, syslog and a database, as `[[output]]` tables of manager.toml.
+
+    <global>         email_notification, email_to, email_from, email_reply_to, email_idsname, email_maxperhour, smtp_server,
+                     smtp_port, helo_server, auth_smtp, smtp_user, smtp_password, secure_smtp, smtp_tls_verify
+    <alerts>         email_alert_level
+    <email_alerts>   email_to, format, level, rule_id, group, event_location, do_not_delay, do_not_group
+    <syslog_output>  server, port, format, level, rule_id, group, location, use_fqdn, protocol, tls, tls_verify, tls_ca
+    <database_output> type, hostname, port, username, password, database
+
+What has no counterpart, or means something slightly different, is told in a note. Passwords are left where they are.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from hids.core.markup import Element, read
+from hids.core.outputs import AnyOutput
+from hids.errors import ConfigError, Problem
+
+PASSWORD_FILE = "/etc/hids/email.password"  # noqa: S105 - a path
+SQL_PASSWORD_FILE = "/etc/hids/sql.password"  # noqa: S105 - a path
+_MAIL_LEVEL = 7
+"""OSSEC's email_alert_level where none is given."""
+_PER_HOUR = 12
+"""OSSEC's email_maxperhour where none is given."""
+_PORTS = {"udp": 514, "tcp": 514, "tls": 6514}
+
+_ELSEWHERE = {
+    "custom_alert_output": "custom_alert_output has no counterpart: alerts.log has OSSEC's form, alerts.json has everything",
+    "prelude_output": "prelude_output has no counterpart: use an [[output]] of type syslog with format cef, or a webhook",
+    "zeromq_output": 'zeromq_output has no counterpart: use an [[output]] of type "nats" or "kafka" (docs/databases.md)',
+    "integration": 'integration: use an [[output]] of type "notify" for chat and pagers, or "webhook"',
+}
+
+
+class OssecOutputs(msgspec.Struct, frozen=True):
+    """What was found."""
+
+    tables: list[dict[str, Any]]
+    """Each is an `[[output]]`."""
+    notes: list[str]
+
+    def toml(self) -> str:
+        """As a part of manager.toml, the notes as comments."""
+        lines = [f"# {note}" for note in self.notes]
+        for table in self.tables:
+            lines += ["", "[[output]]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
+        return "\n".join(lines) + "\n"
+
+
+def ossec_outputs(conf: str, text: bytes) -> OssecOutputs:
+    """Read the outputs of a configuration.
+
+    Args:
+        conf: name of the configuration, for messages.
+        text: what stands in it.
+
+    Raises:
+        ConfigError: it cannot be read as an ossec.conf, or a number in it is none.
+    """
+    problems: list[Problem] = []
+    roots = read(conf, text, problems, strict=False)
+    if problems:
+        raise ConfigError("\n".join(map(str, problems)))
+    sections = [section for root in roots for section in root.children]
+    notes = [_ELSEWHERE[name] for name in _ELSEWHERE if _has(sections, name)]
+    drafts = [*_mails(sections, notes), *_logs(sections, notes), *_databases(sections, notes)]
+    return OssecOutputs([table for table in drafts if _fits(table, notes)], notes)
+
+
+def _fits(table: dict[str, Any], notes: list[str]) -> bool:
+    """Whether manager.toml takes a table; a note says why not."""
+    try:
+        problem = msgspec.convert(table, AnyOutput).problem()
+    except msgspec.ValidationError as error:
+        problem = str(error)
+    if problem is not None:
+        notes.append(f"output {table['name']} is left out: {problem}")
+    return problem is None
+
+
+# -- mail
+
+
+def _mails(sections: list[Element], notes: list[str]) -> Iterator[dict[str, Any]]:
+    shared = _settings(sections, "global")
+    granular = [section for section in sections if section.name == "email_alerts"]
+    if _one(shared, "email_notification") != "yes":
+        if granular:
+            notes.append("email_alerts are left out: email_notification is not yes")
+        return
+    server = _mail_server(shared, notes)
+    level = _number(_settings(sections, "alerts"), "email_alert_level", _MAIL_LEVEL)
+    most = _number(shared, "email_maxperhour", _PER_HOUR)
+    if level != _MAIL_LEVEL:
+        notes.append("alert_by_email and no_email_alert in rules do not change who is mailed: use level, rules, groups")
+    if to := [address for text in shared.get("email_to", []) for address in _words(text)]:
+        yield {"type": "email", "name": "email", "to": to, **server, **_flagged(level), "max_per_hour": most}
+    for number, section in enumerate(granular, 2):
+        yield _granular(section, f"email-{number}", server, level, most)
+
+
+def _granular(section: Element, name: str, server: dict[str, Any], level: int, most: int) -> dict[str, Any]:
+    options, flagged = _options(section), _flagged(level)
+    table: dict[str, Any] = {
+        "type": "email",
+        "name": name,
+        "to": [address for text in options.get("email_to", []) for address in _words(text)],
+        **server,
+        **flagged,
+        **({"level": max(flagged.get("level", 0), _number(options, "level", 0))} if "level" in options else {}),
+        **_filters(options, "event_location"),
+        "max_per_hour": most,
+    }
+    form = _one(options, "format")
+    if form in ("full", "sms"):
+        table["format"] = form
+    if "do_not_group" in options:
+        table["mode"] = "single"
+    if "do_not_delay" in options:
+        table["urgent"] = 0
+    return table
+
+
+def _flagged(level: int) -> dict[str, Any]:
+    """The alerts that OSSEC marks for mail: no recipient gets others."""
+    return {"mail": True} if level == _MAIL_LEVEL else {"level": level}
+
+
+def _mail_server(options: dict[str, list[str]], notes: list[str]) -> dict[str, Any]:
+    host, port = _one(options, "smtp_server") or "localhost", _one(options, "smtp_port")
+    if host.startswith("/"):
+        notes.append(f"smtp_server {host} is a program: mail goes to the server on localhost instead")
+        host = "localhost"
+    secure, login = _one(options, "secure_smtp") == "yes", _one(options, "auth_smtp") == "yes"
+    tls = "none"
+    if secure or login:
+        tls = "tls" if port == "465" else "starttls"
+    if login and not secure:
+        notes.append('the password is sent over TLS only: tls = "starttls" is set')
+    table = {
+        "from": _one(options, "email_from") or "hids@localhost",
+        "server": f"[{host}]:{port or 25}" if ":" in host else f"{host}:{port or 25}",
+        "tls": tls,
+        "reply_to": _one(options, "email_reply_to"),
+        "helo": _one(options, "helo_server"),
+        "prefix": _one(options, "email_idsname"),
+    }
+    if login:
+        table |= {"user": _one(options, "smtp_user"), "password_file": PASSWORD_FILE}
+        notes.append(f"put smtp_password into {PASSWORD_FILE}, mode 600, owned by the manager's user")
+    if _one(options, "smtp_tls_verify") == "no":
+        notes.append("smtp_tls_verify no has no counterpart: name the server's CA in ca_file")
+    return {key: value for key, value in table.items() if value}
+
+
+# -- syslog
+
+
+def _logs(sections: list[Element], notes: list[str]) -> Iterator[dict[str, Any]]:
+    found = [section for section in sections if section.name == "syslog_output"]
+    for number, section in enumerate(found, 1):
+        options = _options(section)
+        protocol = _one(options, "protocol") or "udp"
+        if _one(options, "tls") == "yes":
+            protocol = "tls"
+        host, port = _one(options, "server"), _one(options, "port") or _PORTS.get(protocol, 514)
+        table: dict[str, Any] = {
+            "type": "syslog",
+            "name": "syslog" if number == 1 else f"syslog-{number}",
+            "server": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            "protocol": protocol,
+            "format": _one(options, "format") or "default",
+            "level": _number(options, "level", 0),
+            **_filters(options, "location"),
+        }
+        if _one(options, "use_fqdn") == "yes":
+            table["use_fqdn"] = True
+        if protocol == "tls":
+            if authority := _one(options, "tls_ca"):
+                table["ca_file"] = authority
+            if _one(options, "tls_verify") == "no":
+                notes.append(
+                    f"output {table['name']}: tls_verify no has no counterpart: name the server's CA in ca_file"
+                )
+        yield table
+
+
+# -- database
+
+
+def _databases(sections: list[Element], notes: list[str]) -> Iterator[dict[str, Any]]:
+    options = _settings(sections, "database_output")
+    if not options:
+        return
+    kind, host, name = _one(options, "type") or "mysql", _one(options, "hostname"), _one(options, "database")
+    host = f"[{host}]" if ":" in host else host
+    port = f":{port}" if (port := _one(options, "port")) else ""
+    yield {
+        "type": "sql",
+        "name": "sql",
+        "url": f"{kind}://{_one(options, 'username')}@{host}{port}/{name}",
+        "password_file": SQL_PASSWORD_FILE,
+    }
+    notes.append(
+        f"database_output: put its password into {SQL_PASSWORD_FILE}, mode 600, owned by the manager's user. The tables are others "
+        "(docs/databases.md): in a new database ossec_views = true gives views with the names and columns of OSSEC's"
+    )
+
+
+# -- what all have
+
+
+def _filters(options: dict[str, list[str]], location: str) -> dict[str, Any]:
+    rules = [int(word) for text in options.get("rule_id", []) for word in re.findall(r"[0-9]{1,9}", text)]
+    groups = [word for text in options.get("group", []) for word in _words(text)]
+    places = [part for text in options.get(location, []) for part in text.split("|") if part]
+    found: dict[str, Any] = {"rules": rules, "groups": groups, "locations": places}
+    return {key: value for key, value in found.items() if value}
+
+
+def _settings(sections: list[Element], name: str) -> dict[str, list[str]]:
+    """All options of all sections of a name: where one stands twice, the last counts, but for lists."""
+    found: dict[str, list[str]] = {}
+    for section in sections:
+        if section.name == name:
+            for key, values in _options(section).items():
+                found.setdefault(key, []).extend(values)
+    return found
+
+
+def _options(section: Element) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for option in section.children:
+        found.setdefault(option.name, []).append(option.text.decode("utf-8", "replace").strip())
+    return found
+
+
+def _has(sections: list[Element], name: str) -> bool:
+    return any(section.name == name or any(option.name == name for option in section.children) for section in sections)
+
+
+def _one(options: dict[str, list[str]], name: str) -> str:
+    return options.get(name, [""])[-1]
+
+
+def _number(options: dict[str, list[str]], name: str, default: int) -> int:
+    text = _one(options, name)
+    if not text:
+        return default
+    if not re.fullmatch(r"[0-9]{1,6}", text):
+        raise ConfigError(f"{name}: expected a number, got {text[:100]!r}")
+    return int(text)
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[|,\s]+", text) if word]
+
+
+def _toml(value: object) -> str:
+    """A string, number, boolean or list of them: TOML writes these as JSON does."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
