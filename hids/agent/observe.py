@@ -245,6 +245,16 @@ def is_same(before: Known, info: os.stat_result, folder: Folder) -> bool:
     )
 
 
+def has_grown(before: FileFact, info: os.stat_result) -> bool:
+    """Whether a file may be what it was with something added at its end, as far as its status tells."""
+    return (
+        before.kind == "file"
+        and info.st_size > before.size
+        and (before.inode, before.mode, before.uid, before.gid)
+        == (info.st_ino, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid)
+    )
+
+
 def is_news(before: FileFact | None, now: FileFact) -> bool:
     """Whether two sights of a path differ in more than how it was seen."""
     return before is None or msgspec.structs.replace(before, seen=now.seen, grown=now.grown, diff="") != now

@@ -37,7 +37,7 @@ from hids.agent.filecache import (
 from hids.agent.folders import Folder, Folders
 from hids.agent.mounts import Mounts
 from hids.agent.news import Change, News, gone, path_of
-from hids.agent.observe import Known, Observer, Seen, forget_names, is_news, is_same, status_of
+from hids.agent.observe import Known, Observer, Seen, forget_names, has_grown, is_news, is_same, status_of
 from hids.agent.paths import shown
 from hids.agent.watches import Watches
 from hids.messages import FileFact
@@ -318,8 +318,9 @@ class Scanner:
         bounds = [f"{number * (1 << 32) // slices:08x}" for number in range(slices)] + [HIGHEST]
         for low, high in pairwise(bounds):
             self._sheet.flush()
-            self._sheet.add((), self._cache.split(place.shown, low))
-            self._sheet.flush()
+            if high != HIGHEST:  # a part that lies across would miss what is in the next slice
+                self._sheet.add((), self._cache.split(place.shown, high))
+                self._sheet.flush()
             self._compare_slice(place, list(self._names(place, low, high)), low, high)
 
     def _names(self, place: _Place, low: str, high: str) -> Iterator[Found]:
@@ -428,6 +429,7 @@ class Scanner:
 
     def _leave_below(self, top: str, seen: Seen, news: News | None) -> None:
         """All that was known below a directory (as shown) that is no more."""
+        self._sheet.flush()  # what is written down is not yet known to the cache
         for directory, part in self._cache.below(top):
             positions = summarised(directory, None)
             if news is not None and news.has_room(len(part.entries)):
@@ -447,6 +449,7 @@ class Scanner:
         path = os.path.join(directory, name)
         folder = self._folders.of(directory if self._folders.has(directory) else path)
         where, name_shown = shown(directory), shown(name)
+        self._sheet.flush()
         part, _ = self._cache.part_of(where, name_shown)
         before = part.entries.get(name_shown)
         info = status_of(path)
@@ -466,13 +469,8 @@ class Scanner:
         self, path: str, info: os.stat_result, seen: Seen, folder: Folder, before: Known | None
     ) -> Known | None:
         if before is not None:
-            grew = (
-                before.fact.kind == "file"
-                and info.st_size >= before.fact.size
-                and before.fact.inode == info.st_ino
-                and folder.is_growing(path)
-            )
-            if is_same(before, info, folder) or (grew and seen == "live"):  # a scan sees what it grew by
+            only_grew = seen == "live" and folder.is_growing(path) and has_grown(before.fact, info)
+            if is_same(before, info, folder) or only_grew:  # a scan sees what it grew by
                 return before
         elif self._is_over_limit():
             return None
@@ -518,10 +516,8 @@ class Scanner:
         """Write single entries into their parts, with the facts. What has been told meanwhile is not told again."""
         self._sheet.flush()
         facts: list[FileFact] = []
-        positions: Positions = {}
-        ordered = list(changes)
-        parts = _Parts(self._cache, self._folders)
-        for change in ordered:
+        parts = _Parts(self._cache)
+        for change in changes:
             entries = parts.entries(change.directory, change.name)
             before = entries.get(change.name)
             if change.known is None:
@@ -533,12 +529,15 @@ class Scanner:
             else:
                 entries[change.name] = _remembered(change.known)
                 fact = change.fact
+                if fact is not None and fact.moved_from:
+                    where, name = os.path.split(fact.moved_from)
+                    if name not in parts.entries(where, name):  # that it left has been told
+                        fact = change.known.fact
                 if fact is not None and before is not None and not fact.moved_from and not is_news(before.fact, fact):
                     fact = None
             if fact is not None:
                 facts.append(fact)
-        positions = parts.written()
-        self._sheet.add(facts, positions)
+        self._sheet.add(facts, parts.written())
         self._sheet.flush()
 
     # -- limits
@@ -559,9 +558,8 @@ class Scanner:
 class _Parts:
     """Parts that changes are written into, each read once."""
 
-    def __init__(self, cache: FileCache, folders: Folders) -> None:
+    def __init__(self, cache: FileCache) -> None:
         self._cache = cache
-        self._folders = folders
         self._open: dict[str, list[tuple[Part, str]]] = {}
 
     def entries(self, directory: str, name: str) -> dict[str, Known]:

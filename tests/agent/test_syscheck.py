@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 import pytest
 
 from hids.agent.config import SyscheckConfig
+from hids.agent.mounts import Mounts
 from hids.agent.paths import Excluded
 from hids.agent.syscheck import Syscheck
 from hids.messages import FileFact
@@ -561,3 +563,34 @@ def test_more_news_than_may_wait_is_told_at_once(in_yard: Scene, watched: Path, 
     assert sum(not fact.gone for fact in facts[1]) == 30
     in_yard(scene_of(watched, facts, quiet))
     assert facts[2] == []
+
+
+def test_a_growing_log_is_quiet_while_it_grows_but_not_when_its_rights_change(in_yard: Scene, watched: Path):
+    async def scene(yard: Any, until: Any) -> None:
+        state = start_with(yard, watched, {"folder": {"growing": ["*/a"]}})
+        await until(lambda: state.idle)
+        with (watched / "a").open("a") as file:
+            file.write(" beta")
+        (watched / "b").write_text("b")
+        await until(lambda: told(yard, watched)[2:] == [("b", "live", False)])
+        (watched / "a").write_text("al")
+        await until(lambda: told(yard, watched)[3:] == [("a", "live", False)])
+        (watched / "a").chmod(0o666)
+        await until(lambda: yard.facts[-1].mode == 0o666)
+
+    in_yard(scene)
+
+
+def test_what_is_mounted_from_elsewhere_is_not_even_asked_for(
+    in_yard: Scene, watched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (watched / "share").mkdir()
+    (watched / "share" / "f").write_text("f")
+    info = tmp_path / "mountinfo"
+    info.write_text(f"24 22 0:40 / {watched}/share rw,relatime - nfs4 server:/share rw\n")
+    monkeypatch.setattr("hids.agent.syscheck.Mounts", partial(Mounts, mountinfo=info))
+    facts: list[list[FileFact]] = []
+    in_yard(scene_of(watched, facts))
+    assert {os.path.relpath(fact.path, watched) for fact in facts[0]} == {".", "a"}
+    in_yard(scene_of(watched, facts, {"skip_nfs": False}))
+    assert {os.path.relpath(fact.path, watched) for fact in facts[1]} == {"share", "share/f"}

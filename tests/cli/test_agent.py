@@ -144,5 +144,5 @@ def test_an_ossec_conf_becomes_a_part_of_agent_toml(tmp_path: Path):
     conf.write_text("<ossec_config></ossec_config>")
     done = command("import-ossec-conf", conf)
     assert done.exit_code == 2
-    assert "there is no <syscheck> in it" in done.output
+    assert "there is neither <syscheck> nor <rootcheck> in it" in done.output
     assert command("import-ossec-conf", tmp_path / "none").exit_code == 2

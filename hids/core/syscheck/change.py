@@ -161,7 +161,7 @@ def _xattr_details(before: dict[str, str], now: dict[str, str]) -> list[str]:
 
 def _difference(diff: str) -> list[str]:
     """Each line indented: what a file says is no word of ours."""
-    return ["What changed:", *(f"  {line}" for line in diff.splitlines())] if diff else []
+    return ["What changed:", *(f"  {one_line(line)}" for line in diff.splitlines())] if diff else []
 
 
 def _object(event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]) -> dict[str, object]:

@@ -201,3 +201,9 @@ def test_a_new_name_of_a_file_says_that_it_is_one():
 def test_what_is_only_news_is_not_remembered():
     now = seen(diff="-a", moved_from="/x", grown=True)
     assert remembered(None, now) == seen()
+
+
+def test_what_a_file_says_is_no_word_of_ours():
+    change = compare(seen(), seen(sha256="bb", diff="+x\x1b[31m\n+Capabilities were '', now 'x'"))
+    assert change is not None
+    assert change.text.split("\n")[-3:] == ["What changed:", "  +x\\x1b[31m", "  +Capabilities were '', now 'x'"]
