@@ -92,10 +92,26 @@ class FileFact(msgspec.Struct, frozen=True, omit_defaults=True):
     target: str = ""
     """Where a symbolic link points."""
     md5: str = ""
-    """Hex; only of agents of OSSEC and Wazuh, like `sha1`."""
+    """Hex; where it was asked for, like `sha1`, and of agents of OSSEC and Wazuh."""
     sha1: str = ""
     diff: str = ""
     """What changed inside, if the agent was told to compare. Part of the news, not of the baseline."""
+    acl: str = ""
+    """POSIX ACL as `getfacl` writes it, entries joined by commas; empty where the mode says it all."""
+    capabilities: str = ""
+    """File capabilities as `getcap` writes them."""
+    label: str = ""
+    """SELinux label."""
+    xattrs: dict[str, str] = {}
+    """Other extended attributes: name -> value, or its SHA-256 where it is long or not text."""
+    links: int = 0
+    """Names that a regular file has, where it has several (hard links)."""
+    grown: bool = False
+    """A log that only grew: what was there before is there as it was. Part of the news, not of the baseline."""
+    unchecked: tuple[str, ...] = ()
+    """Attributes (as alerts name them) that the agent was told to leave alone; they have their default here."""
+    moved_from: str = ""
+    """The path at which this was before. What is known of it goes with it. Part of the news, not of the baseline."""
 
 
 class Append(msgspec.Struct, frozen=True):

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from hids.actors.stage import Control, LoopActor, Mailbox
-from hids.core.syscheck.change import compare, remembered
+from hids.core.syscheck.change import Change, compare, remembered
+from hids.core.wire.facts import unpack
 from hids.messages import Applied, FileFact, Kind, LogLine
 from hids.ports import Emit, Mark, NoMark
-
-_fact_decoder = msgspec.msgpack.Decoder(FileFact)
 
 
 class Baselined(Control):
@@ -65,20 +64,18 @@ class SyscheckStore(LoopActor):
         for offset, at_ms, packed in applied.facts:
             self._mark.at(applied.first + offset)
             try:
-                fact = _fact_decoder.decode(packed)
+                facts = unpack(packed)
             except msgspec.MsgspecError:
                 malformed += 1
                 continue
-            where = (applied.agent.id, fact.path)
-            before = self._pending[where] if where in self._pending else self._baseline(*where)
-            self._pending[where] = baselines[where] = remembered(before, fact)
-            change = compare(before, fact)
-            if change is not None:
-                text = change.text.encode(errors="replace")
-                line = LogLine("syscheck", text, at_ms, at_ms, "syscheck", change.facts)
-                lines.append(("syscheck", line))
+            self._seen += len(facts)
+            for fact in facts:
+                change = self._take(applied.agent.id, fact, baselines)
+                if change is not None:
+                    text = change.text.encode(errors="replace")
+                    line = LogLine("syscheck", text, at_ms, at_ms, "syscheck", change.facts)
+                    lines.append(("syscheck", line))
         self._mark.done()
-        self._seen += len(applied.facts)
         counts = dict(applied.counts)
         counts["facts"] = len(applied.facts)
         if malformed:
@@ -87,3 +84,17 @@ class SyscheckStore(LoopActor):
         return msgspec.structs.replace(
             applied, facts=(), lines=applied.lines + tuple(lines), baselines=baselines, counts=counts
         )
+
+    def _take(self, agent: str, fact: FileFact, baselines: dict[tuple[str, str], FileFact | None]) -> Change | None:
+        """Put a fact into the baselines; what it is to tell."""
+        where = (agent, fact.path)
+        before, origin = self._known(where), None
+        if fact.moved_from:
+            left = (agent, fact.moved_from)
+            origin = self._known(left)
+            self._pending[left] = baselines[left] = None
+        self._pending[where] = baselines[where] = remembered(before, fact)
+        return compare(before, fact, origin)
+
+    def _known(self, where: tuple[str, str]) -> FileFact | None:
+        return self._pending[where] if where in self._pending else self._baseline(*where)

@@ -8,18 +8,19 @@ from hids.core.collect.config import (
     AgentConfig,
     PolicyConfig,
     SilenceConfig,
-    SyscheckConfig,
     address_of,
     has_glob,
     parse,
 )
 from hids.core.collect.source import SourceConfig
+from hids.core.collect.syscheck import DirectoryConfig, SyscheckConfig
 from hids.errors import ConfigError
 
 __all__ = [
     "MAX_SOURCES",
     "AgentConfig",
     "PolicyConfig",
+    "DirectoryConfig",
     "SilenceConfig",
     "SourceConfig",
     "SyscheckConfig",

@@ -1,161 +1,257 @@
-"""Looking at files for syscheck: what a path is now, and whether that differs from what was seen before. Blocks."""
+"""Looking at one path for syscheck: what it is now, as a fact. Blocks.
 
-import fnmatch
+Nothing but regular files is opened, and those without following links; a file that changes while it is hashed is
+looked at again. What was read belongs to the times that are noted with it: the descriptor says so after the reading.
+"""
+
 import functools
 import grp
 import hashlib
 import os
 import pwd
-import re
 import stat
-from collections.abc import Iterable, Iterator
-from typing import Literal
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
+import structlog
 
-from hids.agent.paths import Excluded, shown
+from hids.agent.folders import Folder
+from hids.agent.paths import shown
+from hids.core.syscheck.attributes import ACL, CAPABILITIES, DEFAULT_ACL, LABEL, known_texts
 from hids.messages import FileFact
+
+log = structlog.get_logger()
 
 Seen = Literal["baseline", "scan", "live"]
 
 HASH_CHUNK = 256 * 1024
 """Bytes hashed at a time; hashlib lets other threads run meanwhile."""
-HASH_TRIES = 3
+TRIES = 3
 """A file that changes while it is hashed is hashed again, so often at most; its next change is noticed anyway."""
+PREFILTER_S = 30.0
+MAX_XATTRS = 32
+MAX_XATTR_TEXT = 128
+"""Longer values are told by their SHA-256."""
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_TEXTS = frozenset({ACL, DEFAULT_ACL, CAPABILITIES, LABEL})
 
 
-class Known(msgspec.Struct, frozen=True):
-    """What was seen of a path, as the spool keeps it."""
+class Known(msgspec.Struct, frozen=True, array_like=True):
+    """What was seen of a path, as it is kept."""
 
     fact: FileFact
     ctime_ns: int
 
 
-class Change(msgspec.Struct, frozen=True):
-    """One path looked at: what is to be remembered, and whether it is news."""
+class _Content(NamedTuple):
+    """What was read of a regular file."""
 
-    name: str
-    known: Known | None
-    """None: it is gone."""
-    fact: FileFact | None
-    """None: only the change time moved."""
+    info: os.stat_result
+    """Of the file that was read, after the reading."""
+    sums: dict[str, str]
+    """Name of the hash -> hex."""
+    xattrs: dict[str, bytes]
+    grown: bool = False
 
 
 class Observer:
-    """Looks at directories under one configuration."""
+    """Looks at paths."""
 
-    def __init__(self, ignore: Iterable[str], excluded: Excluded, max_file_bytes: int) -> None:
-        self._ignored = [re.compile(fnmatch.translate(pattern)) for pattern in ignore]
-        self._excluded = excluded
+    def __init__(
+        self, max_file_bytes: int, prefilter: Sequence[str] = (), paid: Callable[[int], None] = lambda _bytes: None
+    ) -> None:
+        """`paid` is called with the bytes that were read, and may take its time; a raise ends the look."""
         self._max_file_bytes = max_file_bytes
+        self._prefilter = tuple(prefilter)
+        self._paid = paid
 
-    def is_ignored(self, path: str) -> bool:
-        """Tell whether a path is left out."""
-        return any(pattern.match(path) for pattern in self._ignored) or path in self._excluded
-
-    def changes(
-        self, directory: str, known: dict[str, Known], names: Iterable[str] | None, seen: Seen
-    ) -> Iterator[Change]:
-        """Compare a directory's entries with what is known of them, one after the other.
+    def look(
+        self,
+        path: str,
+        info: os.stat_result,
+        seen: Seen,
+        folder: Folder,
+        before: FileFact | None = None,
+        at: tuple[int, str] | None = None,
+    ) -> Known | None:
+        """What a path is now; None when it is gone.
 
         Args:
-            directory: its path.
-            known: by shown name.
-            names: look at these entries only; None is all, gone ones included.
-            seen: goes into the facts.
+            path: whole, with links resolved but for the last name.
+            info: its lstat, just taken.
+            seen: goes into the fact.
+            folder: says what it is checked for.
+            before: what it was, for files that may grow.
+            at: (descriptor of its directory, its name) if there is one; saves the kernel the way.
         """
-        looked_at: set[str] = set()
-        for name in _entries(directory) if names is None else names:
-            looked_at.add(shown(name))
-            change = self._change(directory, name, known.get(shown(name)), seen)
-            if change is not None:
-                yield change
-        if names is None:
-            for name in known.keys() - looked_at:
-                yield _gone(name, known[name], seen)
-
-    def _change(self, directory: str, name: str, before: Known | None, seen: Seen) -> Change | None:
-        path = os.path.join(directory, name)
-        try:
-            info = os.lstat(path)
-        except OSError:
-            return None if before is None else _gone(shown(name), before, seen)
-        if (before is not None and _same(before, info)) or self.is_ignored(path):
-            return None
-        fact = self._look(path, info, seen)
-        now = Known(fact, info.st_ctime_ns)
-        is_news = before is None or msgspec.structs.replace(before.fact, seen=seen) != fact
-        return Change(shown(name), now, fact if is_news else None)
-
-    def _look(self, path: str, info: os.stat_result, seen: Seen) -> FileFact:
-        kind = _kind(info.st_mode)
-        is_dir = kind == "dir"
-        return FileFact(
-            path=shown(path),
-            seen=seen,
-            kind=kind,
-            # A directory's size and time move with its entries, which are told themselves.
-            size=0 if is_dir else info.st_size,
-            mode=stat.S_IMODE(info.st_mode),
-            uid=info.st_uid,
-            gid=info.st_gid,
-            user=_user(info.st_uid),
-            group=_group(info.st_gid),
-            mtime_ns=0 if is_dir else info.st_mtime_ns,
-            inode=info.st_ino,
-            sha256=self._hash(path) if kind == "file" and info.st_size <= self._max_file_bytes else "",
-            target=_target(path) if kind == "link" else "",
+        is_file = stat.S_ISREG(info.st_mode)
+        if is_file and (folder.hashes or folder.extended):
+            content = self._read(path, info, folder, before, at)
+            if content is None:
+                return None
+            info, sums, xattrs, grown = content
+        else:
+            sums, grown = {}, False
+            xattrs = _path_xattrs(path) if folder.extended else {}
+        checks = folder.checks
+        is_dir = stat.S_ISDIR(info.st_mode)
+        acl, capabilities, label = known_texts(xattrs) if xattrs else ("", "", "")
+        return Known(
+            FileFact(
+                path=shown(path),
+                seen=seen,
+                kind=_kind(info.st_mode),
+                # A directory's size and time move with its entries, which are told themselves.
+                size=info.st_size if "size" in checks and not is_dir else 0,
+                mode=stat.S_IMODE(info.st_mode) if "permissions" in checks else 0,
+                uid=info.st_uid if "owner" in checks else 0,
+                gid=info.st_gid if "group" in checks else 0,
+                user=_user(info.st_uid) if "owner" in checks else "",
+                group=_group(info.st_gid) if "group" in checks else "",
+                mtime_ns=info.st_mtime_ns if "mtime" in checks and not is_dir else 0,
+                inode=info.st_ino if "inode" in checks else 0,
+                links=info.st_nlink if is_file and info.st_nlink > 1 and "links" in checks else 0,
+                sha256=sums.get("sha256", ""),
+                sha1=sums.get("sha1", ""),
+                md5=sums.get("md5", ""),
+                target=_target(path) if "target" in checks and stat.S_ISLNK(info.st_mode) else "",
+                acl=acl if "acl" in checks else "",
+                capabilities=capabilities if "capabilities" in checks else "",
+                label=label if "label" in checks else "",
+                xattrs=_other_xattrs(xattrs) if xattrs and "xattrs" in checks else {},
+                grown=grown,
+                unchecked=folder.unchecked,
+            ),
+            info.st_ctime_ns,
         )
 
-    def _hash(self, path: str) -> str:
-        """SHA-256 of a regular file in hex; empty when it cannot be read."""
+    def _read(
+        self, path: str, info: os.stat_result, folder: Folder, before: FileFact | None, at: tuple[int, str] | None
+    ) -> _Content | None:
+        """Hash a regular file and read its attributes. One that cannot be read has no hashes; None: it is gone."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            descriptor = os.open(at[1], _FLAGS, dir_fd=at[0]) if at is not None else os.open(path, _FLAGS)
+        except FileNotFoundError:
+            return None
         except OSError:
-            return ""
-        digest = ""
+            return _Content(info, {}, _path_xattrs(path) if folder.extended else {})
         try:
-            for _ in range(HASH_TRIES):
-                before = os.fstat(descriptor)
-                if not stat.S_ISREG(before.st_mode):
-                    return ""
-                digest = self._digest(descriptor)
-                after = os.fstat(descriptor)
-                if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
-                    break
-        except OSError:
-            return ""
+            return self._read_open(descriptor, path, info, folder, before)
         finally:
             os.close(descriptor)
-        return digest
 
-    def _digest(self, descriptor: int) -> str:
-        digest = hashlib.sha256()
+    def _read_open(
+        self, descriptor: int, path: str, info: os.stat_result, folder: Folder, before: FileFact | None
+    ) -> _Content:
+        sums: dict[str, str] = {}
+        grown = False
+        after = info
+        for _ in range(TRIES):
+            info = after
+            try:
+                if folder.hashes and info.st_size <= self._max_file_bytes:
+                    sums, grown = self._sums(descriptor, path, info.st_size, folder, before)
+            except OSError as error:
+                log.debug("a file cannot be read", path=shown(path), reason=str(error))
+                sums = {}
+            after = os.fstat(descriptor)
+            if _is_unmoved(info, after) or not stat.S_ISREG(after.st_mode):
+                break
+        if not stat.S_ISREG(after.st_mode):
+            sums, grown = {}, False
+        return _Content(after, sums, _descriptor_xattrs(descriptor) if folder.extended else {}, grown)
+
+    def _sums(
+        self, descriptor: int, path: str, size: int, folder: Folder, before: FileFact | None
+    ) -> tuple[dict[str, str], bool]:
+        if self._prefilter:
+            filtered = self._filtered(path, folder.hashes)
+            if filtered is not None:
+                return filtered, False
+        digests = [hashlib.new(name) for name in folder.hashes]
+        mark = before.size if before is not None and before.sha256 and size > before.size and folder.is_growing(path) else 0
+        was_there = not mark
         offset = 0
         while offset <= self._max_file_bytes:  # it may grow while it is read
-            chunk = os.pread(descriptor, HASH_CHUNK, offset)
+            wanted = min(HASH_CHUNK, mark - offset) if offset < mark else min(HASH_CHUNK, max(size - offset, 0) + 1)
+            chunk = os.pread(descriptor, wanted, offset)
             if not chunk:
                 break
-            digest.update(chunk)
+            for digest in digests:
+                digest.update(chunk)
             offset += len(chunk)
-        return digest.hexdigest()
+            self._paid(len(chunk))
+            if offset == mark and before is not None:
+                was_there = dict(zip(folder.hashes, digests, strict=True))["sha256"].hexdigest() == before.sha256
+            if offset == size and offset > mark:
+                break  # the descriptor's size afterwards tells whether there is more
+        sums = {name: digest.hexdigest() for name, digest in zip(folder.hashes, digests, strict=True)}
+        return sums, bool(mark) and was_there
+
+    def _filtered(self, path: str, hashes: tuple[str, ...]) -> dict[str, str] | None:
+        """Hashes of what the filter makes of a file; None when it fails, and the file itself is hashed."""
+        digests = [hashlib.new(name) for name in hashes]
+        left = self._max_file_bytes
+        try:
+            with subprocess.Popen(
+                [*self._prefilter, path],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+            ) as filtering:
+                alarm = threading.Timer(PREFILTER_S, filtering.kill)
+                alarm.start()
+                try:
+                    while filtering.stdout is not None and (chunk := filtering.stdout.read(HASH_CHUNK)):
+                        left -= len(chunk)
+                        if left < 0:
+                            filtering.kill()
+                            break
+                        for digest in digests:
+                            digest.update(chunk)
+                finally:
+                    alarm.cancel()
+        except OSError as error:
+            log.debug("prefilter_cmd failed, the file itself is hashed", path=shown(path), reason=str(error))
+            return None
+        if filtering.returncode:
+            log.debug("prefilter_cmd failed, the file itself is hashed", path=shown(path), status=filtering.returncode)
+            return None
+        return {name: digest.hexdigest() for name, digest in zip(hashes, digests, strict=True)}
 
 
-def subdirectories(directory: str) -> list[str]:
-    """Directories right below, links not followed; none when it cannot be read."""
-    try:
-        with os.scandir(directory) as entries:
-            return sorted(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
-    except OSError:
-        return []
-
-
-def is_directory(path: str) -> bool:
-    """Tell whether a path is a directory itself, not a link to one."""
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except OSError:
+def is_same(before: Known, info: os.stat_result, folder: Folder) -> bool:
+    """Whether nothing moved that would show a change: a change without a new ctime needs a rewritten disk."""
+    fact = before.fact
+    if before.ctime_ns != info.st_ctime_ns or _kind(info.st_mode) != fact.kind:
         return False
+    checks = folder.checks
+    if "inode" in checks and fact.inode != info.st_ino:
+        return False
+    if "permissions" in checks and fact.mode != stat.S_IMODE(info.st_mode):
+        return False
+    if fact.kind == "dir":
+        return True
+    return ("size" not in checks or fact.size == info.st_size) and (
+        "mtime" not in checks or fact.mtime_ns == info.st_mtime_ns
+    )
+
+
+def is_news(before: FileFact | None, now: FileFact) -> bool:
+    """Whether two sights of a path differ in more than how it was seen."""
+    return before is None or msgspec.structs.replace(before, seen=now.seen, grown=now.grown, diff="") != now
+
+
+def status_of(path: str) -> os.stat_result | None:
+    """The path's own status, links not followed; None when there is nothing."""
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
 
 
 def forget_names() -> None:
@@ -164,27 +260,13 @@ def forget_names() -> None:
     _group.cache_clear()
 
 
-def _entries(directory: str) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except OSError:
-        return []
-
-
-def _gone(name: str, before: Known, seen: Seen) -> Change:
-    return Change(name, None, msgspec.structs.replace(before.fact, seen=seen, gone=True))
-
-
-def _same(before: Known, info: os.stat_result) -> bool:
-    """Tell whether nothing moved that would show a change: a change without a new ctime needs a rewritten disk."""
-    fact = before.fact
-    return (fact.inode, fact.mode, fact.uid, fact.gid, before.ctime_ns) == (
-        info.st_ino,
-        stat.S_IMODE(info.st_mode),
-        info.st_uid,
-        info.st_gid,
-        info.st_ctime_ns,
-    ) and (fact.kind == "dir" or (fact.size, fact.mtime_ns) == (info.st_size, info.st_mtime_ns))
+def _is_unmoved(before: os.stat_result, after: os.stat_result) -> bool:
+    return (before.st_ino, before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (
+        after.st_ino,
+        after.st_size,
+        after.st_mtime_ns,
+        after.st_ctime_ns,
+    )
 
 
 def _kind(mode: int) -> Literal["file", "dir", "link", "other"]:
@@ -200,6 +282,33 @@ def _target(path: str) -> str:
         return shown(os.readlink(path))
     except OSError:
         return ""
+
+
+def _descriptor_xattrs(descriptor: int) -> dict[str, bytes]:
+    try:
+        names = os.listxattr(descriptor)
+        return {name: os.getxattr(descriptor, name) for name in names[:MAX_XATTRS]} if names else {}
+    except OSError:  # no such thing on this file system, or one went meanwhile: its change is noticed
+        return {}
+
+
+def _path_xattrs(path: str) -> dict[str, bytes]:
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+        return {name: os.getxattr(path, name, follow_symlinks=False) for name in names[:MAX_XATTRS]} if names else {}
+    except OSError:
+        return {}
+
+
+def _other_xattrs(values: dict[str, bytes]) -> dict[str, str]:
+    return {shown(name): _xattr_text(values[name]) for name in sorted(values) if name not in _TEXTS}
+
+
+def _xattr_text(value: bytes) -> str:
+    text = value.decode("utf-8", "replace")
+    if len(text) <= MAX_XATTR_TEXT and text.isprintable() and "\ufffd" not in text:
+        return text
+    return f"sha256:{hashlib.sha256(value).hexdigest()}"
 
 
 @functools.lru_cache(maxsize=1024)

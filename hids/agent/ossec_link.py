@@ -35,7 +35,7 @@ from hids.core.wire.ossec.cipher import Keyring, Method
 from hids.core.wire.ossec.control import keepalive, read_from_manager
 from hids.core.wire.ossec.counters import Seen, first_sent, following
 from hids.core.wire.ossec.datagram import open_sealed, seal, split
-from hids.core.wire.ossec.departures import departure, is_change
+from hids.core.wire.ossec.departures import departures, is_change
 from hids.core.wire.ossec.events import LOG, encode_event
 from hids.core.wire.ossec.files import MERGED, Receiver, md5_of, split_merged
 from hids.core.wire.ossec.keys import ClientKey, encryption_key
@@ -190,13 +190,16 @@ class OssecLink(TaskActor):
                 await self._keep_alive()
 
     async def _deliver(self, batch: Batch) -> None:
-        for number, line in enumerate(unpack(batch.data, batch.count), 1):
+        sent = 0
+        for line in unpack(batch.data, batch.count):
             if not self._completed and is_change(line):
                 self._completed = True
                 self._send(b"8:syscheck:syscheck-db-completed")
-            self._send(departure(line))
-            if number % BURST == 0:
-                await asyncio.sleep(BURST_REST_S)
+            for payload in departures(line):
+                self._send(payload)
+                sent += 1
+                if sent % BURST == 0:
+                    await asyncio.sleep(BURST_REST_S)
         # Asked once: what came before a keep-alive that was lost may be lost, too, and is sent again in the next session.
         await self._keep_alive(DELIVERED_WAITS_S)
         seq = batch.first_seq + batch.count - 1

@@ -190,7 +190,7 @@ class Agent:
 
     def _readers(self, config: AgentConfig) -> list[ChildSpec]:
         readers = [self._source_spec(source) for source in config.source]
-        if config.syscheck.directories:
+        if config.syscheck.is_on:
             readers.insert(0, self._syscheck_spec(config.syscheck))
         if config.policy.files:
             readers.append(self._policy_spec(config.policy))
@@ -241,7 +241,14 @@ class Agent:
     def _syscheck_spec(self, config: SyscheckConfig) -> ChildSpec:
         def start(mailbox: Mailbox) -> None:
             Syscheck.start(
-                mailbox, self._spool, self._state_of("syscheck"), config, self._excluded(), self._clock, self._say
+                mailbox,
+                self._spool,
+                self._state_of("syscheck"),
+                config,
+                self._excluded(),
+                self._folder,
+                self._clock,
+                self._say,
             )
 
         return self._reader("syscheck", "syscheck", start)
@@ -447,7 +454,7 @@ def _reader_of(source: SourceConfig) -> type[Any] | None:  # each is imported wh
 
 def _parts(config: AgentConfig) -> dict[str, SourceConfig | SyscheckConfig | PolicyConfig]:
     parts: dict[str, SourceConfig | SyscheckConfig | PolicyConfig] = {source.name: source for source in config.source}
-    if config.syscheck.directories:
+    if config.syscheck.is_on:
         parts["syscheck"] = config.syscheck
     if config.policy.files:
         parts["policy"] = config.policy

@@ -35,6 +35,8 @@ CREATE TABLE numbers (
     oldest INTEGER NOT NULL, oldest_chain BLOB NOT NULL, next INTEGER NOT NULL, chain BLOB NOT NULL
 );
 """
+_MAX_VARIABLES = 500
+"""In one statement; SQLite before 3.32 takes 999."""
 _VACUUM_PAGES = 2_048
 """Free pages (8 MiB) above which trimming gives some back to the file system."""
 
@@ -142,6 +144,31 @@ class Spool:
         return dict(
             self._db.execute("SELECT key, value FROM position WHERE key >= ? AND key < ?", (prefix, end)).fetchall()
         )
+
+    def positions_of(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Those of these positions that are there."""
+        found: dict[str, bytes] = {}
+        for start in range(0, len(keys), _MAX_VARIABLES):
+            part = keys[start : start + _MAX_VARIABLES]
+            marks = ",".join("?" * len(part))
+            found |= dict(self._db.execute(f"SELECT key, value FROM position WHERE key IN ({marks})", part).fetchall())
+        return found
+
+    def positions_from(self, first: str, end: str, limit: int) -> list[tuple[str, bytes]]:
+        """The first positions from the key `first` on and before `end`, in order of keys."""
+        return self._db.execute(
+            "SELECT key, value FROM position WHERE key >= ? AND key < ? ORDER BY key LIMIT ?", (first, end, limit)
+        ).fetchall()
+
+    def last_position(self, prefix: str, key: str) -> tuple[str, bytes, str]:
+        """The last position under a prefix whose key is not after `key`, and the key after it; empty for none."""
+        row = self._db.execute(
+            "SELECT key, value FROM position WHERE key >= ? AND key <= ? ORDER BY key DESC LIMIT 1", (prefix, key)
+        ).fetchone()
+        after = self._db.execute(
+            "SELECT key FROM position WHERE key > ? AND key < ? ORDER BY key LIMIT 1", (key, prefix + "\U0010ffff")
+        ).fetchone()
+        return (*(row or ("", b"")), after[0] if after else "")
 
     def trim(self, through_seq: int) -> None:
         """Forget the batches that end at or before `through_seq`.

@@ -58,6 +58,36 @@ class Recall(msgspec.Struct, frozen=True):
     prefix: str
 
 
+class RecallKeys(msgspec.Struct, frozen=True):
+    """syscheck -> spooler (asked): those of these positions that are there, as a dict."""
+
+    keys: tuple[str, ...]
+
+
+class RecallRange(msgspec.Struct, frozen=True):
+    """syscheck -> spooler (asked): the first positions from a key on and before another, as (key, value) in order.
+
+    The answer, as that of `RecallLast`, is `NOT_NOW` while something waits that cannot be stored.
+    """
+
+    first: str
+    end: str
+    limit: int
+
+
+class RecallLast(msgspec.Struct, frozen=True):
+    """syscheck -> spooler (asked): the last position under a prefix whose key is not after another.
+
+    The answer is (key, value, next key): empty where there is none.
+    """
+
+    prefix: str
+    key: str
+
+
+NOT_NOW = "not now"
+
+
 class Desk:
     """What outlives one life of the spooler, and the registers through which others speak to it.
 
@@ -126,6 +156,8 @@ class Spooler(ThreadActor):
                 answer = self._open_epoch(message)
             case Recall():
                 answer = self._recall(message)
+            case RecallKeys() | RecallRange() | RecallLast():
+                answer = self._recall_stored(message)
             case _:
                 raise TypeError(f"{self.mailbox.name} cannot handle {type(message).__name__}")
         self._leave_when_done()
@@ -243,6 +275,19 @@ class Spooler(ThreadActor):
         for append in self._desk.waiting:
             positions |= {key: value for key, value in append.positions.items() if key.startswith(message.prefix)}
         return {key: value for key, value in positions.items() if value is not None}
+
+    def _recall_stored(self, message: RecallKeys | RecallRange | RecallLast) -> object:
+        """Positions as they are on disk, once all that was appended is there."""
+        self._store()
+        if self._desk.waiting:
+            return NOT_NOW
+        match message:
+            case RecallKeys():
+                return self._spool.positions_of(message.keys)
+            case RecallRange():
+                return self._spool.positions_from(message.first, message.end, message.limit)
+            case RecallLast():
+                return self._spool.last_position(message.prefix, message.key)
 
     def _fail(self, error: sqlite3.Error) -> None:
         """A raise while answering goes to the asker only; this life must end as well, so that the file is checked."""

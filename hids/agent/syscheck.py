@@ -1,54 +1,65 @@
 """Syscheck: what changes in the configured directories, by scans and by kernel notifications.
 
-    kernel --inotify--> syscheck <--facts-- its own thread (stat, hash);   syscheck --Append--> spool
+    kernel --inotify--> syscheck <--facts-- its own thread (scan.py);   syscheck --Append--> spool
 
 State    none that a restart loses: what was seen of each path is a position in the spool, stored with its fact.
 Full     scanning waits; notifications gather as names, once each; the kernel's overflow makes a new scan.
-Bursts   a file is looked at when it was quiet for SETTLE_S, at the latest after MAX_SETTLE_S.
-Kind     one file at a time, and as much rest as work: half a core at most.
+Bursts   a file is looked at when it was quiet for SETTLE_S, at the latest after MAX_SETTLE_S (pending.py).
+Kind     one file at a time, within the configured budgets (pace.py).
 """
 
 import asyncio
+import datetime
 import os
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import islice
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
 import structlog
 
 from hids.actors.stage import Control, Mailbox
 from hids.agent.collector import Collector, SourceState
 from hids.agent.config import SyscheckConfig
-from hids.agent.observe import Change, Known, Observer, Seen, forget_names, is_directory, subdirectories
+from hids.agent.copies import Copies
+from hids.agent.filecache import FileCache, Positions
+from hids.agent.folders import Folders
+from hids.agent.mounts import Mounts
+from hids.agent.observe import Observer
+from hids.agent.pace import Pace, set_priority
 from hids.agent.paths import Excluded, shown
-from hids.agent.spooler import Recall
-from hids.agent.watch import IGNORED, OVERFLOWED, TREE, Event, Watcher, WatchError
-from hids.messages import LogLine
+from hids.agent.pending import Pending
+from hids.agent.scan import ROOT, Scanner, Sheet
+from hids.agent.spooler import NOT_NOW, RecallKeys, RecallRange
+from hids.agent.watch import IGNORED, OVERFLOWED, Event, Watcher, WatchError
+from hids.agent.watches import Watches
+from hids.core.collect.schedule import next_at
+from hids.core.wire.facts import pack
+from hids.messages import FileFact, LogLine
 from hids.ports import Clock
 
 log = structlog.get_logger()
 
 LOCATION = "syscheck"
-SETTLE_S = 0.1
-MAX_SETTLE_S = 1.0
-SLICE_S = 0.05
-"""Work in one go before others get a turn."""
-SLICE_FILES = 128
-MAX_REST_S = 1.0
+COPIES = "copies"
+"""Folder of kept copies in the state folder."""
+LOOK_S = 0.2
+"""A thread that waits for the loop looks so often whether its life is over."""
+AGAIN_S = 0.5
+"""Until a question is put again that the spool could not answer because it is full."""
+MAX_WAIT_S = 3600.0
+"""The wall clock may be set: when the next scan is due is seen so often at least."""
 T = TypeVar("T")
-_KEY = "file:"
-_SCANNED = "scanned:"
-
-Entry = tuple[str, str]
-"""(directory, name)"""
 
 
 class ScanNow(Control):
     """anyone in the agent -> syscheck: do not wait for the next scan."""
+
+
+class _Over(Exception):  # noqa: N818 - a state
+    """This life is over; its thread ends."""
 
 
 class Syscheck(Collector):
@@ -61,25 +72,39 @@ class Syscheck(Collector):
         state: SourceState,
         config: SyscheckConfig,
         excluded: Excluded,
+        folder: Path,
         clock: Clock,
         say: Callable[[str], None],
     ) -> None:
+        """`folder` is the agent's state folder."""
         super().__init__(mailbox, spool, state)
         self._config = config
         self._clock = clock
         self._say = say
-        self._roots = outermost(config.directories)
-        self._observer = Observer(config.ignore, excluded, config.max_file_bytes)
-        self._thread = ThreadPoolExecutor(1, "syscheck")
-        self._watcher: Watcher | None = None
-        self._directories: dict[int, str] = {}
-        self._watched: dict[str, int] = {}
-        self._pending: dict[Entry, tuple[float, float]] = {}
-        """Entry -> monotonic times of its first and last notification."""
-        self._scan_due_s = 0.0
+        self._folders = Folders(config, excluded)
+        self._thread = ThreadPoolExecutor(1, "syscheck", set_priority, (config.nice, config.ioprio))
+        self._over = threading.Event()
+        self._pending = Pending()
+        self._scan_due_s = 0.0 if config.scan_on_start else self._next_scan_s()
         self._stir = asyncio.Event()
         self._missing: set[str] = set()
-        self._full = False
+        self._watcher = self._open_watcher() if self._folders.watches else None
+        self._watches = Watches(self._watcher, self._say_from_thread)
+        self._cache = FileCache(self._ask)
+        pace = Pace(config.max_bytes_per_s, self._rest)
+        self._scanner = Scanner(
+            self._folders,
+            Observer(config.max_file_bytes, config.prefilter_cmd, pace.pay),
+            self._cache,
+            Sheet(self._put),
+            self._watches,
+            Mounts(skip_network=config.skip_nfs),
+            Copies(folder / COPIES, max_bytes=config.diff_max_bytes, budget_bytes=config.diff_budget_bytes),
+            max_files=config.max_files,
+            tells_new=config.alert_new_files,
+            meanwhile=self._look_meanwhile,
+            say=self._say_from_thread,
+        )
 
     def on_receive(self, message: Any) -> None:
         """Scan when told to."""
@@ -91,92 +116,109 @@ class Syscheck(Collector):
                 super().on_receive(message)
 
     def closing(self) -> None:
-        """Stop watching."""
+        """Stop watching; the thread ends at its next question or file."""
         super().closing()
+        self._over.set()
         if self._watcher is not None:
             self._watcher.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def run(self) -> None:
         """Scan when it is time, look at what was notified in between."""
-        if self._config.realtime:
-            self._open_watcher()
+        await self._in_thread(self._forget_old)
         while True:
             if self._clock.monotonic_s() >= self._scan_due_s:
                 self._scan_due_s = float("inf")
-                await self._scan()
-                self._scan_due_s = min(self._scan_due_s, self._clock.monotonic_s() + self._config.scan_interval_s)
-            elif settled := self._settled():
-                await self._look_at(settled)
+                await self._in_thread(self._scan)
+                self._scan_due_s = min(self._scan_due_s, self._next_scan_s())
+            elif self._pending.due_s() <= self._clock.monotonic_s():
+                await self._in_thread(self._look_meanwhile)
             else:
                 await self._wait()
 
-    def _open_watcher(self) -> None:
-        try:
-            self._watcher = Watcher(self.loop, self._on_events)
-        except WatchError as error:
-            log.warning("syscheck: changes are found by scans only", reason=str(error))
+    def _next_scan_s(self) -> float:
+        """When the next scan is due, by the monotonic clock."""
+        config, now_s = self._config, self._clock.monotonic_s()
+        due_s = now_s + config.scan_interval_s if config.scan_interval_s else float("inf")
+        if config.scan_time or config.scan_day:
+            now = datetime.datetime.fromtimestamp(self._clock.now_ms() / 1000).astimezone()
+            due_s = min(due_s, now_s + (next_at(now, config.scan_day, config.scan_time) - now).total_seconds())
+        return due_s
 
     # -- notifications
 
+    def _open_watcher(self) -> Watcher | None:
+        try:
+            return Watcher(self.loop, self._on_events)
+        except WatchError as error:
+            log.warning("syscheck: changes are found by scans only", reason=str(error))
+            return None
+
     def _on_events(self, events: list[Event]) -> None:
-        now = self._clock.monotonic_s()
+        now_s = self._clock.monotonic_s()
         for event in events:
-            directory = self._directories.get(event.wd)
+            directory = self._watches.directory(event.wd)
             if event.mask & OVERFLOWED:
                 log.warning("notifications were lost, scanning again")
-                self._scan_due_s = now
+                self._scan_due_s = now_s
             elif event.mask & IGNORED:
-                self._unwatch(event.wd)
+                self._watches.drop(event.wd)
             elif directory is not None:
-                self._note(os.path.join(directory, event.name) if event.name else directory, now)
+                path = os.path.join(directory, event.name) if event.name else directory
+                if self._folders.has(path):  # what no root leads to (a root's own parent) is none of ours
+                    self._pending.note(os.path.split(path), now_s, event.cookie)
         self._stir.set()
-
-    def _note(self, path: str, now_s: float) -> None:
-        """Remember to look at a path once it is quiet. What no root leads to (a root's own parent) is none of ours."""
-        if self._is_below_a_root(path):
-            entry = os.path.split(path)
-            first, _ = self._pending.get(entry, (now_s, now_s))
-            self._pending[entry] = first, now_s
-
-    def _settled(self) -> list[Entry]:
-        """Take the entries that have been quiet for long enough."""
-        now = self._clock.monotonic_s()
-        ready = [entry for entry, times in self._pending.items() if _due(times) <= now]
-        for entry in ready:
-            del self._pending[entry]
-        return ready
 
     async def _wait(self) -> None:
         await self.all_stored()
         self._state.idle = not self._pending
-        due = min([self._scan_due_s, *map(_due, self._pending.values())])
+        due_s = min(self._scan_due_s, self._pending.due_s()) - self._clock.monotonic_s()
         try:
-            async with asyncio.timeout(max(0.001, due - self._clock.monotonic_s())):
+            async with asyncio.timeout(min(max(0.001, due_s), MAX_WAIT_S)):
                 await self._stir.wait()
         except TimeoutError:
             pass
         self._stir.clear()
         self._state.idle = False
 
-    # -- looking
+    # -- in the thread
 
-    async def _scan(self) -> None:
+    def _scan(self) -> None:
         """Go through all directories once."""
-        forget_names()
-        for root in self._roots:
-            key = _SCANNED + shown(root)
-            first_time = key not in await self._spool.request(Recall(key))
+        began_s = self._clock.monotonic_s()
+        news = self._scanner.begin()
+        known = self._ask(RecallKeys(tuple(ROOT + shown(root) for root in self._folders.roots)))
+        for root in self._folders.roots:
             self._state.state = f"scanning {shown(root)}"
-            seen: Seen = "baseline" if first_time else "scan"
-            await self._check(*os.path.split(root), seen)  # the directory itself: its owner and mode
-            if is_directory(root):
+            if self._scanner.scan(root, news, first_time=ROOT + shown(root) not in known):
                 self._missing.discard(root)
-                await self._check_tree(root, seen)
-                await self.put((), {key: b"\x01"})
             else:
                 self._is_missing(root)
-        self._state.state = "watching" if self._watcher is not None and not self._full else "waiting for the next scan"
+        self._scanner.settle(news)
+        log.info(
+            "syscheck: scan finished",
+            paths=self._scanner.files,
+            seconds=round(self._clock.monotonic_s() - began_s, 2),
+        )
+        self._state.state = "watching" if self._watches.is_on else "waiting for the next scan"
+
+    def _look_meanwhile(self) -> None:
+        """Look at what was notified and is quiet by now."""
+        if self._over.is_set():
+            raise _Over
+        entries = self._pending.take(self._clock.monotonic_s())
+        if entries:
+            self._scanner.look_at(entries)
+
+    def _forget_old(self) -> None:
+        """Forget what is known of folders that are configured no more, and what earlier versions knew of files."""
+        roots = {ROOT + shown(root) for root in self._folders.roots}
+        for key, _ in self._ask(RecallRange(ROOT, ROOT + "\U0010ffff", 1_000_000)):
+            if key not in roots:
+                self._scanner.forget(key[len(ROOT) :], inside=self._folders.has(key[len(ROOT) :]))
+        for prefix in ("file:", "scanned:"):
+            while old := self._ask(RecallRange(prefix, prefix + "\U0010ffff", 500)):
+                self._put([], dict.fromkeys((key for key, _ in old), None))
 
     def _is_missing(self, root: str) -> None:
         if root not in self._missing:
@@ -184,128 +226,51 @@ class Syscheck(Collector):
             log.warning(
                 "syscheck: directory is not there", directory=shown(root), to_do="make it, or correct agent.toml"
             )
-            self._say(f"source unreadable: {shown(root)}: no such directory")
+            self._say_from_thread(f"source unreadable: {shown(root)}: no such directory")
 
-    async def _check_tree(self, top: str, seen: Seen) -> None:
-        """Check a directory and all below it."""
-        waiting = [top]
-        while waiting:
-            if seen != "live":  # a long scan does not hold up what happens meanwhile
-                await self._look_at(self._settled())
-            directory = waiting.pop()
-            if self._observer.is_ignored(directory):
-                continue
-            self._watch(directory)  # before looking: what changes after the look is notified
-            await self._check(directory, "", seen)
-            waiting += reversed(await self._in_thread(partial(subdirectories, directory)))
+    # -- between thread and loop
 
-    async def _look_at(self, entries: list[Entry]) -> None:
-        """Check single entries, directory by directory."""
-        for directory, name in entries:
-            await self._check(directory, name, "live")
-            path = os.path.join(directory, name)
-            if path not in self._watched and is_directory(path):
-                await self._check_tree(path, "live")
+    async def _in_thread(self, work: Callable[[], None]) -> None:
+        """Do blocking work beside the loop."""
+        await self.loop.run_in_executor(self._thread, work)
 
-    async def _check(self, directory: str, name: str, seen: Seen) -> None:
-        """Compare a directory's entries, or the one of that name, with what is known, and store what is news."""
-        prefix = _prefix(directory)
-        saved: dict[str, bytes] = await self._spool.request(Recall(prefix + shown(name)))
-        known = {key[len(prefix) :]: msgspec.msgpack.decode(value, type=Known) for key, value in saved.items()}
-        changes = self._observer.changes(directory, known, [name] if name else None, seen)
-        while part := await self._in_thread(partial(_take, changes)):
-            await self._store(prefix, part)
-            for change in part:
-                if change.known is None and change.fact is not None and change.fact.kind == "dir":
-                    await self._check_gone(change.fact.path, seen)
+    def _ask(self, question: object) -> Any:
+        """Put a question to the spooler; while that cannot store what it has, wait."""
+        while (answer := self._on_loop(self._spool.request(question))) is NOT_NOW:
+            self._rest(AGAIN_S)
+        return answer
 
-    async def _check_gone(self, top: str, seen: Seen) -> None:
-        """Tell of all that was known below a directory that is no more.
-
-        Args:
-            top: its path as shown.
-            seen: goes into the facts.
-        """
-        below = top + "/"
-        for path, wd in tuple(self._watched.items()):
-            if self._watcher is not None and (shown(path) + "/").startswith(below):
-                self._unwatch(wd)
-                self._watcher.remove(wd)
-        saved: dict[str, bytes] = await self._spool.request(Recall(_KEY + below))
-        items = iter(saved.items())
-        while part := tuple(islice(items, SLICE_FILES)):
-            facts = [msgspec.msgpack.decode(value, type=Known).fact for _, value in part]
-            lines = tuple(self._line(msgspec.structs.replace(fact, seen=seen, gone=True)) for fact in facts)
-            await self.put(lines, dict.fromkeys((key for key, _ in part), None))
-
-    async def _store(self, prefix: str, changes: list[Change]) -> None:
-        lines = tuple(self._line(change.fact) for change in changes if change.fact is not None)
-        positions = {
-            prefix + change.name: None if change.known is None else msgspec.msgpack.encode(change.known)
-            for change in changes
-        }
-        await self.put(lines, positions)
-
-    def _line(self, fact: object) -> LogLine:
+    def _put(self, facts: list[FileFact], positions: Positions) -> None:
         now_ms = self._clock.now_ms()
-        return LogLine(
-            location=LOCATION, text=msgspec.msgpack.encode(fact), at_ms=now_ms, read_ms=now_ms, kind="syscheck"
+        lines = tuple(
+            LogLine(location=LOCATION, text=text, at_ms=now_ms, read_ms=now_ms, kind="syscheck") for text in pack(facts)
         )
+        self._on_loop(self.put(lines, positions))
 
-    def _watch(self, directory: str) -> None:
-        if self._watcher is None or self._full:
-            return
+    def _say_from_thread(self, text: str) -> None:
+        if not self._over.is_set():
+            self.loop.call_soon_threadsafe(self._say, text)
+
+    def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        """Have the loop do something, and wait for its end."""
+        if self._over.is_set():
+            work.close()
+            raise _Over
         try:
-            wd = self._watcher.add(directory, TREE)
-        except WatchError as error:
-            self._full = True  # said once; scans go on
-            log.warning("syscheck: some directories are checked by scans only", reason=str(error))
-            return
-        if wd is not None:
-            self._unwatch(wd)  # a moved directory keeps its number
-            self._directories[wd] = directory
-            self._watched[directory] = wd
+            future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        except RuntimeError as error:  # the loop is closed
+            work.close()
+            raise _Over from error
+        while True:
+            try:
+                return future.result(LOOK_S)
+            except NotYet:
+                if self._over.is_set():
+                    future.cancel()
+                    raise _Over from None
+            except CancelledError as error:
+                raise _Over from error
 
-    def _unwatch(self, wd: int) -> None:
-        directory = self._directories.pop(wd, None)
-        if directory is not None and self._watched.get(directory) == wd:
-            del self._watched[directory]
-
-    def _is_below_a_root(self, path: str) -> bool:
-        return any(path == root or path.startswith(root.rstrip("/") + "/") for root in self._roots)
-
-    async def _in_thread(self, work: Callable[[], list[T]]) -> list[T]:
-        """Do blocking work beside the loop, then rest as long as it took."""
-        began = time.perf_counter()
-        result = await self.loop.run_in_executor(self._thread, work)
-        await asyncio.sleep(min(time.perf_counter() - began, MAX_REST_S))
-        return result
-
-
-def outermost(directories: tuple[str, ...]) -> list[str]:
-    """The directories with links resolved, without those that lie below others."""
-    real = sorted({os.path.realpath(directory) for directory in directories})
-    return [
-        path for path in real if not any(other != path and path.startswith(other.rstrip("/") + "/") for other in real)
-    ]
-
-
-def _due(times: tuple[float, float]) -> float:
-    first, last = times
-    return min(last + SETTLE_S, first + MAX_SETTLE_S)
-
-
-def _prefix(directory: str) -> str:
-    """Keys of a directory's entries. No path has two slashes in a row, so those of directories below are elsewhere."""
-    return f"{_KEY}{shown(directory)}//"
-
-
-def _take(changes: Iterator[Change]) -> list[Change]:
-    """Some changes: a bounded number, from a bounded time of work."""
-    end = time.perf_counter() + SLICE_S
-    part: list[Change] = []
-    for change in changes:
-        part.append(change)
-        if len(part) >= SLICE_FILES or time.perf_counter() > end:
-            break
-    return part
+    def _rest(self, seconds: float) -> None:
+        if self._over.wait(seconds):
+            raise _Over

@@ -22,6 +22,8 @@ class Event(NamedTuple):
     mask: int
     name: str
     """Entry of the watched directory, or empty."""
+    cookie: int = 0
+    """Of the two halves of a move, the same; else 0."""
 
 
 F = inotify_simple.flags
@@ -112,4 +114,4 @@ class Watcher:
             "Iterable[tuple[int, int, int, str]]",
             inotify_simple.parse_events(data),  # pyright: ignore[reportUnknownMemberType]
         )
-        self._callback([Event(wd, mask, name) for wd, mask, _, name in parsed])
+        self._callback([Event(wd, mask, name, cookie) for wd, mask, cookie, name in parsed])

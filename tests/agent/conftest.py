@@ -21,6 +21,7 @@ from hids.agent.collector import SourceState
 from hids.agent.spooler import Desk, Spooler
 from hids.core.wire.frames import FrameReader, frame
 from hids.core.wire.lines import GENESIS, link, unpack
+from hids.core.wire.facts import unpack as unpack_facts
 from hids.core.wire.session import Fork, GoOn, judge
 from hids.messages import (
     Ack,
@@ -272,7 +273,7 @@ class Yard:
 
     @property
     def facts(self) -> list[FileFact]:
-        return [msgspec.msgpack.decode(line.text, type=FileFact) for line in self.lines]
+        return [fact for line in self.lines if line.kind == "syscheck" for fact in unpack_facts(line.text)]
 
     async def stop(self) -> None:
         """Stop all, last to first, in order."""

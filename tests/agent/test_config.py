@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import tomli
 
-from hids.agent.config import AgentConfig, address_of, load
+from hids.agent.config import AgentConfig, DirectoryConfig, address_of, load
 from hids.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "conf" / "agent.toml"
@@ -17,8 +17,21 @@ def test_the_shipped_file_is_the_defaults_and_names_every_key():
     defaults = AgentConfig()
     for section in ("manager", "central", "syscheck", "spool", "silence"):
         fields = getattr(defaults, section).__struct_fields__
-        assert set(tree[section]) == set(fields)
+        tables = {"directory"} if section == "syscheck" else set()  # shown as an example
+        assert set(tree[section]) | tables == set(fields)
     assert set(tree) | {"source"} == set(AgentConfig.__struct_fields__)
+
+
+def test_the_example_of_a_checked_folder_is_its_defaults(tmp_path: Path):
+    lines = SHIPPED.read_text().splitlines()
+    start = lines.index("# [[syscheck.directory]]")
+    example = "\n".join(line.removeprefix("#") for line in lines[start : lines.index("[spool]")])
+    path = tmp_path / "agent.toml"
+    path.write_text(example)
+    (folder,) = load(path).syscheck.directory
+    assert folder == DirectoryConfig(path="/etc", realtime=True)
+    (written,) = tomli.loads(example)["syscheck"]["directory"]
+    assert set(written) == set(DirectoryConfig.__struct_fields__)
 
 
 def test_the_examples_in_the_shipped_file_work(tmp_path: Path):

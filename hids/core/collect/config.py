@@ -9,7 +9,9 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 import tomli
 
+from hids.core.collect import syscheck as syscheck_section
 from hids.core.collect.source import SourceConfig, check
+from hids.core.collect.syscheck import SyscheckConfig
 from hids.errors import ConfigError
 
 MAX_SOURCES = 256
@@ -36,18 +38,6 @@ class ManagerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """For "ossec": what that manager takes. AES since 4.0."""
     notify_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 600.0
     """For "ossec": seconds between keep-alives. The manager's patience is 1,830 s."""
-
-
-class SyscheckConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The section `[syscheck]`."""
-
-    directories: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    """Globs over whole paths; `*` also matches `/`."""
-    scan_interval_s: int = 43_200
-    realtime: bool = True
-    max_file_bytes: int = 1024**3
-    """Larger files are watched, but not hashed."""
 
 
 class SpoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,20 +122,12 @@ def merged(own: AgentConfig, shared: SharedConfig) -> AgentConfig:
     A source of the manager that the agent's own file has too (the same name) gives way. Folders add up.
     """
     names = {source.name for source in own.source}
-    syscheck = own.syscheck
-    if shared.syscheck is not None:
-        known = own.syscheck
-        syscheck = msgspec.structs.replace(
-            shared.syscheck,
-            directories=tuple(dict.fromkeys((*known.directories, *shared.syscheck.directories))),
-            ignore=tuple(dict.fromkeys((*known.ignore, *shared.syscheck.ignore))),
-        )
     return msgspec.structs.replace(
         own,
         exclude=tuple(dict.fromkeys((*own.exclude, *shared.exclude))),
         labels={**shared.labels, **own.labels},
         source=(*own.source, *(source for source in shared.source if source.name not in names)),
-        syscheck=syscheck,
+        syscheck=own.syscheck if shared.syscheck is None else syscheck_section.merged(own.syscheck, shared.syscheck),
     )
 
 
@@ -159,6 +141,8 @@ def refusal_of(own: AgentConfig, shared: SharedConfig) -> str:
             f"{commands[0]}: this agent runs no commands for the manager; set [central] accept_commands = true "
             "in its own agent.toml"
         )
+    if shared.syscheck is not None and shared.syscheck.prefilter_cmd:
+        return "[syscheck] prefilter_cmd: an agent runs only what its own agent.toml names"
     return problem_of(merged(own, shared))
 
 
@@ -205,12 +189,11 @@ def problem_of(config: AgentConfig) -> str:
         _check_manager(config.manager)
         _check_labels(config.labels)
         _check_sources(config.source)
+        syscheck_section.check(config.syscheck)
     except ConfigError as error:
         return str(error)
-    return (
-        _syscheck_problem(config.syscheck)
-        or _policy_problem(config)
-        or ("[spool] max_bytes: at least 1048576 (1 MiB)" if config.spool.max_bytes < 1024**2 else "")
+    return _policy_problem(config) or (
+        "[spool] max_bytes: at least 1048576 (1 MiB)" if config.spool.max_bytes < 1024**2 else ""
     )
 
 
@@ -256,15 +239,4 @@ def _policy_problem(config: AgentConfig) -> str:
             return f"[policy] files: expected absolute paths, got {path!r}"
     if config.policy.files and config.manager.protocol == "ossec":
         return "[policy] files: an OSSEC manager knows no policies; leave them out"
-    return ""
-
-
-def _syscheck_problem(syscheck: SyscheckConfig) -> str:
-    for directory in syscheck.directories:
-        if not directory.startswith("/") or has_glob(directory):
-            return f"[syscheck] directories: expected absolute paths without patterns, got {directory!r}"
-    if syscheck.scan_interval_s < 1:
-        return f"[syscheck] scan_interval_s: at least 1, got {syscheck.scan_interval_s}"
-    if syscheck.max_file_bytes < 0:
-        return f"[syscheck] max_file_bytes: 0 or more, got {syscheck.max_file_bytes}"
     return ""

@@ -17,13 +17,19 @@ import msgspec
 
 from hids.core.collect.config import (
     AgentConfig,
+    CentralConfig,
     SharedConfig,
-    SyscheckConfig,
     merged,
     problem_of,
     read_toml,
+    refusal_of,
 )
+from hids.core.collect.syscheck import SyscheckConfig
 from hids.errors import ConfigError
+
+
+_WILLING = AgentConfig(central=CentralConfig(accept_commands=True))
+"""An agent that takes all that any agent may take."""
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,7 +96,7 @@ def parse_file(text: str, where: str) -> SharedFile:
         ConfigError: not TOML, an unknown key, or a value that makes no sense.
     """
     file = read_toml(text, where, SharedFile)
-    problem = problem_of(merged(AgentConfig(), file))
+    problem = refusal_of(_WILLING, file)
     if problem:
         raise ConfigError(f"{where}: {problem}")
     return file

@@ -67,6 +67,8 @@ def _presence(line: LogLine, name: bytes, address: bytes) -> Told | None:
 
 # ---- files -----------------------------------------------------------------------------------------------
 
+_UPSTREAM_EVENTS = {"moved": "added"}
+"""What upstream has no word for -> the nearest that it has; the details say the rest."""
 _DECODERS = {"added": "syscheck_new_entry", "modified": "syscheck_integrity_changed", "deleted": "syscheck_deleted"}
 _REGISTRY = re.compile(r"(?:\[x(?:32|64)\] )?HKEY_")
 """How paths of registry keys and values begin; those of files begin with a slash or a drive."""
@@ -102,6 +104,7 @@ def _change(line: LogLine, dialect: Dialect) -> Told | None:
         change = _facts.decode(b"{" + line.facts + b"}").syscheck
     except msgspec.MsgspecError:
         return None
+    change.event = _UPSTREAM_EVENTS.get(change.event, change.event)
     of_registry = _of_registry(change)
     decoders = _REGISTRY_DECODERS if of_registry and dialect == "wazuh" else _DECODERS
     decoder = decoders.get(change.event)
@@ -122,7 +125,7 @@ def _of_registry(change: _Change) -> bool:
 def _ossec_text(event: str, path: bytes, details: bytes) -> bytes:
     match event:
         case "added":
-            return b"New file '%b' added to the file system." % path
+            return b"\n".join(filter(None, (b"New file '%b' added to the file system." % path, details)))
         case "deleted":
             return b"File '%b' was deleted. Unable to retrieve checksum." % path
         case _:

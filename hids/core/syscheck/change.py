@@ -16,7 +16,7 @@ class Change(msgspec.Struct, frozen=True):
     """A change worth a line."""
 
     event: str
-    """"added", "modified" or "deleted", as Wazuh names them."""
+    """"added", "modified" or "deleted", as Wazuh names them, or "moved"."""
     text: str
     facts: bytes
     """`"syscheck":{...}`, a member of the alert's JSON."""
@@ -33,6 +33,11 @@ _ATTRIBUTES = (
     ("sha1", "sha1"),
     ("sha256", "sha256"),
     ("target", "target"),
+    ("links", "links"),
+    ("acl", "acl"),
+    ("capabilities", "capabilities"),
+    ("label", "label"),
+    ("xattrs", "xattrs"),
     ("kind", "type"),
 )
 """Field of `FileFact` -> the attribute's name in alerts. Order of mention."""
@@ -40,22 +45,43 @@ _ATTRIBUTES = (
 _HASHES = frozenset({"md5", "sha1", "sha256"})
 """Compared only where both sides know them: agents differ in what they compute, and a file may be unreadable for once."""
 
-_QUIET_ALONE = frozenset({"inode", "mtime"})
-"""A change of nothing but these is recorded but is no alert: editors and `touch` do it all day."""
+_QUIET_ALONE = frozenset({"inode", "mtime", "links"})
+"""A change of nothing but these is recorded but is no alert: editors, `touch` and package managers do it all day."""
+
+_GROWS = frozenset({"size", "mtime", "md5", "sha1", "sha256"})
+"""What changes when a log grows."""
 
 
-def compare(before: FileFact | None, now: FileFact) -> Change | None:
-    """The change between the manager's baseline and what the agent saw; None when there is nothing to tell."""
+def compare(before: FileFact | None, now: FileFact, origin: FileFact | None = None) -> Change | None:
+    """The change between the manager's baseline and what the agent saw; None when there is nothing to tell.
+
+    Args:
+        before: what was known at that path.
+        now: what the agent saw. What a first scan finds, or leaves out from now on, is no news.
+        origin: what was known at the path that it was moved from.
+    """
     if now.gone:
-        if before is None:
+        if before is None or now.seen == "baseline":
             return None
         return _told("deleted", before, msgspec.structs.replace(before, seen=now.seen), ())
+    if before is None and origin is not None:
+        changed = _changed(origin, now)
+        is_quiet = now.seen == "baseline" and set(changed) <= _QUIET_ALONE
+        return None if is_quiet else _told("moved", origin, now, changed)
     if before is None:
         return _told("added", None, now, ()) if now.seen != "baseline" else None
-    changed = tuple(name for field, name in _ATTRIBUTES if _differs(field, getattr(before, field), getattr(now, field)))
-    if set(changed) <= _QUIET_ALONE:
+    changed = _changed(before, now)
+    if set(changed) <= (_QUIET_ALONE | _GROWS if now.grown else _QUIET_ALONE):
         return None
     return _told("modified", before, now, changed)
+
+
+def _changed(before: FileFact, now: FileFact) -> tuple[str, ...]:
+    return tuple(
+        name
+        for field, name in _ATTRIBUTES
+        if name not in now.unchecked and _differs(field, getattr(before, field), getattr(now, field))
+    )
 
 
 def _differs(field: str, before: object, now: object) -> bool:
@@ -70,13 +96,19 @@ def remembered(before: FileFact | None, now: FileFact) -> FileFact | None:
     kept = {
         name: getattr(before, name) for name in _HASHES if same and getattr(before, name) and not getattr(now, name)
     }
-    return msgspec.structs.replace(now, diff="", **kept) if kept or now.diff else now
+    if not (kept or now.diff or now.moved_from or now.grown):
+        return now
+    return msgspec.structs.replace(now, diff="", moved_from="", grown=False, **kept)
 
 
 def _told(event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]) -> Change:
     path = _one_line(now.path)
     first = f"File '{path}' {event}" + (f": {', '.join(changed)}" if changed else "")
-    details = [_detail(name, before, now) for name in changed] if before is not None else []
+    details = [f"Moved from '{_one_line(now.moved_from)}'"] if now.moved_from else []
+    if now.links > 1 and event == "added":
+        details.append(f"It is one of {now.links} names of a file (hard links)")
+    if before is not None:
+        details += [_detail(name, before, now) for name in changed]
     return Change(
         event=event,
         text="\n".join((first, *filter(None, details), *_difference(now.diff))),
@@ -102,8 +134,26 @@ def _detail(name: str, before: FileFact, now: FileFact) -> str:  # noqa: PLR0911
             return f"Old {name}sum was: '{getattr(before, name)}'\nNew {name}sum is : '{getattr(now, name)}'"
         case "target":
             return f"Link pointed to '{_one_line(before.target)}', now to '{_one_line(now.target)}'"
+        case "links":
+            return f"Names of the file (hard links) were '{max(before.links, 1)}', now they are '{max(now.links, 1)}'"
+        case "acl" | "capabilities" | "label":
+            old, new = _one_line(getattr(before, name)), _one_line(getattr(now, name))
+            return f"{_WORDS[name]} '{old}', now '{new}'"
+        case "xattrs":
+            return "\n".join(_xattr_details(before.xattrs, now.xattrs))
         case _:
             return f"Type was '{before.kind}', now it is '{now.kind}'"
+
+
+_WORDS = {"acl": "Access list was", "capabilities": "Capabilities were", "label": "SELinux label was"}
+
+
+def _xattr_details(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    return [
+        f"Attribute '{_one_line(name)}' was '{_one_line(before.get(name, ''))}', now '{_one_line(now.get(name, ''))}'"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
 
 
 def _difference(diff: str) -> list[str]:
@@ -114,7 +164,9 @@ def _difference(diff: str) -> list[str]:
 def _object(event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]) -> dict[str, object]:
     result: dict[str, object] = {"path": _one_line(now.path), "event": event, "mode": _seen(now)}
     result |= _side("after", now)
-    if before is not None and event == "modified":
+    if now.moved_from:
+        result["moved_from"] = _one_line(now.moved_from)
+    if before is not None and event in {"modified", "moved"}:
         result |= {
             key: value
             for key, value in _side("before", before).items()
@@ -127,8 +179,8 @@ def _object(event: str, before: FileFact | None, now: FileFact, changed: tuple[s
 
 
 def _side(side: str, fact: FileFact) -> dict[str, object]:
-    weak: dict[str, object] = {f"{name}_{side}": getattr(fact, name) for name in ("md5", "sha1") if getattr(fact, name)}
-    return weak | {
+    sums: dict[str, object] = {f"{name}_{side}": getattr(fact, name) for name in ("md5", "sha1") if getattr(fact, name)}
+    usual: dict[str, object] = {
         f"size_{side}": str(fact.size),
         f"perm_{side}": rights(fact),
         f"uid_{side}": str(fact.uid),
@@ -139,6 +191,26 @@ def _side(side: str, fact: FileFact) -> dict[str, object]:
         f"mtime_{side}": _time(fact),
         f"inode_{side}": fact.inode,
     }
+    for attribute in fact.unchecked:
+        for member in _MEMBERS.get(attribute, ()):
+            usual.pop(f"{member}_{side}", None)
+    extended: dict[str, object] = {
+        f"{name}_{side}": getattr(fact, name)
+        for name in ("links", "acl", "capabilities", "label", "xattrs")
+        if getattr(fact, name)
+    }
+    return sums | usual | extended
+
+
+_MEMBERS = {
+    "size": ("size",),
+    "permissions": ("perm",),
+    "owner": ("uid", "uname"),
+    "group": ("gid", "gname"),
+    "mtime": ("mtime",),
+    "inode": ("inode",),
+}
+"""Attribute -> members of the alert's `syscheck` that say it."""
 
 
 def _seen(fact: FileFact) -> str:

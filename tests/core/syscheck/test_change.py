@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hids.core.syscheck.change import Change, compare, rights
+from hids.core.syscheck.change import Change, compare, remembered, rights
 from hids.messages import FileFact
 
 FILE = FileFact(
@@ -123,3 +123,81 @@ def test_whatever_an_agent_sends_the_first_line_is_ours_and_the_facts_are_json(b
 def test_rights_are_those_of_ls(mode: int):
 
     assert rights(msgspec.structs.replace(FILE, mode=mode)) == stat.filemode(mode)[1:]
+
+
+def test_a_move_is_told_as_one():
+    origin = seen(path="/etc/old", acl="user::rw-")
+    now = seen(path="/etc/new", moved_from="/etc/old", acl="user::rw-", inode=7)
+    change = compare(None, now, origin)
+    assert change is not None
+    assert (change.event, change.text) == ("moved", "File '/etc/new' moved\nMoved from '/etc/old'")
+    facts = json.loads(b"{%s}" % change.facts)["syscheck"]
+    assert (facts["event"], facts["path"], facts["moved_from"]) == ("moved", "/etc/new", "/etc/old")
+
+
+def test_a_move_with_a_change_and_one_onto_another_file():
+    now = seen(path="/etc/new", moved_from="/etc/old", mode=0o4755)
+    change = compare(None, now, seen(path="/etc/old"))
+    assert change is not None
+    assert change.text.split("\n")[:2] == ["File '/etc/new' moved: permissions", "Moved from '/etc/old'"]
+    change = compare(seen(path="/etc/new", sha256="bb"), now, seen(path="/etc/old"))
+    assert change is not None
+    assert change.event == "modified"
+    assert "Moved from '/etc/old'" in change.text
+
+
+def test_what_is_carried_along_in_a_moved_directory_is_quiet_unless_it_differs():
+    now = seen(path="/b/f", moved_from="/a/f", seen="baseline")
+    assert compare(None, now, seen(path="/a/f")) is None
+    change = compare(None, msgspec.structs.replace(now, sha256="cc"), seen(path="/a/f"))
+    assert change is not None
+    assert change.event == "moved"
+
+
+def test_a_log_that_grew_is_recorded_only():
+    before = seen(size=10, sha256="aa")
+    assert compare(before, seen(size=20, sha256="bb", mtime_ns=5, grown=True)) is None
+    change = compare(before, seen(size=20, sha256="bb", grown=True, mode=0o777))
+    assert change is not None
+
+
+def test_what_is_left_out_from_now_on_is_forgotten_without_a_word():
+    assert compare(seen(), seen(seen="baseline", gone=True)) is None
+    assert remembered(seen(), seen(seen="baseline", gone=True)) is None
+
+
+def test_attributes_beyond_the_mode():
+    change, facts = told(
+        seen(acl="user::rw-", xattrs={"user.a": "1", "user.b": "2"}),
+        seen(acl="user::rw-,user:7:rw-", capabilities="cap_sys_admin=ep", label="x:y", xattrs={"user.a": "3\n"}),
+    )
+    assert change.text.split("\n") == [
+        "File '/etc/passwd' modified: acl, capabilities, label, xattrs",
+        "Access list was 'user::rw-', now 'user::rw-,user:7:rw-'",
+        "Capabilities were '', now 'cap_sys_admin=ep'",
+        "SELinux label was '', now 'x:y'",
+        "Attribute 'user.a' was '1', now '3\\n'",
+        "Attribute 'user.b' was '2', now ''",
+    ]
+    assert facts["capabilities_after"] == "cap_sys_admin=ep"
+    assert facts["acl_before"] == "user::rw-"
+
+
+def test_what_is_not_checked_is_neither_compared_nor_shown():
+    before = seen()
+    now = seen(size=0, mode=0, inode=0, sha256="bb", unchecked=("size", "permissions", "inode"))
+    change, facts = told(before, now)
+    assert change.text.startswith("File '/etc/passwd' modified: sha256\n")
+    assert not {"size_after", "perm_after", "inode_after"} & facts.keys()
+
+
+def test_a_new_name_of_a_file_says_that_it_is_one():
+    change = compare(None, seen(links=2))
+    assert change is not None
+    assert change.text == "File '/etc/passwd' added\nIt is one of 2 names of a file (hard links)"
+    assert compare(seen(), seen(links=2)) is None
+
+
+def test_what_is_only_news_is_not_remembered():
+    now = seen(diff="-a", moved_from="/x", grown=True)
+    assert remembered(None, now) == seen()

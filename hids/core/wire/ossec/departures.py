@@ -1,7 +1,8 @@
 """What our agent's lines become for an OSSEC manager."""
 
-import msgspec
+from collections.abc import Iterator
 
+from hids.core.wire.facts import unpack
 from hids.core.wire.ossec.events import LOG, ROOTCHECK, SYSCHECK, encode_event
 from hids.core.wire.ossec.message import MAX_OSSEC_PAYLOAD
 from hids.core.wire.ossec.syscheck import encode_sum
@@ -10,21 +11,27 @@ from hids.messages import FileFact, LogLine
 MAX_LOCATION = 255
 """Bytes of a location; the manager's own limit for the rest of the line is what counts more."""
 
-_fact_decoder = msgspec.msgpack.Decoder(FileFact)
 
-
-def departure(line: LogLine) -> bytes:
-    """The payload for one line. A NUL ends a text in OSSEC, so it becomes a blank; what is too long is cut."""
+def departures(line: LogLine) -> list[bytes]:
+    """The payloads for one line. A NUL ends a text in OSSEC, so it becomes a blank; what is too long is cut."""
     match line.kind:
         case "syscheck":
-            payload = encode_event(SYSCHECK, "syscheck", encode_sum(_fact_decoder.decode(line.text)))
+            payloads = [encode_event(SYSCHECK, "syscheck", encode_sum(fact)) for fact in _facts(line)]
         case "rootcheck":
-            payload = encode_event(ROOTCHECK, "rootcheck", line.text)
+            payloads = [encode_event(ROOTCHECK, "rootcheck", line.text)]
         case _:
-            payload = encode_event(LOG, line.location[-MAX_LOCATION:], line.text)
-    return payload.replace(b"\0", b" ")[:MAX_OSSEC_PAYLOAD]
+            payloads = [encode_event(LOG, line.location[-MAX_LOCATION:], line.text)]
+    return [payload.replace(b"\0", b" ")[:MAX_OSSEC_PAYLOAD] for payload in payloads]
 
 
 def is_change(line: LogLine) -> bool:
     """Whether syscheck tells something that was not there at its first tour."""
-    return line.kind == "syscheck" and _fact_decoder.decode(line.text).seen != "baseline"
+    return line.kind == "syscheck" and any(fact.seen != "baseline" for fact in unpack(line.text))
+
+
+def _facts(line: LogLine) -> Iterator[FileFact]:
+    """What moved is gone there and new here: OSSEC has no word for it."""
+    for fact in unpack(line.text):
+        if fact.moved_from:
+            yield FileFact(path=fact.moved_from, seen=fact.seen, gone=True)
+        yield fact

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hids.core.syscheck.change import compare, remembered
 from hids.core.wire.ossec.arrivals import arrival
-from hids.core.wire.ossec.departures import departure, is_change
+from hids.core.wire.ossec.departures import departures, is_change
 from hids.core.wire.ossec.events import OldEvent, read_event
 from hids.core.wire.ossec.message import MAX_OSSEC_PAYLOAD
 from hids.core.wire.ossec.syscheck import encode_sum, read_json, read_sum
@@ -218,10 +218,10 @@ def test_our_lines_for_an_ossec_manager():
     def line(kind: Any, text: bytes, location: str = "/var/log/x") -> LogLine:
         return LogLine(location, text, 1, 1, kind)
 
-    assert departure(line("log", b"a\0b")) == b"1:/var/log/x:a b"
-    assert departure(line("rootcheck", b"found")) == b"9:rootcheck:found"
+    assert departures(line("log", b"a\0b")) == [b"1:/var/log/x:a b"]
+    assert departures(line("rootcheck", b"found")) == [b"9:rootcheck:found"]
     packed = msgspec.msgpack.encode(FileFact("/x", "scan", gone=True))
-    assert departure(line("syscheck", packed)) == b"8:syscheck:-1 /x"
+    assert departures(line("syscheck", packed)) == [b"8:syscheck:-1 /x"]
     assert is_change(line("syscheck", packed))
     assert not is_change(line("syscheck", msgspec.msgpack.encode(FileFact("/x", "baseline"))))
-    assert len(departure(line("log", b"x" * 70_000))) == MAX_OSSEC_PAYLOAD
+    assert len(departures(line("log", b"x" * 70_000))[0]) == MAX_OSSEC_PAYLOAD

@@ -1,0 +1,254 @@
+"""The section `<syscheck>` of an ossec.conf or agent.conf, as `[syscheck]` of agent.toml.
+
+Several sections add up, as OSSEC reads them. What is not known is refused with file and line; what is known and has its
+place elsewhere, or none, comes back as a note. OSSEC's patterns ignore case, ours do not: paths here are as they are.
+"""
+
+import glob
+import json
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from hids.core.collect.syscheck import DEFAULT_CHECK, DirectoryConfig, SyscheckConfig, check
+from hids.core.markup import Element, read
+from hids.errors import ConfigError, Problem
+
+_YES_NO = {"yes": True, "no": False}
+_SWITCHES = {"disabled", "scan_on_start", "alert_new_files", "skip_nfs"}
+_CHECKS: dict[str, tuple[str, ...]] = {
+    "check_sum": ("sha256", "sha1", "md5"),
+    "check_md5sum": ("md5",),
+    "check_sha1sum": ("sha1",),
+    "check_sha256sum": ("sha256",),
+    "check_size": ("size",),
+    "check_owner": ("owner",),
+    "check_group": ("group",),
+    "check_perm": ("permissions",),
+    "check_mtime": ("mtime",),
+    "check_inode": ("inode",),
+}
+_ELSEWHERE = {
+    "windows_registry": "is not read on Linux",
+    "registry_ignore": "is not read on Linux",
+    "auto_ignore": "is auto_ignore in manager.toml now",
+    "skip_dev": "has no counterpart: only what is named is looked at",
+    "skip_proc": "is always so",
+    "skip_sys": "is always so",
+    "max_eps": "has no counterpart: nothing is lost however much changes",
+    "max_files_per_second": "is max_bytes_per_s now",
+    "synchronization": "has no counterpart: the manager has each change once, and hidsctl syscheck verify proves it",
+    "database": "has no counterpart",
+    "whodata": "has no counterpart here",
+    "diff": "is diff_max_bytes and diff_budget_bytes now",
+}
+"""Options that are known and not taken over -> what to know about it."""
+_ATTRIBUTES_ELSEWHERE = {
+    "follow_symbolic_link": "links are never followed: name their target",
+    "tags": "has no counterpart",
+    "diff_size_limit": "is diff_max_bytes in [syscheck] now",
+    "check_attrs": "is for Windows",
+    "arch": "is for Windows",
+}
+_CLOCK = re.compile(r"(\d{1,2})(?::(\d{2}))?\s*(am|pm)?", re.IGNORECASE)
+_NOON = 12
+_HOURS = 24
+_MOST_NICE = 19
+
+
+class Section(NamedTuple):
+    """What a file says."""
+
+    config: SyscheckConfig
+    notes: tuple[str, ...]
+    """What was not taken over, each with its place."""
+
+
+def syscheck_section(conf: str, text: bytes) -> Section | None:
+    """What the file says of syscheck; None when it says nothing.
+
+    Args:
+        conf: name of the file, for messages.
+        text: what stands in it.
+
+    Raises:
+        ConfigError: all that is not understood, a line each.
+    """
+    problems: list[Problem] = []
+    roots = read(conf, text, problems, strict=False)
+    options = [
+        option
+        for root in roots
+        for section in root.children
+        if section.name == "syscheck"
+        for option in section.children
+    ]
+    taken = _Taken()
+    for option in options:
+        try:
+            taken.take(option)
+        except ValueError as error:
+            problems.append(option.problem(str(error)))
+    if problems:
+        raise ConfigError("\n".join(map(str, problems)))
+    if not options:
+        return None
+    try:
+        config = msgspec.convert(taken.values, SyscheckConfig)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{conf}: <syscheck>: {error}") from error
+    check(config)
+    return Section(config, tuple(taken.notes))
+
+
+def as_toml(section: Section) -> str:
+    """The section with all keys that differ from their defaults, notes as comments."""
+    config = section.config
+    rows = [f"# {note}" for note in section.notes]
+    rows += ["[syscheck]", *_rows(config, SyscheckConfig(), {"directory"})]
+    for folder in config.directory:
+        rows += ["", "[[syscheck.directory]]", *_rows(folder, DirectoryConfig(path=""), set())]
+    return "\n".join(rows) + "\n"
+
+
+def _rows(config: msgspec.Struct, defaults: msgspec.Struct, leave_out: set[str]) -> Iterator[str]:
+    for key in config.__struct_fields__:
+        value = getattr(config, key)
+        if key not in leave_out and value != getattr(defaults, key):
+            # JSON spells texts, numbers, truth and lists of them as TOML does.
+            yield f"{key} = {json.dumps(value, ensure_ascii=True)}"
+
+
+class _Taken:
+    """What has been read so far."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.notes: list[str] = []
+
+    def take(self, option: Element) -> None:
+        """Read one option.
+
+        Raises:
+            ValueError: what is wrong with it.
+        """
+        name, text = option.name, option.text.decode("utf-8", "surrogateescape").strip()
+        if name in _ELSEWHERE:
+            self._note(option, f"<{name}> {_ELSEWHERE[name]}")
+        elif name in _SWITCHES:
+            self.values[name] = _truth(f"<{name}>", text)
+        elif name == "directories":
+            self._take_directories(option, text)
+        elif name in {"ignore", "nodiff"}:
+            self._add(name, _globs(option, text))
+        elif name == "frequency":
+            self.values["scan_interval_s"] = _number(f"<{name}>", text)
+        elif name == "scan_day":
+            self.values[name] = text.lower()
+        elif name == "scan_time":
+            self.values[name] = _time(text)
+        elif name == "prefilter_cmd":
+            self.values[name] = shlex.split(text)
+        elif name == "process_priority":
+            self.values["nice"] = min(_MOST_NICE, max(0, int(text)))
+        elif name == "file_limit":
+            entries = [child.text.decode().strip() for child in option.children if child.name == "entries"]
+            self.values |= {"max_files": _number("<entries>", entry) for entry in entries}
+        else:
+            raise ValueError(f"<{name}> is not known in <syscheck>")
+
+    def _take_directories(self, option: Element, text: str) -> None:
+        values = {each.name: each.value for each in option.attributes}
+        options: dict[str, Any] = {"check": _checks(values)}
+        for key, value in values.items():
+            if key == "realtime" or key == "report_changes":  # noqa: PLR1714 - one key each
+                options[key] = _truth(key, value)
+            elif key == "restrict":
+                options[key] = [_expression(value)]
+            elif key == "no_recurse":
+                if _truth(key, value):
+                    options["recursion"] = 0
+            elif key == "recursion_level":
+                options["recursion"] = _number(key, value)
+            elif key == "whodata":
+                options["realtime"] = True
+                self._note(option, f"{key}: see docs/syscheck.md")
+            elif key in _ATTRIBUTES_ELSEWHERE:
+                self._note(option, f"{key}: {_ATTRIBUTES_ELSEWHERE[key]}")
+            elif key != "check_all" and key not in _CHECKS:
+                raise ValueError(f"<directories {key}=...> is not known")
+        for path in filter(None, (part.strip().rstrip("/") or part.strip() for part in text.split(","))):
+            known = self.values.setdefault("directory", [])
+            known[:] = [each for each in known if each["path"] != path]  # the last one holds
+            known.append({"path": path, **options})
+
+    def _add(self, name: str, more: Iterable[str]) -> None:
+        self.values[name] = [*self.values.get(name, []), *more]
+
+    def _note(self, option: Element, text: str) -> None:
+        self.notes.append(str(option.problem(text)))
+
+
+def _checks(values: dict[str, str]) -> list[str]:
+    """What is checked: all, if no option says otherwise."""
+    wanted = {name: _truth(name, value) for name, value in values.items() if name == "check_all" or name in _CHECKS}
+    checks = set[str](DEFAULT_CHECK if wanted.get("check_all", not any(wanted.values())) else ())
+    for name, yes in wanted.items():
+        if name != "check_all":
+            checks = checks | set(_CHECKS[name]) if yes else checks - set(_CHECKS[name])
+    return [name for name in (*DEFAULT_CHECK, "sha1", "md5") if name in checks]
+
+
+def _globs(option: Element, text: str) -> list[str]:
+    """Globs for what OSSEC leaves out: what begins so, or what matches an expression of its simple kind."""
+    if option.get("type") != "sregex":
+        return [f"{glob.escape(text)}*"] if text else []
+    return [
+        ("" if part.startswith("^") else "*")
+        + glob.escape(part.removeprefix("^").removesuffix("$"))
+        + ("" if part.endswith("$") else "*")
+        for part in _alternatives(text)
+    ]
+
+
+def _expression(text: str) -> str:
+    """A simple expression of OSSEC as one of Python's."""
+    return "|".join(
+        ("^" if part.startswith("^") else "")
+        + re.escape(part.removeprefix("^").removesuffix("$"))
+        + ("$" if part.endswith("$") else "")
+        for part in _alternatives(text)
+    )
+
+
+def _alternatives(text: str) -> list[str]:
+    if text.startswith("!"):
+        raise ValueError(f"{text!r}: what does not match cannot be taken over; say what does")
+    return [part for part in text.split("|") if part.strip("^$")]
+
+
+def _truth(name: str, text: str) -> bool:
+    if text.lower() not in _YES_NO:
+        raise ValueError(f"{name}: expected yes or no, got {text!r}")
+    return _YES_NO[text.lower()]
+
+
+def _number(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError(f"{name}: expected a number, got {text!r}")
+    return int(text)
+
+
+def _time(text: str) -> str:
+    """ "9pm", "21:00" and "9:30 pm" -> "21:00"."""
+    found = _CLOCK.fullmatch(text)
+    if found is not None:
+        hour, half = int(found[1]), (found[3] or "").lower()
+        if half and hour <= _NOON:
+            hour = hour % _NOON + (_NOON if half == "pm" else 0)
+        if hour < _HOURS:
+            return f"{hour:02d}:{found[2] or '00'}"
+    raise ValueError(f"<scan_time>: expected a time such as 21:30 or 9:30 pm, got {text!r}")

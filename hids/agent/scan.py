@@ -1,0 +1,600 @@
+"""Syscheck's work on the disk: scans of trees, looks at single paths. One thread; blocks.
+
+    scan, look_at --Observer--> news --matched--> `Sheet` (facts and positions together) --> spool
+
+A directory whose listing has the fingerprint that it had is done. Else its entries are compared with what is known of
+them, part by part, in the order of the hashes of their names: a directory of a million files takes no more memory than
+one of `SLICE_ENTRIES`. What is unchanged is never written.
+"""
+
+import errno
+import hashlib
+import os
+import stat
+from bisect import bisect_left
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from operator import attrgetter
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from hids.agent.copies import Copies
+from hids.agent.filecache import (
+    HIGHEST,
+    LOWEST,
+    PART_ENTRIES,
+    SPLIT_ABOVE,
+    FileCache,
+    Part,
+    Positions,
+    Summary,
+    name_hash,
+    summarised,
+)
+from hids.agent.folders import Folder, Folders
+from hids.agent.mounts import Mounts
+from hids.agent.news import Change, News, gone, path_of
+from hids.agent.observe import Known, Observer, Seen, forget_names, is_news, is_same, status_of
+from hids.agent.paths import shown
+from hids.agent.watches import Watches
+from hids.messages import FileFact
+
+log = structlog.get_logger()
+
+SLICE_ENTRIES = 131_072
+"""Entries of one directory that are held at once: some 30 MiB."""
+KEPT_INFOS = 16_384
+"""Entries of a directory whose status is taken only once."""
+BATCH = 64
+"""Directories whose summaries are asked for together."""
+SHEET_FACTS = 1_024
+"""Facts that are stored together, so that a first scan is written in large strokes."""
+STORED_TOGETHER = 256
+ROOT = "root:"
+
+_CHUNK = 1_024
+_signature = attrgetter("st_mode", "st_ino", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns", "st_nlink")
+_encode = msgspec.msgpack.Encoder().encode
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class Survey(NamedTuple):
+    """A directory's listing."""
+
+    entries: int
+    fingerprint: bytes
+    subdirectories: list[str]
+    """Names."""
+    found: "list[Found] | None"
+    """None: too many to be held."""
+
+
+Found = tuple[str, os.stat_result | None]
+"""(name, status if it was taken)"""
+
+
+class _Place(NamedTuple):
+    """A directory that is being compared."""
+
+    path: str
+    shown: str
+    descriptor: int
+    folder: Folder
+    seen: Seen
+    news: News | None
+
+
+class Sheet:
+    """Facts and positions that are stored together."""
+
+    def __init__(self, put: Callable[[list[FileFact], Positions], None]) -> None:
+        """`put` hands them over, and waits while too much is under way."""
+        self._put = put
+        self._facts: list[FileFact] = []
+        self._positions: Positions = {}
+
+    def add(self, facts: Iterable[FileFact], positions: Positions) -> None:
+        """Write down; hand over when it is full."""
+        self._facts += facts
+        self._positions |= positions
+        if len(self._facts) >= SHEET_FACTS or len(self._positions) >= SHEET_FACTS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand over what is there."""
+        if self._facts or self._positions:
+            facts, positions = self._facts, self._positions
+            self._facts, self._positions = [], {}
+            self._put(facts, positions)
+
+
+class Scanner:
+    """Compares what is with what was."""
+
+    def __init__(
+        self,
+        folders: Folders,
+        observer: Observer,
+        cache: FileCache,
+        sheet: Sheet,
+        watches: Watches,
+        mounts: Mounts,
+        copies: Copies,
+        *,
+        max_files: int,
+        tells_new: bool,
+        meanwhile: Callable[[], None],
+        say: Callable[[str], None],
+    ) -> None:
+        """`meanwhile` is called between directories of a scan, to look at what was notified; it raises to end the scan."""
+        self._folders = folders
+        self._observer = observer
+        self._cache = cache
+        self._sheet = sheet
+        self._watches = watches
+        self._mounts = mounts
+        self._copies = copies
+        self._max_files = max_files
+        self._tells_new = tells_new
+        self._meanwhile = meanwhile
+        self._say = say
+        self.files = 0
+        """Paths below all roots, as of the last scan."""
+        self._said: set[str] = set()
+
+    # -- what there is to do
+
+    def scan(self, root: str, news: News, *, first_time: bool) -> bool:
+        """Go through all below a root; False when it is not there. `settle` has to follow."""
+        seen: Seen = "baseline" if first_time else news.seen
+        waits = None if first_time else news
+        if self._mounts.hides(root):
+            self._say_once(f"source unreadable: {shown(root)}: mounted from elsewhere, see skip_nfs")
+            return True
+        if root != "/":
+            self._look(*os.path.split(root), seen, waits)  # the directory itself: its owner and mode
+        if not is_directory(root):
+            return False
+        self._walk(root, seen, waits)
+        if first_time:
+            self._sheet.add((), {ROOT + shown(root): b"\x01"})
+            self._sheet.flush()
+        return True
+
+    def begin(self) -> News:
+        """Get ready for a scan."""
+        forget_names()
+        self._mounts.refresh()
+        self.files = 0
+        return News("scan", tells_new=self._tells_new)
+
+    def look_at(self, entries: Iterable[tuple[str, str]]) -> None:
+        """Look at single entries (directory, name), as notifications name them."""
+        self._sheet.flush()
+        news = News("live", tells_new=self._tells_new)
+        for directory, name in entries:
+            self._look(directory, name, "live", news)
+        self.settle(news)
+
+    def settle(self, news: News) -> None:
+        """Store what was found, and what moved as moved."""
+        self._sheet.flush()
+        changes = news.changes()
+        while together := list(islice(changes, STORED_TOGETHER)):
+            self._store(change for group in together for change in group)
+        for directory in news.gone_directories():
+            self._watches.remove_below(directory)
+        self._sheet.flush()
+
+    def forget(self, root: str, *, inside: bool) -> None:
+        """Forget a folder (as shown) that is configured no more; `inside`: it lies in one that is.
+
+        What is known of a folder that is checked no more is forgotten without an alert, here and by the manager.
+        """
+        if not inside:
+            self._leave_below(root, "baseline", None)
+            self._sheet.flush()
+            above, name = os.path.split(root)
+            part, _ = self._cache.part_of(above, name)
+            known = part.entries.pop(name, None)
+            if known is not None:
+                self._sheet.add([gone(known.fact, "baseline")], self._cache.written(above, part))
+        self._sheet.add((), {ROOT + root: None})
+        self._sheet.flush()
+
+    # -- trees
+
+    def _walk(self, top: str, seen: Seen, news: News | None) -> None:
+        waiting = [top]
+        while waiting:
+            batch = [waiting.pop() for _ in range(min(BATCH, len(waiting)))]
+            summaries = self._cache.summaries(map(shown, batch))
+            found: list[str] = []
+            for directory in batch:
+                if seen != "live":  # a long scan does not hold up what happens meanwhile
+                    self._meanwhile()
+                found += self._directory(directory, summaries.get(shown(directory)), seen, news)
+            waiting += reversed(found)
+
+    def _directory(self, directory: str, summary: Summary | None, seen: Seen, news: News | None) -> list[str]:
+        """Compare one directory; returns the directories below it that are to be compared as well."""
+        folder = self._folders.of(directory)
+        if folder.depth(directory) > folder.recursion:
+            self._say_once(f"syscheck limit: recursion: more than {folder.recursion} levels below {shown(folder.path)}")
+            return self._folders.below(directory)
+        if folder.realtime:
+            self._watches.add(directory)  # before looking: what changes after the look is notified
+        with self._opened(directory) as descriptor:
+            if descriptor is None:
+                return []
+            survey = self._survey(directory, descriptor, folder)
+            if survey is None:
+                return []
+            self.files += survey.entries
+            if summary is None or summary.fingerprint != survey.fingerprint:
+                place = _Place(directory, shown(directory), descriptor, folder, seen, news)
+                waited = len(news) if news is not None else 0
+                self._compare(place, survey)
+                if news is None or len(news) == waited:  # else it must be compared again if this scan ends before its end
+                    self._sheet.add((), summarised(place.shown, Summary(survey.entries, survey.fingerprint)))
+        return self._below(directory, folder, survey.subdirectories)
+
+    @contextmanager
+    def _opened(self, directory: str) -> Generator[int | None]:
+        """A descriptor of a directory; None when it is none, or cannot be read: nothing is said of its entries then."""
+        try:
+            descriptor = os.open(directory, _DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            yield None
+            return
+        except OSError as error:
+            if error.errno != errno.ELOOP:  # a link in its place: what was there is told as gone
+                self._say_once(f"source unreadable: {shown(directory)}: {error.strerror}")
+            yield None
+            return
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _below(self, directory: str, folder: Folder, names: list[str]) -> list[str]:
+        names.sort()
+        paths = [os.path.join(directory, name) for name in names]
+        return [path for path in paths if not self._folders.leaves_out(folder, path, is_dir=True)]
+
+    def _survey(self, directory: str, descriptor: int, folder: Folder) -> Survey | None:
+        """Read a directory once; None when that fails: nothing is said of its entries then."""
+        away = self._mounts.names_in(directory)
+        fingerprint = hashlib.blake2b(folder.stamp, digest_size=16)
+        count, found, subdirectories = 0, list[Found](), list[str]()
+        try:
+            with os.scandir(descriptor) as listing:
+                while chunk := list(islice(listing, _CHUNK)):
+                    infos = [(entry.name, _status(entry)) for entry in chunk if entry.name not in away]
+                    pairs = [pair for pair in infos if pair[1] is not None]
+                    fingerprint.update(_encode([(_bytes(name), *_signature(info)) for name, info in pairs]))
+                    count += len(pairs)
+                    subdirectories += [name for name, info in pairs if info is not None and stat.S_ISDIR(info.st_mode)]
+                    if count <= KEPT_INFOS:
+                        found += pairs
+        except OSError as error:
+            self._say_once(f"source unreadable: {shown(directory)}: {error.strerror}")
+            return None
+        return Survey(count, fingerprint.digest(), subdirectories, found if count <= KEPT_INFOS else None)
+
+    # -- comparing
+
+    def _compare(self, place: _Place, survey: Survey) -> None:
+        if survey.found is not None:
+            self._compare_slice(place, survey.found, LOWEST, HIGHEST)
+            return
+        slices = 1 << ((survey.entries - 1) // SLICE_ENTRIES).bit_length()
+        bounds = [f"{number * (1 << 32) // slices:08x}" for number in range(slices)] + [HIGHEST]
+        for low, high in zip(bounds, bounds[1:], strict=False):
+            self._sheet.flush()
+            self._sheet.add((), self._cache.split(place.shown, low))
+            self._sheet.flush()
+            self._compare_slice(place, list(self._names(place, low, high)), low, high)
+
+    def _names(self, place: _Place, low: str, high: str) -> Iterator[Found]:
+        away = self._mounts.names_in(place.path)
+        with os.scandir(place.descriptor) as listing:
+            for entry in listing:
+                if low <= name_hash(shown(entry.name)) < high and entry.name not in away:
+                    yield entry.name, None
+
+    def _compare_slice(self, place: _Place, found: list[Found], low: str, high: str) -> None:
+        entries = sorted(
+            ((name_hash(name_shown), name_shown, name, info) for name, info in found for name_shown in (shown(name),)),
+            key=_by_hash,
+        )
+        hashes = [entry[0] for entry in entries]
+        start = 0
+        for part, end_hash in self._bounded_parts(place, low, high):
+            end = bisect_left(hashes, end_hash, start)
+            if part.entries or end - start <= SPLIT_ABOVE:
+                self._compare_part(place, part, entries[start:end])
+            else:
+                self._compare_new(place, part, entries[start:end])
+            start = end
+
+    def _bounded_parts(self, place: _Place, low: str, high: str) -> Iterator[tuple[Part, str]]:
+        """All parts of a slice, with the hash before which each ends; together they cover it."""
+        before = Part(place.folder.stamp, {}, low)
+        for part in self._cache.parts(place.shown, low, high):
+            if part.low != before.low:
+                yield before, part.low
+            before = part
+        yield before, high
+
+    def _compare_new(self, place: _Place, part: Part, entries: "list[_Entry]") -> None:
+        """Entries of which none is known become several parts."""
+        start = 0
+        while start < len(entries):
+            end = min(start + PART_ENTRIES, len(entries))
+            while end < len(entries) and entries[end][0] == entries[end - 1][0]:
+                end += 1
+            low = entries[start][0] if start else part.low
+            self._compare_part(place, Part(place.folder.stamp, {}, low), entries[start:end])
+            start = end
+
+    def _compare_part(self, place: _Place, part: Part, entries: "list[_Entry]") -> None:
+        folder, seen, news = place.folder, place.seen, place.news
+        anew = part.stamp != folder.stamp
+        left, kept = part.entries, dict[str, Known]()
+        facts: list[FileFact] = []
+        changed = anew and bool(left)
+        for _, name, real_name, listed in entries:
+            before = left.get(name)
+            info = listed or _status_at(place.descriptor, real_name)
+            if info is None:
+                continue  # it went meanwhile
+            if before is not None and not anew and is_same(before, info, folder):
+                kept[name] = left.pop(name)
+                continue
+            path = os.path.join(place.path, real_name)
+            is_dir = stat.S_ISDIR(info.st_mode)
+            if (is_dir or not folder.takes_all) and self._folders.leaves_out(folder, path, is_dir=is_dir):
+                continue
+            if before is None and self._is_over_limit():
+                continue
+            now = self._observed(path, info, seen, folder, before, (place.descriptor, real_name))
+            if now is None:
+                continue
+            if before is None:
+                if news is not None and news.has_room():
+                    news.came(place.shown, name, now)
+                    continue
+                facts.append(now.fact if self._tells_new else msgspec.structs.replace(now.fact, seen="baseline"))
+            else:
+                del left[name]
+                if is_news(before.fact, now.fact):
+                    facts.append(now.fact)
+            kept[name] = _remembered(now)
+            changed = True
+        changed |= self._settle_left(place, left, kept, facts)
+        if changed:
+            self._sheet.add(facts, self._cache.written(place.shown, Part(folder.stamp, kept, part.low)))
+
+    def _settle_left(
+        self, place: _Place, left: dict[str, Known], kept: dict[str, Known], facts: list[FileFact]
+    ) -> bool:
+        """Entries that are there no more, or are left out by now; whether anything was done about them at once."""
+        done = False
+        for name, before in left.items():
+            path = path_of(place.shown, name)
+            fact = before.fact
+            if self._folders.leaves_out(place.folder, path, is_dir=fact.kind == "dir"):
+                facts.append(gone(fact, "baseline"))
+                done = True
+                if fact.kind == "dir":
+                    self._leave_below(path, "baseline", None)
+                continue
+            if place.news is not None and place.news.has_room():
+                place.news.left(place.shown, name, before)
+                kept[name] = before
+            else:
+                facts.append(gone(fact, place.seen))
+                done = True
+            if fact.kind == "dir":
+                self._leave_below(path, place.seen, place.news)
+        return done
+
+    def _leave_below(self, top: str, seen: Seen, news: News | None) -> None:
+        """All that was known below a directory (as shown) that is no more."""
+        for directory, part in self._cache.below(top):
+            positions = summarised(directory, None)
+            if news is not None and news.has_room(len(part.entries)):
+                for name, known in part.entries.items():
+                    news.left(directory, name, known)
+                self._sheet.add((), positions)
+                continue
+            facts = [gone(known.fact, seen) for known in part.entries.values()]
+            self._sheet.add(facts, positions | self._cache.written(directory, Part(part.stamp, {}, part.low)))
+        if news is None or not news.has_room():
+            self._watches.remove_below(top)
+
+    # -- single entries
+
+    def _look(self, directory: str, name: str, seen: Seen, news: News | None) -> None:
+        """Compare one entry."""
+        path = os.path.join(directory, name)
+        folder = self._folders.of(directory if self._folders.has(directory) else path)
+        where, name_shown = shown(directory), shown(name)
+        part, _ = self._cache.part_of(where, name_shown)
+        before = part.entries.get(name_shown)
+        info = status_of(path)
+        is_dir = info is not None and stat.S_ISDIR(info.st_mode)
+        now: Known | None = None
+        if info is not None:
+            if self._folders.leaves_out(folder, path, is_dir=is_dir) or name in self._mounts.names_in(directory):
+                return
+            now = self._looked(path, info, seen, folder, before)
+        self._note(Change(where, name_shown, now, None), before, seen, news)
+        if now is not None and is_dir and seen == "live":
+            is_other = before is None or before.fact.kind != "dir" or before.fact.inode != now.fact.inode
+            if is_other or (folder.realtime and path not in self._watches):
+                self._walk(path, seen, news)
+
+    def _looked(
+        self, path: str, info: os.stat_result, seen: Seen, folder: Folder, before: Known | None
+    ) -> Known | None:
+        if before is not None:
+            grew = (
+                before.fact.kind == "file"
+                and info.st_size >= before.fact.size
+                and before.fact.inode == info.st_ino
+                and folder.is_growing(path)
+            )
+            if is_same(before, info, folder) or (grew and seen == "live"):  # a scan sees what it grew by
+                return before
+        elif self._is_over_limit():
+            return None
+        return self._observed(path, info, seen, folder, before, None)
+
+    def _observed(
+        self,
+        path: str,
+        info: os.stat_result,
+        seen: Seen,
+        folder: Folder,
+        before: Known | None,
+        at: tuple[int, str] | None,
+    ) -> Known | None:
+        """Look at a path, and inside it where that is told."""
+        fact = before.fact if before is not None else None
+        now = self._observer.look(path, info, seen, folder, fact, at)
+        if now is not None and now.fact.kind == "file" and folder.may_show(path):
+            diff = self._copies.difference(path, fact, now.fact)
+            if diff:
+                return Known(msgspec.structs.replace(now.fact, diff=diff), now.ctime_ns)
+        return now
+
+    def _note(self, change: Change, before: Known | None, seen: Seen, news: News | None) -> None:
+        """Have one entry stored: at once, or with the news."""
+        directory, name, now, _ = change
+        if now is before:
+            return
+        if news is None:
+            self._store([Change(directory, name, now, now.fact if now is not None else None)])
+        elif before is None and now is not None:
+            news.came(directory, name, now)
+        elif before is not None and now is None:
+            news.left(directory, name, before)
+        elif before is not None and now is not None:
+            news.changed(Change(directory, name, now, now.fact if is_news(before.fact, now.fact) else None))
+        if before is not None and before.fact.kind == "dir" and (now is None or now.fact.kind != "dir"):
+            self._leave_below(path_of(directory, name), seen, news)
+
+    # -- storing
+
+    def _store(self, changes: Iterable[Change]) -> None:
+        """Write single entries into their parts, with the facts. What has been told meanwhile is not told again."""
+        self._sheet.flush()
+        facts: list[FileFact] = []
+        positions: Positions = {}
+        ordered = list(changes)
+        parts = _Parts(self._cache, self._folders)
+        for change in ordered:
+            entries = parts.entries(change.directory, change.name)
+            before = entries.get(change.name)
+            if change.known is None:
+                if before is None:
+                    continue
+                del entries[change.name]
+                self._copies.drop(path_of(change.directory, change.name))
+                fact = change.fact
+            else:
+                entries[change.name] = _remembered(change.known)
+                fact = change.fact
+                if fact is not None and before is not None and not fact.moved_from and not is_news(before.fact, fact):
+                    fact = None
+            if fact is not None:
+                facts.append(fact)
+        positions = parts.written()
+        self._sheet.add(facts, positions)
+        self._sheet.flush()
+
+    # -- limits
+
+    def _is_over_limit(self) -> bool:
+        if self.files <= self._max_files:
+            return False
+        self._say_once(f"syscheck limit: files: more than {self._max_files}, new ones are not checked")
+        return True
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said and len(self._said) < _CHUNK:
+            self._said.add(text)
+            log.warning("syscheck: some of the files are not checked", reason=text)
+            self._say(text)
+
+
+class _Parts:
+    """Parts that changes are written into, each read once."""
+
+    def __init__(self, cache: FileCache, folders: Folders) -> None:
+        self._cache = cache
+        self._folders = folders
+        self._open: dict[str, list[tuple[Part, str]]] = {}
+
+    def entries(self, directory: str, name: str) -> dict[str, Known]:
+        """The entries of the part in which this one is, or will be."""
+        place = name_hash(name)
+        known = self._open.setdefault(directory, [])
+        for part, end in known:
+            if part.low <= place < end:
+                return part.entries
+        part, end = self._cache.part_of(directory, name)
+        known.append((part, end))
+        return part.entries
+
+    def written(self) -> Positions:
+        positions: Positions = {}
+        for directory, parts in self._open.items():
+            for part, _ in parts:
+                positions |= self._cache.written(directory, part)
+        return positions
+
+
+_Entry = tuple[str, str, str, os.stat_result | None]
+"""(hash of the shown name, shown name, name, status if it was taken)"""
+
+
+def is_directory(path: str) -> bool:
+    """Tell whether a path is a directory itself, not a link to one."""
+    info = status_of(path)
+    return info is not None and stat.S_ISDIR(info.st_mode)
+
+
+def _status(entry: "os.DirEntry[str]") -> os.stat_result | None:
+    try:
+        return entry.stat(follow_symlinks=False)
+    except OSError:
+        return None
+
+
+def _status_at(descriptor: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+    except OSError:
+        return None
+
+
+def _bytes(name: str) -> bytes:
+    return os.fsencode(name)
+
+
+def _by_hash(entry: _Entry) -> tuple[str, str]:
+    return entry[0], entry[1]
+
+
+def _remembered(now: Known) -> Known:
+    """What is kept of a look: not what was only news."""
+    fact = now.fact
+    if not (fact.diff or fact.moved_from or fact.grown):
+        return now
+    return Known(msgspec.structs.replace(fact, diff="", moved_from="", grown=False), now.ctime_ns)
