@@ -71,6 +71,19 @@ class LogLine(msgspec.Struct, frozen=True, array_like=True):
     """JSON members that go into the alert as they are (derived lines only), without the outer braces."""
 
 
+class Packaged(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the host's package manager says of a path (hids.agent.packages). In `FileFact.package`."""
+
+    name: ShortText
+    version: ShortText
+    content: Literal["same", "other", "conffile", "unknown"] = "unknown"
+    """Whether what is there is what the package has there; of a path that is gone: whether the package let go of it.
+    "conffile": another content, as it may have, for the package gives it into the administrator's hands. "unknown": the
+    package says nothing of the content."""
+    recent: bool = False
+    """The package was installed, upgraded or removed about when the path changed."""
+
+
 class FileFact(msgspec.Struct, frozen=True, omit_defaults=True):
     """What syscheck saw of one path. agent's syscheck -> syscheck store, packed in `LogLine.text`."""
 
@@ -112,6 +125,94 @@ class FileFact(msgspec.Struct, frozen=True, omit_defaults=True):
     """Attributes (as alerts name them) that the agent was told to leave alone; they have their default here."""
     moved_from: str = ""
     """The path at which this was before. What is known of it goes with it. Part of the news, not of the baseline."""
+    package: Packaged | None = None
+    """What owns the path; only of what changed, and only where a package owns it."""
+
+
+class Baseline(msgspec.Struct, frozen=True, array_like=True):
+    """What the manager knows of one path of an agent. syscheck store -> ledger."""
+
+    fact: FileFact
+    changes: int = 0
+    """How often it changed, since a person set it to zero."""
+    told: bytes = b""
+    """`entry_digest` of the last fact that came, where more is known than it said; else empty."""
+
+
+class DirectoryDigests(msgspec.Struct, frozen=True, array_like=True, tag="digests"):
+    """What the agent knows of directories, in order. agent's syscheck -> syscheck store, packed in `LogLine.text`.
+
+    It comes in sequence with the facts, so that it is about what they have told. It speaks for every directory that is above `after` and not above `through`: one that is missing here is empty.
+    """
+
+    check: ShortText
+    """Names the check that asked."""
+    top: str
+    """The path below which was asked."""
+    after: str
+    through: str
+    """Empty: to the end."""
+    digests: tuple[tuple[str, bytes], ...]
+    """(path with its last slash, `directory_digest` of its entries)."""
+
+
+class DirectoryListing(msgspec.Struct, frozen=True, array_like=True, tag="listing"):
+    """What there is in a directory that was looked at anew; sent as `DirectoryDigests` are, behind the facts.
+
+    It speaks for all names that are above `after` and not above `through`.
+    """
+
+    folder: str
+    """With its last slash."""
+    after: str
+    through: str
+    """Empty: to the end."""
+    names: tuple[str, ...]
+    """In order."""
+
+
+class FileChange(msgspec.Struct, frozen=True, array_like=True):
+    """One change of a path, for its history. syscheck store -> ledger."""
+
+    agent: AgentId
+    path: str
+    at_ms: int
+    """Event time."""
+    event: str
+    """"added", "modified" or "deleted"."""
+    told: bytes
+    """JSON: the alert's `syscheck` member."""
+    changes: int
+    """How often it had changed then, this one included."""
+    verdict: str = ""
+    """Who answers for it (hids.core.syscheck.verdict)."""
+
+
+class DigestCheck(msgspec.Struct, frozen=True, array_like=True):
+    """What comparing digests has shown. syscheck store -> ledger."""
+
+    id: str
+    agent: AgentId
+    directories: int = 0
+    differing: tuple[str, ...] = ()
+    done: bool = False
+
+
+class Maintenance(msgspec.Struct, frozen=True):
+    """Somebody works on some agents for a while, and says so."""
+
+    id: str
+    agents: tuple[AgentId, ...]
+    scope: ShortText
+    """Who that is, in words: an agent's name or "group web"."""
+    owner: ShortText
+    reason: ShortText
+    start_ms: int
+    end_ms: int
+    ended_ms: int = 0
+    """When it ended; 0: it did not yet."""
+    ended_by: ShortText = ""
+    """Empty: by itself."""
 
 
 class Append(msgspec.Struct, frozen=True):
@@ -133,7 +234,7 @@ class Stored(msgspec.Struct, frozen=True):
 # ---- carry: agent <-> manager, native protocol (docs/protocol.md) -----------------------------------------------
 
 
-Ability = Literal["renew", "configure", "restart"]
+Ability = Literal["renew", "configure", "restart", "syscheck"]
 """What a peer understands beyond version 1's first messages: nobody is sent what he does not know."""
 
 
@@ -272,8 +373,25 @@ class Restart(msgspec.Struct, frozen=True, tag="restart"):
     """Who asks for it."""
 
 
+class AskDigests(msgspec.Struct, frozen=True, tag="ask_digests"):
+    """manager -> agent: tell what you know of each directory below a path, among your lines (`DirectoryDigests`)."""
+
+    check: str
+    top: str
+    """Empty: all that is watched."""
+
+
+class Rescan(msgspec.Struct, frozen=True, tag="rescan"):
+    """manager -> agent: look again at what is below these paths, and believe nothing that you remember of it."""
+
+    paths: tuple[str, ...]
+    """Empty: all that is watched."""
+    baseline: bool = False
+    """What is found is a first sight, no news."""
+
+
 ToManager = Hello | Batch | Heartbeat | Renew | Configured | Bye
-ToAgent = Welcome | Ack | Renewed | Configuration | Restart | NewEpoch | Refused
+ToAgent = Welcome | Ack | Renewed | Configuration | Restart | AskDigests | Rescan | NewEpoch | Refused
 
 
 # ---- carry: joining ---------------------------------------------------------------------------------------------
@@ -612,7 +730,11 @@ class Applied(msgspec.Struct, frozen=True):
     """Windows touched: (rule identity, key) -> (bytes, time until which it matters)."""
     fired: dict[str, int] = {}
     facts: tuple[tuple[int, int, bytes], ...] = ()
-    baselines: dict[tuple[str, str], FileFact | None] = {}
+    baselines: dict[tuple[str, str], Baseline | None] = {}
+    changes: tuple[FileChange, ...] = ()
+    checks: tuple[DigestCheck, ...] = ()
+    maintenance: tuple[Maintenance, ...] = ()
+    order: "BaselineOrder | None" = None
     lines: tuple[tuple[DerivedKind, "LogLine"], ...] = ()
     """Lines to be derived for this agent, by the kind of their source."""
     hole: "Hole | None" = None
@@ -691,6 +813,27 @@ class Settle(msgspec.Struct, frozen=True, tag="settle"):
     letters: tuple[int, ...]
     """Their numbers in the quarantine."""
     verdict: Literal["replayed", "dropped"]
+
+
+class BaselineOrder(msgspec.Struct, frozen=True, tag="baseline_order"):
+    """control -> main -> lane: what a person wants done with what is known of files."""
+
+    id: ShortText
+    """It is kept under this, so that whoever ordered it sees that it is done."""
+    what: Literal["accept", "zero", "ignore", "clear"]
+    """Changes are known and well, and count anew; they count anew; further ones are recorded only; all is forgotten."""
+    agent: Agent
+    path: str
+    """This path and what is below it; empty: everything."""
+    through: int
+    """Number of the last change that it is about."""
+    by: ShortText
+
+
+class Maintain(msgspec.Struct, frozen=True, tag="maintain"):
+    """control -> main -> lane: begin a maintenance, or end the one of that id."""
+
+    maintenance: Maintenance
 
 
 class Cursors(msgspec.Struct, frozen=True, tag="cursors"):
@@ -866,7 +1009,7 @@ class WorkerExited(msgspec.Struct, frozen=True, tag="worker_exited"):
 
 FromNursery = NurseryReady | NurseryRefused | WorkerForked | WorkerExited | Pulse
 FromWorker = Outcome | Pulse
-ToLane = Outcome | Hole | Notice | Cursors | ReadThrough | Settle
+ToLane = Outcome | Hole | Notice | Cursors | ReadThrough | Settle | BaselineOrder | Maintain
 FromLane = LaneReady | Committed | Pulse
 ToOutput = Outboxed
 FromOutput = Cursors | Pulse

@@ -5,7 +5,21 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from hids.messages import Agent, Batch, DerivedBatch, Dropped, FileFact, Hole, LogLine, Progress, SourceId
+from hids.messages import (
+    Agent,
+    Baseline,
+    BaselineOrder,
+    Batch,
+    DerivedBatch,
+    DigestCheck,
+    Dropped,
+    FileChange,
+    Hole,
+    LogLine,
+    Maintenance,
+    Progress,
+    SourceId,
+)
 
 M_contra = TypeVar("M_contra", contravariant=True)
 
@@ -99,8 +113,13 @@ class Group(msgspec.Struct):
     """(rule identity, key) -> (bytes, time until which it matters)."""
     fired: dict[str, int] = {}
     """Rule identity -> times fired so far."""
-    baselines: dict[tuple[str, str], FileFact | None] = {}
+    baselines: dict[tuple[str, str], Baseline | None] = {}
     """(agent, path) -> what is there now; None: gone."""
+    changes: list[FileChange] = []
+    checks: list[DigestCheck] = []
+    maintenance: list[Maintenance] = []
+    order: BaselineOrder | None = None
+    """Carried out before all else of the group."""
     derived: list[DerivedBatch] = []
     holes: list[Hole] = []
     dead: list[tuple[SourceId, int, int, Dropped, Agent]] = []
@@ -140,6 +159,10 @@ class LedgerStore(Protocol):
 
     def wal_bytes(self) -> int:
         """Size of the write-ahead log."""
+        ...
+
+    def trim_history(self, before_ms: int, limit: int) -> int:
+        """Forget changes of files that were stored before a time, and the oldest beyond a number; returns how many went."""
         ...
 
     def trim_outbox(self, limit_bytes: int, before_ms: int) -> tuple[int, int] | None:

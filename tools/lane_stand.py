@@ -17,7 +17,7 @@ from hids.actors.decoder import Decoder, Recognition
 from hids.actors.ledger import Due, Housekeeping, Ledger
 from hids.actors.rule_shard import RuleShard
 from hids.actors.stage import Mailbox
-from hids.actors.syscheck_store import Baselined, SyscheckStore
+from hids.actors.syscheck_store import Baselined, Memory, SyscheckStore
 from hids.adapters.ledger import Ledger as LedgerFile
 from hids.adapters.outbox import Outbox
 from hids.core.rules.plan import Plan
@@ -106,8 +106,11 @@ class Lane:
             self._settled,
             outbox_bytes=2048 * MIB,
             stored_keys=self._stored_keys,
+            history_days=365,
+            history_rows=1_000_000,
         )
-        self._files = SyscheckStore(Mailbox("syscheck_store"), store.baseline, self.ledger.on_receive)
+        memory = Memory(store.baseline, store.changes, store.below, store.entries, ())
+        self._files = SyscheckStore(Mailbox("syscheck_store"), memory, MANAGER, self._clock, self.ledger.on_receive)
         self.window = CorrelationWindow(
             Mailbox("correlation_window"),
             Recalled(store.progress(), store.fired(), store.next_alert(), {}),
@@ -137,6 +140,7 @@ class Lane:
     def stop(self) -> None:
         """End without a commit."""
         self.ledger.closing()
+        self._files.closing()
         self.store.close()
 
     def keep_house(self) -> None:

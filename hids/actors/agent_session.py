@@ -62,7 +62,7 @@ TAKEOVERS = 3
 TAKEOVERS_MS = 600_000
 """So many sessions that take over from another address within so long are a machine and its copy."""
 
-ABILITIES: tuple[Ability, ...] = ("renew", "configure", "restart")
+ABILITIES: tuple[Ability, ...] = ("renew", "configure", "restart", "syscheck")
 
 HELLO_S = 15.0
 """From the handshake to the HELLO."""

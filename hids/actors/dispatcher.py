@@ -1,7 +1,7 @@
 """Dispatcher: keeps every batch until it is committed, and gives it to a worker, and again when need be.
 
     session --Job|Hole|ReadThrough--> dispatcher --Job--> worker link --Outcome--> dispatcher --Outcome--> lane
-    control --Settle--> dispatcher --Settle--> lane
+    control --Settle|BaselineOrder|Maintain--> dispatcher --> lane
     monitor --Tell--> dispatcher --Notice--> lane;  lane --LaneReady|Committed--> dispatcher --> registers, outputs
 
 State    the jobs, holes and notices that are not committed. It is a significant child: its failure restarts workers,
@@ -25,11 +25,13 @@ from hids.actors.registers import ProgressRegister
 from hids.actors.stage import Control, LoopActor, Mailbox
 from hids.messages import (
     Agent,
+    BaselineOrder,
     Committed,
     DerivedBatch,
     Hole,
     Job,
     LaneReady,
+    Maintain,
     Notice,
     Outboxed,
     Outcome,
@@ -123,7 +125,18 @@ class Dispatcher(LoopActor):
 
     def on_receive(
         self,
-        message: Job | Hole | Tell | ReadThrough | Outcome | LaneReady | Committed | Settle | WorkerUp | WorkerLost,
+        message: Job
+        | Hole
+        | Tell
+        | ReadThrough
+        | Outcome
+        | LaneReady
+        | Committed
+        | Settle
+        | BaselineOrder
+        | Maintain
+        | WorkerUp
+        | WorkerLost,
     ) -> None:
         """Keep, assign, forward or forget."""
         match message:
@@ -151,7 +164,7 @@ class Dispatcher(LoopActor):
                 notice = Notice(self._boot, self._noticed, message.agent, message.text, self._clock.now_ms())
                 self._notices.append(notice)
                 self._lane.tell(notice)
-            case Settle():
+            case Settle() | BaselineOrder() | Maintain():
                 self._lane.tell(message)  # lost with the lane: whoever ordered it looks whether it was done
         self._assign()
 

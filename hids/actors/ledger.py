@@ -91,6 +91,8 @@ class Ledger(LoopActor):
         *,
         outbox_bytes: int,
         stored_keys: int,
+        history_days: int,
+        history_rows: int,
         record: Callable[[Sequence[Scan]], None] | None = None,
     ) -> None:
         """`record` writes what came of policies; it is called before the commit, and may be so again after a crash."""
@@ -108,6 +110,8 @@ class Ledger(LoopActor):
         self._settled = settled
         self._outbox_bytes = outbox_bytes
         self._stored_keys = stored_keys
+        self._history_ms = history_days * 24 * 3600 * 1000
+        self._history_rows = history_rows
         self._group = Group()
         self._size = 0
         self._lines: dict[tuple[str, Agent], list[LogLine]] = defaultdict(list)
@@ -123,8 +127,10 @@ class Ledger(LoopActor):
     def on_receive(self, message: Applied | Cursors | Settle | Say | Due | Housekeeping) -> None:
         """Add to the open group; close it when it is time."""
         match message:
-            case Applied():
+            case Applied(order=None):
                 self._add(message)
+            case Applied():
+                self._obey(message)
             case Cursors():
                 self._move_cursors(message)
             case Settle():
@@ -163,6 +169,9 @@ class Ledger(LoopActor):
         group.state.update(applied.state)
         group.fired.update(applied.fired)
         group.baselines.update(applied.baselines)
+        group.changes.extend(applied.changes)
+        group.checks.extend(applied.checks)
+        group.maintenance.extend(applied.maintenance)
         self._size += sum(map(len, applied.alerts)) + sum(len(data) for data, _ in applied.state.values())
         self._size += len(applied.baselines) * BASELINE_BYTES
         if applied.progress is not None:
@@ -184,6 +193,13 @@ class Ledger(LoopActor):
         self._size += sum(len(text) for _, text in applied.scans)
         if applied.canary:
             self._canaries[applied.source] = applied.canary
+
+    def _obey(self, applied: Applied) -> None:
+        """What a person wants done with baselines comes after all that came before it, and before the rest."""
+        self._close()
+        self._group.order = applied.order
+        self._add(applied)
+        self._close()
 
     def _prove(self, applied: Applied, progress: Progress) -> None:
         """Add these lines to the stretch that the group moves over; say so when they do not add up."""
@@ -270,6 +286,7 @@ class Ledger(LoopActor):
     def _keep_house(self) -> None:
         now_ms = self._clock.now_ms()
         more = self._store.expire(now_ms - WINDOW_LIFE_MS) > 0
+        more |= self._store.trim_history(now_ms - self._history_ms, self._history_rows) > 0
         dropped = self._store.trim_state(self._stored_keys)
         if dropped is not None:
             more = True

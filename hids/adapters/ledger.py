@@ -7,7 +7,7 @@ plain `execute` in an explicit BEGIN IMMEDIATE.
 
 import contextlib
 import sqlite3
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,27 @@ import msgspec
 import zstandard
 from sqlite_utils import Database
 
+from hids.core.syscheck.change import IGNORED
+from hids.core.syscheck.paths import range_of, split
 from hids.errors import StoreDamaged, StoreError
-from hids.messages import Agent, Batch, DerivedBatch, FileFact, LogLine, Place, Progress, SourceId
+from hids.messages import (
+    Agent,
+    Baseline,
+    BaselineOrder,
+    Batch,
+    DerivedBatch,
+    DirectoryDigests,
+    DirectoryListing,
+    FileFact,
+    LogLine,
+    Maintenance,
+    Place,
+    Progress,
+    SourceId,
+)
 from hids.ports import DeadLetter, Group
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 WAL_TRUNCATE_BYTES = 64 * 1024 * 1024
 """Above this the write-ahead log is folded back after a commit."""
@@ -35,6 +51,9 @@ PROOF_HOURS = 30 * 24
 QUARANTINE_MAX = 10_000
 """Dead letters that are kept, settled ones going first. A line has 64 KiB at most; most have some hundred bytes."""
 
+KEPT_CHECKS = 1_000
+"""Comparisons of digests whose outcome is kept."""
+
 LETTERS = (
     "SELECT number, source, epoch, seq, reason, text, coalesce(at_ms, 0), state, coalesce(settled_ms, 0), agent, line "
     "FROM quarantine"
@@ -49,6 +68,7 @@ _pack = msgspec.msgpack.Encoder().encode
 _line_decoder = msgspec.msgpack.Decoder(LogLine)
 _agent_decoder = msgspec.msgpack.Decoder(Agent)
 _fact_decoder = msgspec.msgpack.Decoder(FileFact)
+_maintenance_decoder = msgspec.msgpack.Decoder(Maintenance)
 
 
 class Ledger:
@@ -92,7 +112,7 @@ class Ledger:
                 f"{self._path}: schema {version} is newer than {SCHEMA_VERSION}, which this version knows; "
                 "install the version that wrote it"
             )
-        for number, step in enumerate((self._create, self._add_proof), 1):
+        for number, step in enumerate((self._create, self._add_proof, self._add_history), 1):
             if version < number:
                 step(Database(db), number)
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
@@ -170,6 +190,34 @@ class Ledger:
             tables.table("suspect").create({**where, "seq": int, "deaths": int}, pk=("source", "epoch", "seq"))
             self._db.execute(f"PRAGMA user_version={number}")
 
+    def _add_history(self, tables: Database, number: int) -> None:
+        """Baselines by folder, as digests and questions go; what changed and who answers for it; maintenances."""
+        self._db.create_function("folder", 1, lambda path: split(path)[0], deterministic=True)
+        with tables.atomic():
+            db = self._db
+            db.execute(
+                "CREATE TABLE baseline (agent TEXT, folder TEXT, name TEXT, fact BLOB NOT NULL, changes INTEGER NOT NULL, "
+                "told BLOB NOT NULL, PRIMARY KEY (agent, folder, name)) WITHOUT ROWID"
+            )
+            db.execute(
+                "INSERT INTO baseline SELECT agent, folder(path), substr(path, length(folder(path)) + 1), fact, 0, x'' "
+                "FROM syscheck"
+            )
+            tables.table("syscheck").drop()
+            db.execute(
+                "CREATE TABLE history (number INTEGER PRIMARY KEY AUTOINCREMENT, agent TEXT, folder TEXT, name TEXT, "
+                "at_ms INTEGER, stored_ms INTEGER, event TEXT, told BLOB, changes INTEGER, verdict TEXT, "
+                "accepted_ms INTEGER DEFAULT 0, accepted_by TEXT DEFAULT '')"
+            )
+            tables.table("history").create_index(["agent", "folder", "name", "number"])
+            tables.table("digest_check").create(
+                {"id": str, "agent": str, "at_ms": int, "directories": int, "done": int}, pk="id"
+            )
+            tables.table("differing").create({"id": str, "folder": str}, pk=("id", "folder"))
+            tables.table("baseline_order").create({"id": str, "at_ms": int, "data": bytes}, pk="id")
+            tables.table("maintenance").create({"id": str, "ended_ms": int, "data": bytes}, pk="id")
+            self._db.execute(f"PRAGMA user_version={number}")
+
     # -- reading
 
     def progress(self) -> dict[str, Progress]:
@@ -194,10 +242,43 @@ class Ledger:
         """How often each rule has fired, by identity."""
         return dict(self._db.execute("SELECT rule, count FROM fired"))
 
-    def baseline(self, agent: str, path: str) -> FileFact | None:
+    def baseline(self, agent: str, path: str) -> Baseline | None:
         """What syscheck last knew of a path."""
-        row = self._db.execute("SELECT fact FROM syscheck WHERE agent=? AND path=?", (agent, path)).fetchone()
-        return _fact_decoder.decode(row[0]) if row else None
+        row = self._db.execute(
+            "SELECT fact, changes, told FROM baseline WHERE agent=? AND folder=? AND name=?", (agent, *split(path))
+        ).fetchone()
+        return baseline_of(*row) if row else None
+
+    def changes(self, agent: str, path: str) -> int | None:
+        """How often a path had changed when it changed last; None: no change of it is kept."""
+        row = self._db.execute(
+            "SELECT changes FROM history WHERE agent=? AND folder=? AND name=? ORDER BY number DESC LIMIT 1",
+            (agent, *split(path)),
+        ).fetchone()
+        return row[0] if row else None
+
+    def below(self, agent: str, said: DirectoryDigests) -> Iterator[tuple[str, Baseline]]:
+        """(path, baseline) for all entries of the folders that an answer speaks of."""
+        first, end = range_of(said.top)
+        rows = self._db.execute(
+            "SELECT folder || name, fact, changes, told FROM baseline "
+            "WHERE agent=? AND folder>=? AND folder<? AND folder>? AND (?='' OR folder<=?)",
+            (agent, first, end, said.after, said.through, said.through),
+        )
+        return ((path, baseline_of(*row)) for path, *row in rows)
+
+    def entries(self, agent: str, listing: DirectoryListing) -> list[str]:
+        """Paths of the entries that a listing is about."""
+        rows = self._db.execute(
+            "SELECT folder || name FROM baseline WHERE agent=? AND folder=? AND name>? AND (?='' OR name<=?)",
+            (agent, listing.folder, listing.after, listing.through, listing.through),
+        )
+        return [path for (path,) in rows]
+
+    def maintenance(self, since_ms: int) -> tuple[Maintenance, ...]:
+        """Maintenances that go on, or ended after a time."""
+        rows = self._db.execute("SELECT data FROM maintenance WHERE ended_ms=0 OR ended_ms>?", (since_ms,))
+        return tuple(_maintenance_decoder.decode(data) for (data,) in rows)
 
     def derived(self) -> tuple[DerivedBatch, ...]:
         """Derived lines that are not yet evaluated, oldest first."""
@@ -289,8 +370,11 @@ class Ledger:
         """
         try:
             with self._transaction() as db:
+                if group.order is not None:
+                    self._carry_out(db, group.order, group.at_ms)
                 self._write_alerts(db, group, first_alert)
                 self._write_state(db, group)
+                self._write_files(db, group)
                 self._write_sources(db, group)
         except sqlite3.OperationalError as error:
             raise StoreError(
@@ -316,11 +400,54 @@ class Ledger:
             self._stored = self._few(self._stored)
         for rule, count in group.fired.items():
             db.execute("INSERT OR REPLACE INTO fired VALUES (?,?)", (rule, count))
-        for (agent, path), fact in group.baselines.items():
-            if fact is None:
-                db.execute("DELETE FROM syscheck WHERE agent=? AND path=?", (agent, path))
-            else:
-                db.execute("INSERT OR REPLACE INTO syscheck VALUES (?,?,?)", (agent, path, _pack(fact)))
+
+    def _write_files(self, db: sqlite3.Connection, group: Group) -> None:
+        """Baselines, their history, and what was compared and announced."""
+        there = (
+            (agent, *split(path), _pack(each.fact), each.changes, each.told)
+            for (agent, path), each in group.baselines.items()
+            if each is not None
+        )
+        gone = ((agent, *split(path)) for (agent, path), each in group.baselines.items() if each is None)
+        db.executemany("INSERT OR REPLACE INTO baseline VALUES (?,?,?,?,?,?)", there)
+        db.executemany("DELETE FROM baseline WHERE agent=? AND folder=? AND name=?", gone)
+        changes = (
+            (each.agent, *split(each.path), each.at_ms, group.at_ms, each.event, each.told, each.changes, each.verdict)
+            for each in group.changes
+        )
+        db.executemany(
+            "INSERT INTO history (agent, folder, name, at_ms, stored_ms, event, told, changes, verdict) "
+            "VALUES (?,?,?,?,?,?,?,?,?)",
+            changes,
+        )
+        for check in group.checks:
+            db.execute(
+                "INSERT INTO digest_check VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET at_ms=excluded.at_ms, "
+                "directories=directories + excluded.directories, done=max(done, excluded.done)",
+                (check.id, check.agent, group.at_ms, check.directories, check.done),
+            )
+            rows = ((check.id, folder) for folder in check.differing)
+            db.executemany("INSERT OR IGNORE INTO differing VALUES (?,?)", rows)
+        for each in group.maintenance:
+            db.execute("INSERT OR REPLACE INTO maintenance VALUES (?,?,?)", (each.id, each.ended_ms, _pack(each)))
+
+    def _carry_out(self, db: sqlite3.Connection, order: BaselineOrder, now_ms: int) -> None:
+        """Do with baselines what a person wants."""
+        first, end = range_of(order.path)
+        where = "agent=? AND ((folder>=? AND folder<?) OR (folder=? AND name=?))"
+        whose = (order.agent.id, first, end, *split(order.path))
+        db.execute("INSERT OR IGNORE INTO baseline_order VALUES (?,?,?)", (order.id, now_ms, _pack(order)))
+        if order.what == "clear":
+            for table in ("baseline", "history"):
+                db.execute(f"DELETE FROM {table} WHERE {where}", whose)  # noqa: S608 - one of two names
+        changes = IGNORED if order.what == "ignore" else 0
+        for table in ("baseline", "history"):
+            db.execute(f"UPDATE {table} SET changes=? WHERE {where} AND changes!=?", (changes, *whose, changes))  # noqa: S608
+        if order.what == "accept":
+            db.execute(
+                f"UPDATE history SET accepted_ms=?, accepted_by=? WHERE {where} AND number<=? AND accepted_ms=0",  # noqa: S608
+                (now_ms, order.by, *whose, order.through),
+            )
 
     def _write_sources(self, db: sqlite3.Connection, group: Group) -> None:
         for new in group.derived:
@@ -405,6 +532,25 @@ class Ledger:
                 db.execute(f"DELETE FROM {table} WHERE hour < ?", (kept_from,))  # noqa: S608 - one of two names
         return len(rows)
 
+    def trim_history(self, before_ms: int, limit: int, at_once: int = 2000) -> int:
+        """Forget changes of files that were stored before a time, and the oldest beyond a number, at most so many at once.
+
+        Old checks and maintenances go with them.
+        """
+        with self._transaction() as db:
+            (newest,) = db.execute("SELECT coalesce(max(number), 0) FROM history").fetchone()
+            gone = db.execute(
+                "DELETE FROM history WHERE number IN (SELECT number FROM history ORDER BY number LIMIT ?) "
+                "AND (stored_ms<? OR number<=?)",
+                (at_once, before_ms, newest - limit),
+            ).rowcount
+            db.execute("DELETE FROM maintenance WHERE ended_ms>0 AND ended_ms<?", (before_ms,))
+            kept = "(SELECT id FROM digest_check ORDER BY at_ms DESC LIMIT ?)"
+            db.execute(f"DELETE FROM digest_check WHERE id NOT IN {kept}", (KEPT_CHECKS,))  # noqa: S608 - as above
+            db.execute("DELETE FROM baseline_order WHERE at_ms<?", (before_ms,))
+            db.execute("DELETE FROM differing WHERE id NOT IN (SELECT id FROM digest_check)")
+        return gone
+
     def trim_state(self, limit: int, at_once: int = 50_000) -> tuple[int, int] | None:
         """Drop those windows beyond `limit` whose events are the oldest, at most so many at once.
 
@@ -468,6 +614,11 @@ class Ledger:
     def close(self) -> None:
         """Fold the write-ahead log back and close."""
         self._db.close()
+
+
+def baseline_of(fact: bytes, changes: int, told: bytes) -> Baseline:
+    """A row of `baseline`, without its key."""
+    return Baseline(_fact_decoder.decode(fact), changes, told)
 
 
 def letter_of(row: tuple[Any, ...]) -> DeadLetter:

@@ -89,6 +89,11 @@ class ManagerPaths(msgspec.Struct, frozen=True):
         return self.lib / "syslog"
 
     @property
+    def evidence(self) -> Path:
+        """The key that signs chain values, and the signed ones."""
+        return self.lib / "evidence"
+
+    @property
     def authority(self) -> Path:
         """The manager's CA."""
         return self.lib / "ca"

@@ -6,7 +6,7 @@ be cut; a reader never writes.
 
 import sqlite3
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import groupby
 from pathlib import Path
 
@@ -95,22 +95,30 @@ class Proof:
             row = db.execute(f"{LETTERS} WHERE number = ?", (number,)).fetchone()
             return None if row is None else letter_of(row)
 
-    @contextmanager
-    def _reading(self) -> Generator[sqlite3.Connection]:
-        """One transaction, so that all that is read in it is of one moment."""
-        if not self._path.exists():
-            raise StoreError(f"{self._path}: there is no ledger yet; has the manager run with this folder?")
-        try:
-            uri = f"{self._path.absolute().as_uri()}?mode=rw"  # in WAL mode even a reader writes the shared index
-            with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_WAIT_S, isolation_level=None)) as db:
-                db.execute("PRAGMA query_only = ON")
-                db.execute("BEGIN")
-                (version,) = db.execute("PRAGMA user_version").fetchone()
-                if version != SCHEMA_VERSION:
-                    raise StoreError(
-                        f"{self._path}: schema {version}, this hidsctl reads {SCHEMA_VERSION}; "
-                        "start a manager of the same version on it first"
-                    )
-                yield db
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: cannot be read: {error}") from error
+    def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        return reading(self._path)
+
+
+@contextmanager
+def reading(path: Path) -> Generator[sqlite3.Connection]:
+    """One transaction on a ledger, so that all that is read in it is of one moment.
+
+    Raises:
+        StoreError: the file is missing, damaged or of another version.
+    """
+    if not path.exists():
+        raise StoreError(f"{path}: there is no ledger yet; has the manager run with this folder?")
+    try:
+        uri = f"{path.absolute().as_uri()}?mode=rw"  # in WAL mode even a reader writes the shared index
+        with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_WAIT_S, isolation_level=None)) as db:
+            db.execute("PRAGMA query_only = ON")
+            db.execute("BEGIN")
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version != SCHEMA_VERSION:
+                raise StoreError(
+                    f"{path}: schema {version}, this hidsctl reads {SCHEMA_VERSION}; "
+                    "start a manager of the same version on it first"
+                )
+            yield db
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from error

@@ -19,8 +19,8 @@ from hids.errors import ConfigError
 __all__ = [
     "MAX_SOURCES",
     "AgentConfig",
-    "PolicyConfig",
     "DirectoryConfig",
+    "PolicyConfig",
     "SilenceConfig",
     "SourceConfig",
     "SyscheckConfig",

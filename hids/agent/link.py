@@ -40,6 +40,7 @@ from hids.messages import (
     Ability,
     Ack,
     Append,
+    AskDigests,
     Batch,
     Bye,
     Configuration,
@@ -50,6 +51,7 @@ from hids.messages import (
     Refused,
     Renew,
     Renewed,
+    Rescan,
     Restart,
     ToAgent,
     ToManager,
@@ -71,7 +73,7 @@ READ_LAG_MS = 1_000
 
 RENEW_DAYS = 60
 """Long enough for a host that is seldom on; certificates are made for 825 days."""
-ABILITIES: tuple[Ability, ...] = ("renew", "configure", "restart")
+ABILITIES: tuple[Ability, ...] = ("renew", "configure", "restart", "syscheck")
 
 
 class Upkeep(Protocol):
@@ -93,6 +95,10 @@ class Upkeep(Protocol):
 
     def restart(self, by: str) -> None:
         """Start anew."""
+        ...
+
+    def ask_syscheck(self, order: AskDigests | Rescan) -> None:
+        """Have syscheck tell what it remembers, or look anew."""
         ...
 
 
@@ -388,6 +394,11 @@ class Link(TaskActor):
         if self._upkeep is not None:
             self._upkeep.restart(message.by)
 
+    def ask_syscheck(self, message: AskDigests | Rescan) -> None:
+        """Have syscheck answer, among the lines."""
+        if self._upkeep is not None:
+            self._upkeep.ask_syscheck(message)
+
     def heartbeat(self, *, all_sent: bool, read_through_ms: int) -> Heartbeat:
         """How we are. `read_through_ms` is what the last one said."""
         now_ms = self._clock.now_ms()
@@ -529,6 +540,8 @@ class _Session:
                 self._replies.append(self._link.configure(message))
             case Restart():
                 self._link.restart(message)
+            case AskDigests() | Rescan():
+                self._link.ask_syscheck(message)
             case Renewed():
                 self._link.renewed(message.certificate)
             case Welcome():

@@ -1,6 +1,7 @@
 """Paths as the agent shows them, and those it must not touch."""
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,16 @@ def shown(path: str) -> str:
     if path.isascii() and "\\" not in path:
         return path
     return os.fsencode(path).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+
+
+_SPELLED = re.compile(rb"\\(\\|x[0-9a-f]{2})")
+
+
+def spelled(path: str) -> bytes:
+    """The path that `shown` spelled so."""
+    return _SPELLED.sub(
+        lambda found: b"\\" if found[1] == b"\\" else bytes.fromhex(found[1][1:].decode()), path.encode()
+    )
 
 
 class Excluded:

@@ -49,10 +49,10 @@ from hids.agent.paths import Excluded
 from hids.agent.shared import SharedFile
 from hids.agent.silence import SourceSilence
 from hids.agent.spooler import AGENT_LOCATION, Desk, Spooler, agent_line
-from hids.agent.syscheck import ScanNow, Syscheck
+from hids.agent.syscheck import Asked, ScanNow, Syscheck
 from hids.agent.tail import FileTail
 from hids.errors import ConfigError, StoreError
-from hids.messages import Append, Configuration
+from hids.messages import Append, AskDigests, Configuration, Rescan
 from hids.ports import Clock
 
 log = structlog.get_logger()
@@ -321,6 +321,12 @@ class Agent:
         log.info("the manager asks for a restart", by=by)
         self._restarting = True
         self._stop("restart")
+
+    def ask_syscheck(self, order: AskDigests | Rescan) -> None:
+        """Hand on to syscheck; where nothing is watched, nothing is known."""
+        node = self._nodes.get("syscheck")
+        if node is not None:
+            node.mailbox.tell(Asked(order))
 
     # -- signals
 

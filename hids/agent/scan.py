@@ -189,6 +189,27 @@ class Scanner:
             self._watches.remove_below(directory)
         self._sheet.flush()
 
+    def look_anew(self, top: str, *, baseline: bool) -> None:
+        """Look at a path, and at all below it, as if nothing were known of it."""
+        self._sheet.flush()
+        above, name = os.path.split(top)
+        if name:
+            part, _ = self._cache.part_of(shown(above), shown(name))
+            if part.entries.pop(shown(name), None) is not None:
+                self._sheet.add((), self._cache.written(shown(above), part))
+        for directory, part in self._cache.below(shown(top)):
+            written = self._cache.written(directory, Part(part.stamp, {}, part.low))
+            self._sheet.add((), summarised(directory, None) | written)
+        self._sheet.flush()
+        files, news = self.files, self.begin()  # a scan counts, a look at a part does not
+        seen: Seen = "baseline" if baseline else news.seen
+        if name:
+            self._look(above, name, seen, None if baseline else news)
+        if is_directory(top):
+            self._walk(top, seen, None if baseline else news)
+        self.settle(news)
+        self.files = files
+
     def forget(self, root: str, *, inside: bool) -> None:
         """Forget a folder (as shown) that is configured no more; `inside`: it lies in one that is.
 

@@ -12,7 +12,8 @@ import asyncio
 import datetime
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 import structlog
 
 from hids.actors.stage import Control, Mailbox
+from hids.agent.agreement import digest_lines, listing_lines
 from hids.agent.collector import Collector, SourceState
 from hids.agent.config import SyscheckConfig
 from hids.agent.copies import Copies
@@ -29,7 +31,10 @@ from hids.agent.folders import Folders
 from hids.agent.mounts import Mounts
 from hids.agent.observe import Observer
 from hids.agent.pace import Pace, set_priority
-from hids.agent.paths import Excluded, shown
+from hids.agent.package_databases import databases
+from hids.agent.packages import LOOK_S as PACKAGES_LOOK_S
+from hids.agent.packages import Packages
+from hids.agent.paths import Excluded, shown, spelled
 from hids.agent.pending import Pending
 from hids.agent.scan import ROOT, Scanner, Sheet
 from hids.agent.spooler import NOT_NOW, RecallKeys, RecallRange
@@ -37,7 +42,7 @@ from hids.agent.watch import IGNORED, OVERFLOWED, Event, Watcher, WatchError
 from hids.agent.watches import Watches
 from hids.core.collect.schedule import next_at
 from hids.core.wire.facts import pack
-from hids.messages import FileFact, LogLine
+from hids.messages import AskDigests, FileFact, LogLine, Rescan
 from hids.ports import Clock
 
 log = structlog.get_logger()
@@ -45,6 +50,10 @@ log = structlog.get_logger()
 LOCATION = "syscheck"
 COPIES = "copies"
 """Folder of kept copies in the state folder."""
+PACKAGES = "packages.db"
+"""Index of what packages own, there too."""
+MAX_ASKED = 64
+"""Requests of the manager that wait; of more the oldest are forgotten, and the manager asks again."""
 LOOK_S = 0.2
 """A thread that waits for the loop looks so often whether its life is over."""
 AGAIN_S = 0.5
@@ -56,6 +65,13 @@ T = TypeVar("T")
 
 class ScanNow(Control):
     """anyone in the agent -> syscheck: do not wait for the next scan."""
+
+
+class Asked(Control):
+    """link -> syscheck: what the manager asks for."""
+
+    def __init__(self, order: AskDigests | Rescan) -> None:
+        self.order = order
 
 
 class _Over(Exception):  # noqa: N818 - a state
@@ -88,9 +104,13 @@ class Syscheck(Collector):
         self._scan_due_s = 0.0 if config.scan_on_start else self._next_scan_s()
         self._stir = asyncio.Event()
         self._missing: set[str] = set()
+        self._asked: deque[AskDigests | Rescan] = deque(maxlen=MAX_ASKED)
         self._watcher = self._open_watcher() if self._folders.watches else None
         self._watches = Watches(self._watcher, self._say_from_thread)
         self._cache = FileCache(self._ask)
+        found = databases() if config.packages else []
+        self._packages = Packages(folder / PACKAGES, found, self._folders.roots, clock, self._rest)
+        self._packages_looked_s = 0.0
         pace = Pace(config.max_bytes_per_s, self._rest)
         self._scanner = Scanner(
             self._folders,
@@ -112,6 +132,9 @@ class Syscheck(Collector):
             case ScanNow():
                 self._scan_due_s = self._clock.monotonic_s()
                 self._stir.set()
+            case Asked():
+                self._asked.append(message.order)
+                self._stir.set()
             case _:
                 super().on_receive(message)
 
@@ -121,16 +144,20 @@ class Syscheck(Collector):
         self._over.set()
         if self._watcher is not None:
             self._watcher.close()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.submit(self._packages.close)
+        self._thread.shutdown(wait=False)
 
     async def run(self) -> None:
         """Scan when it is time, look at what was notified in between."""
+        await self._in_thread(self._packages.sync)
         await self._in_thread(self._forget_old)
         while True:
             if self._clock.monotonic_s() >= self._scan_due_s:
                 self._scan_due_s = float("inf")
                 await self._in_thread(self._scan)
                 self._scan_due_s = min(self._scan_due_s, self._next_scan_s())
+            elif self._asked:
+                await self._in_thread(self._answer)
             elif self._pending.due_s() <= self._clock.monotonic_s():
                 await self._in_thread(self._look_meanwhile)
             else:
@@ -203,12 +230,35 @@ class Syscheck(Collector):
         self._state.state = "watching" if self._watches.is_on else "waiting for the next scan"
 
     def _look_meanwhile(self) -> None:
-        """Look at what was notified and is quiet by now."""
+        """Look at what was notified and is quiet by now; not while a package manager is at work."""
         if self._over.is_set():
             raise _Over
+        now_s = self._clock.monotonic_s()
+        if now_s - self._packages_looked_s >= PACKAGES_LOOK_S:
+            self._packages.await_quiet()
+            self._packages_looked_s = self._clock.monotonic_s()
         entries = self._pending.take(self._clock.monotonic_s())
         if entries:
             self._scanner.look_at(entries)
+
+    def _answer(self) -> None:
+        """Do what the manager asks for."""
+        match order := self._asked.popleft():
+            case AskDigests():
+                self._put_texts(digest_lines(self._cache, order.check, order.top))
+            case Rescan():
+                for path in self._watched_at(order.paths or ("/",)):
+                    self._state.state = f"looking anew at {shown(path)}"
+                    self._scanner.look_anew(path, baseline=order.baseline)
+                    self._put_texts(listing_lines(self._cache, shown(path)))
+
+    def _watched_at(self, paths: tuple[str, ...]) -> list[str]:
+        """What is watched of what lies at or below some paths (as shown)."""
+        found: list[str] = []
+        for path in (os.fsdecode(spelled(path)).rstrip("/") or "/" for path in paths):
+            below = path.rstrip("/") + "/"
+            found += [path] if self._folders.has(path) else [r for r in self._folders.roots if r.startswith(below)]
+        return list(dict.fromkeys(found))
 
     def _forget_old(self) -> None:
         """Forget what is known of folders that are configured no more, and what earlier versions knew of files."""
@@ -241,9 +291,16 @@ class Syscheck(Collector):
         return answer
 
     def _put(self, facts: list[FileFact], positions: Positions) -> None:
+        self._put_lines(pack(self._packages.explain(facts)), positions)
+
+    def _put_texts(self, texts: Iterable[bytes]) -> None:
+        for text in texts:
+            self._put_lines((text,), {})
+
+    def _put_lines(self, texts: Iterable[bytes], positions: Positions) -> None:
         now_ms = self._clock.now_ms()
         lines = tuple(
-            LogLine(location=LOCATION, text=text, at_ms=now_ms, read_ms=now_ms, kind="syscheck") for text in pack(facts)
+            LogLine(location=LOCATION, text=text, at_ms=now_ms, read_ms=now_ms, kind="syscheck") for text in texts
         )
         self._on_loop(self.put(lines, positions))
 

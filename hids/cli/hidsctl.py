@@ -7,7 +7,7 @@ import typer
 
 import hids
 from hids.adapters.paths import ManagerPaths
-from hids.cli import agents, alerts, config, incidents, ledger, legacy, policy, quarantine, rules
+from hids.cli import agents, alerts, config, incidents, ledger, legacy, maintenance, policy, quarantine, rules, syscheck
 from hids.cli.chaos import chaos
 from hids.cli.compliance import compliance
 from hids.cli.logtest import logtest
@@ -36,6 +36,8 @@ app.add_typer(config.app, name="config")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(syscheck.app, name="syscheck")
+app.add_typer(maintenance.app, name="maintenance")
 
 
 @app.callback()

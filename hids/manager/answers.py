@@ -19,6 +19,7 @@ from hids.errors import ConfigError, HidsError
 from hids.manager.config import Config
 from hids.manager.fleet_answers import FleetAnswers
 from hids.manager.legacy_answers import PREFIX, LegacyAnswers
+from hids.manager.syscheck_answers import SyscheckAnswers
 from hids.manager.topology import Topology
 from hids.messages import Agent, NodeFacts, Settle
 
@@ -32,7 +33,7 @@ class Answers:
         self._topology = topology
         self._read_config = read_config
         self._legacy = LegacyAnswers(topology)
-        self._fleet = FleetAnswers(topology)
+        self._commands = FleetAnswers(topology).commands | SyscheckAnswers(topology).commands
         self._processes: dict[int, psutil.Process] = {}
         self._handled: dict[str, tuple[float, int]] = {}
         self._started_s = topology.clock.monotonic_s()
@@ -60,8 +61,8 @@ class Answers:
                 return await self.reload()
             case _ if command.startswith(PREFIX):
                 return await self._legacy.answer(command, arguments, who)
-            case _ if command in self._fleet.commands:
-                return await self._fleet.commands[command](arguments, who)
+            case _ if command in self._commands:
+                return await self._commands[command](arguments, who)
             case _:
                 raise HidsError(f"this manager does not know the command {command!r}; is hidsctl newer than it?")
 

@@ -131,6 +131,14 @@ class Legacy(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     journal_mib: Annotated[int, msgspec.Meta(ge=1)] = 1024
 
 
+class Syscheck(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """`[syscheck]`: what is kept and told of files."""
+
+    auto_ignore: bool = False
+    history_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 365
+    history_rows: Annotated[int, msgspec.Meta(ge=1_000)] = 1_000_000
+
+
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The whole file."""
 
@@ -146,6 +154,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     limits: Limits = Limits()
     output: tuple[Webhook, ...] = ()
     legacy: Legacy = Legacy()
+    syscheck: Syscheck = Syscheck()
 
 
 def read_config(path: Path | None) -> Config:

@@ -553,6 +553,9 @@ class Topology:
             *("--first-seen-days", str(self.config.limits.first_seen_days)),
             *("--ignored-days", str(self.config.limits.ignored_days)),
             *("--outbox-bytes", str(self.config.limits.outbox_mib * mib)),
+            *("--history-days", str(self.config.syscheck.history_days)),
+            *("--history-rows", str(self.config.syscheck.history_rows)),
+            *(("--auto-ignore",) if self.config.syscheck.auto_ignore else ()),
         )
 
     def _webhook_options(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ import structlog
 from hids.actors.correlation_window import CorrelationWindow, Recalled, Settled
 from hids.actors.ledger import Ledger, Say
 from hids.actors.stage import Mailbox
-from hids.actors.syscheck_store import Baselined, SyscheckStore
+from hids.actors.syscheck_store import LOOK_BACK_MS, Baselined, Memory, SyscheckStore
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.lanemark import LaneMark
@@ -29,7 +29,18 @@ from hids.adapters.ledgercopy import make_copy, restore
 from hids.adapters.policies import PolicyStore
 from hids.core.correlate.correlator import FIRST_SEEN_DAYS, IGNORED_DAYS
 from hids.errors import StoreDamaged, StoreError
-from hids.messages import Agent, AgentId, Committed, Cursors, LaneReady, RuleTable, Settle, ToLane
+from hids.messages import (
+    Agent,
+    AgentId,
+    BaselineOrder,
+    Committed,
+    Cursors,
+    LaneReady,
+    Maintain,
+    RuleTable,
+    Settle,
+    ToLane,
+)
 from hids.ports import Group
 from hids.workers.inside import (
     Stopping,
@@ -61,7 +72,7 @@ DERIVED_AT_ONCE = 64
 _table_decoder = msgspec.msgpack.Decoder(RuleTable)
 
 
-async def _main(options: argparse.Namespace) -> int:
+async def _main(options: argparse.Namespace) -> int:  # noqa: PLR0915 - one step after the other
     stopping, committed_all = Stopping(), asyncio.Event()
     clock = SystemClock()
     path = Path(options.ledger)
@@ -83,7 +94,13 @@ async def _main(options: argparse.Namespace) -> int:
     end_on_exit((windows, files, commits), stopped=lambda _name: committed_all.set())
 
     def receive(message: ToLane) -> None:
-        (commits if isinstance(message, (Cursors, Settle)) else windows).tell(message)
+        match message:
+            case Cursors() | Settle():
+                commits.tell(message)
+            case BaselineOrder() | Maintain():
+                files.tell(message)
+            case _:
+                windows.tell(message)
 
     def settled(group: Group) -> None:
         files.tell(Baselined(group.baselines))
@@ -97,11 +114,12 @@ async def _main(options: argparse.Namespace) -> int:
     for start in range(0, len(waiting), DERIVED_AT_ONCE):
         part = waiting[start : start + DERIVED_AT_ONCE]
         channel.send(Committed(progress={}, derived=part, notices=0, outbox_next=next_alert))
+    manager = Agent(AgentId("000"), options.manager, "")
     Ledger.start(
         commits,
         store,
         options.boot,
-        Agent(AgentId("000"), options.manager, ""),
+        manager,
         next_alert,
         store.derived_ends(),
         tuple(options.outputs.split(",")),
@@ -110,9 +128,18 @@ async def _main(options: argparse.Namespace) -> int:
         settled,
         outbox_bytes=options.outbox_bytes,
         stored_keys=options.stored_keys,
+        history_days=options.history_days,
+        history_rows=options.history_rows,
         record=policies.record,
     )
-    SyscheckStore.start(files, store.baseline, commits.tell, mark)
+    memory = Memory(
+        store.baseline,
+        store.changes,
+        store.below,
+        store.entries,
+        store.maintenance(since_ms=clock.now_ms() - LOOK_BACK_MS),
+    )
+    SyscheckStore.start(files, memory, manager, clock, commits.tell, mark, auto_ignore=options.auto_ignore)
     CorrelationWindow.start(
         windows,
         Recalled(progress, store.fired(), next_alert, {options.boot: store.notices(options.boot)}),
@@ -206,6 +233,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--first-seen-days", type=int, default=FIRST_SEEN_DAYS)
     parser.add_argument("--ignored-days", type=int, default=IGNORED_DAYS)
     parser.add_argument("--outbox-bytes", type=int, default=2 * 1024 * 1024 * 1024)
+    parser.add_argument("--auto-ignore", action="store_true", help="changes of a file beyond the third are no alert")
+    parser.add_argument("--history-days", type=int, default=365, help="changes of files are kept so long")
+    parser.add_argument("--history-rows", type=int, default=1_000_000, help="... and so many")
     options = parser.parse_args(arguments)
     leave_signals_to_main()
     die_with_parent(options.parent)

@@ -47,6 +47,10 @@ class Store:
     def wal_bytes(self) -> int:
         return self.wal
 
+    def trim_history(self, before_ms: int, limit: int) -> int:
+        assert limit == 1000
+        return 0
+
     def trim_outbox(self, limit_bytes: int, before_ms: int) -> tuple[int, int] | None:
         return self.gone
 
@@ -74,6 +78,8 @@ class Bench:
             self.saved.append,
             outbox_bytes=1000,
             stored_keys=5,
+            history_days=1,
+            history_rows=1000,
             record=lambda scans: self.scans.append((len(self.store.groups), list(scans))),
         )
 

@@ -18,6 +18,7 @@ from hids.errors import StoreError
 from hids.messages import (
     Agent,
     AgentId,
+    Baseline,
     Batch,
     DerivedBatch,
     Dropped,
@@ -35,6 +36,9 @@ SOURCE = SourceId("agent/007")
 CHAIN = b"c" * 32
 LINE = LogLine("/var/log/x", b"line", 1, 2)
 FACT = FileFact(path="/etc/passwd", seen="scan", size=5, sha256="ab")
+KNOWN = Baseline(FACT, 2, b"d" * 32)
+LATER = ("baseline", "history", "digest_check", "differing", "baseline_order", "maintenance")
+"""Tables that the first schema has not."""
 
 
 @pytest.fixture
@@ -64,7 +68,7 @@ def everything() -> Group:
         alerts=alerts(1, 2),
         state={("rule", b"key"): (b"window", 50)},
         fired={"rule": 3},
-        baselines={("007", "/etc/passwd"): FACT},
+        baselines={("007", "/etc/passwd"): KNOWN},
         derived=[DerivedBatch(derived, AGENT, Batch(1, 1, 2, CHAIN, b"lines"))],
         holes=[Hole(SOURCE, AGENT, 1, 5, 9, CHAIN, "gone")],
         dead=[(SOURCE, 1, 3, Dropped(2, "poison", b"line", msgspec.msgpack.encode(LINE)), AGENT)],
@@ -98,7 +102,7 @@ def test_all_of_a_group_is_there_after_opening_again(ledger: Ledger, path: Path)
     assert again.window(("rule", b"key")) == b"window"
     assert again.window(("rule", b"other")) is None
     assert again.fired() == {"rule": 3}
-    assert again.baseline("007", "/etc/passwd") == FACT
+    assert again.baseline("007", "/etc/passwd") == KNOWN
     assert again.baseline("008", "/etc/passwd") is None
     assert again.derived() == tuple(group.derived)
     assert again.derived_ends() == {"derived/agent/007": (2, CHAIN)}
@@ -165,16 +169,22 @@ def test_a_ledger_of_the_first_schema_is_taken_over(ledger: Ledger, path: Path):
     ledger.commit(everything(), 1)
     ledger.close()
     with sqlite3.connect(path) as db:
-        for table in ("quarantine", "stretch", "tally", "suspect"):
+        for table in (*("quarantine", "stretch", "tally", "suspect"), *LATER):
             db.execute(f"DROP TABLE {table}")
         db.execute("CREATE TABLE dead (source TEXT, epoch INTEGER, seq INTEGER, reason TEXT, line BLOB)")
         db.execute("INSERT INTO dead VALUES ('agent/007', 1, 3, 'poison', 'line')")
+        db.execute("CREATE TABLE syscheck (agent TEXT, path TEXT, fact BLOB)")
+        for name in ("/", "/etc/passwd", r"HKEY_LOCAL_MACHINE\a\b", r"c:\windows/system32/x"):
+            fact = FileFact(path=name, seen="scan")
+            db.execute("INSERT INTO syscheck VALUES ('007', ?, ?)", (name, msgspec.msgpack.encode(fact)))
         db.execute("PRAGMA user_version=1")
     db.close()
     again = Ledger(path)
     assert again.progress() == {"agent/007": Progress(1, 10, CHAIN)}
     (letter,) = again.dead_letters((1,))
     assert (letter.seq, letter.state, letter.line) == (3, "kept", None)
+    for name in ("/", "/etc/passwd", r"HKEY_LOCAL_MACHINE\a\b", r"c:\windows/system32/x"):
+        assert again.baseline("007", name) == Baseline(FileFact(path=name, seen="scan"))
     again.close()
 
 
@@ -186,7 +196,7 @@ def test_a_group_that_cannot_be_written_leaves_no_trace(ledger: Ledger):
         fired={"rule": 99},
         progress={"agent/007": Progress(1, 99, CHAIN)},
         counts={("agent/007", "evaluated"): 1},
-        baselines={("007", "/x"): FACT},
+        baselines={("007", "/x"): KNOWN},
     )
     with pytest.raises(sqlite3.IntegrityError):
         ledger.commit(bad, 1)  # the number is taken
@@ -217,7 +227,7 @@ def test_counts_add_up_and_state_is_replaced(ledger: Ledger):
 
 
 def test_a_file_that_is_gone_leaves_the_baseline(ledger: Ledger):
-    ledger.commit(Group(baselines={("007", "/a"): FACT}), 1)
+    ledger.commit(Group(baselines={("007", "/a"): KNOWN}), 1)
     ledger.commit(Group(baselines={("007", "/a"): None}), 1)
     assert ledger.baseline("007", "/a") is None
 
@@ -305,7 +315,7 @@ def test_a_newer_schema_is_refused(ledger: Ledger, path: Path):
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version=99")
     db.close()
-    with pytest.raises(StoreError, match="schema 99 is newer than 2"):
+    with pytest.raises(StoreError, match="schema 99 is newer than 3"):
         Ledger(path)
 
 

@@ -332,7 +332,7 @@ def test_the_manager_configures_and_restarts(linked: Callable[..., None]):
         assert len(manager.configured[1].problem) == 256
         hello = manager.hellos[0]
         assert (hello.labels, hello.config) == ({"site": "berlin"}, "v0")
-        assert set(hello.abilities) == {"renew", "configure", "restart"}
+        assert set(hello.abilities) == {"renew", "configure", "restart", "syscheck"}
 
     async def later(agent: Agent, manager: Any, until: Any) -> None:
         await scene(agent, manager, until)

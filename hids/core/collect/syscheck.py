@@ -107,6 +107,8 @@ class SyscheckConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_bytes_per_s: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Of files that are hashed; 0: no limit."""
     disabled: bool = False
+    packages: bool = True
+    """Ask the host's package managers who answers for a change."""
 
     @property
     def is_on(self) -> bool:

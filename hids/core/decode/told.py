@@ -70,6 +70,11 @@ def _presence(line: LogLine, name: bytes, address: bytes) -> Told | None:
 _UPSTREAM_EVENTS = {"moved": "added"}
 """What upstream has no word for -> the nearest that it has; the details say the rest."""
 _DECODERS = {"added": "syscheck_new_entry", "modified": "syscheck_integrity_changed", "deleted": "syscheck_deleted"}
+_AGAIN = ("", "", "_2nd", "_3rd")
+"""What OSSEC adds to the decoder's name when a file changes the second time, and the third; its rules know no more."""
+_ANSWERED = "syscheck_answered"
+"""Decoder of changes that are no news to rules for which a change is a change: a package answers for them, or our own
+rules have more to say (rules/61-baseline.xml). No rule names it."""
 _REGISTRY = re.compile(r"(?:\[x(?:32|64)\] )?HKEY_")
 """How paths of registry keys and values begin; those of files begin with a slash or a drive."""
 _REGISTRY_LOCATION = "syscheck-registry"
@@ -85,6 +90,8 @@ class _Change(msgspec.Struct):
     path: str
     event: str
     mode: str
+    changes: int = 0
+    verdict: str = ""
     changed_attributes: tuple[str, ...] = ()
 
 
@@ -104,12 +111,16 @@ def _change(line: LogLine, dialect: Dialect) -> Told | None:
         change = _facts.decode(b"{" + line.facts + b"}").syscheck
     except msgspec.MsgspecError:
         return None
+    if change.verdict:
+        return Told(line, Header(None, None, OURS + _ANSWERED.encode(), b"", b""))
     change.event = _UPSTREAM_EVENTS.get(change.event, change.event)
     of_registry = _of_registry(change)
     decoders = _REGISTRY_DECODERS if of_registry and dialect == "wazuh" else _DECODERS
     decoder = decoders.get(change.event)
     if decoder is None:
         return None
+    if dialect == "ossec" and change.event == "modified":
+        decoder += _AGAIN[min(change.changes, len(_AGAIN) - 1)]
     details = line.text.partition(b"\n")[2]
     path = change.path.encode("utf-8", "replace")
     text = _ossec_text(change.event, path, details) if dialect == "ossec" else _wazuh_text(change, path, details)
@@ -193,5 +204,6 @@ def _decoder(name: str, plugin: str | None) -> Decoder:
 def syscheck_decoders(dialect: Dialect) -> tuple[Decoder, ...]:
     """The decoders of changed files, which no file defines."""
     if dialect == "ossec":
-        return tuple(_decoder(name, None) for name in _DECODERS.values())
-    return tuple(_decoder(name, SYSCHECK) for name in (*_DECODERS.values(), *_REGISTRY_DECODERS.values()))
+        again = (_DECODERS["modified"] + suffix for suffix in _AGAIN[2:])
+        return tuple(_decoder(name, None) for name in (*_DECODERS.values(), *again, _ANSWERED))
+    return tuple(_decoder(name, SYSCHECK) for name in (*_DECODERS.values(), *_REGISTRY_DECODERS.values(), _ANSWERED))

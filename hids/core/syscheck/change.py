@@ -48,6 +48,9 @@ _HASHES = frozenset({"md5", "sha1", "sha256"})
 _QUIET_ALONE = frozenset({"inode", "mtime", "links"})
 """A change of nothing but these is recorded but is no alert: editors, `touch` and package managers do it all day."""
 
+IGNORED = 1_000_000
+"""A path that counts so many changes is one of which a person wants to hear no more."""
+
 _GROWS = frozenset({"size", "mtime", "md5", "sha1", "sha256"})
 """What changes when a log grows."""
 
@@ -102,9 +105,9 @@ def remembered(before: FileFact | None, now: FileFact) -> FileFact | None:
 
 
 def _told(event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]) -> Change:
-    path = _one_line(now.path)
+    path = one_line(now.path)
     first = f"File '{path}' {event}" + (f": {', '.join(changed)}" if changed else "")
-    details = [f"Moved from '{_one_line(now.moved_from)}'"] if now.moved_from else []
+    details = [f"Moved from '{one_line(now.moved_from)}'"] if now.moved_from else []
     if now.links > 1 and event == "added":
         details.append(f"It is one of {now.links} names of a file (hard links)")
     if before is not None:
@@ -133,11 +136,11 @@ def _detail(name: str, before: FileFact, now: FileFact) -> str:  # noqa: PLR0911
         case "md5" | "sha1" | "sha256":
             return f"Old {name}sum was: '{getattr(before, name)}'\nNew {name}sum is : '{getattr(now, name)}'"
         case "target":
-            return f"Link pointed to '{_one_line(before.target)}', now to '{_one_line(now.target)}'"
+            return f"Link pointed to '{one_line(before.target)}', now to '{one_line(now.target)}'"
         case "links":
             return f"Names of the file (hard links) were '{max(before.links, 1)}', now they are '{max(now.links, 1)}'"
         case "acl" | "capabilities" | "label":
-            old, new = _one_line(getattr(before, name)), _one_line(getattr(now, name))
+            old, new = one_line(getattr(before, name)), one_line(getattr(now, name))
             return f"{_WORDS[name]} '{old}', now '{new}'"
         case "xattrs":
             return "\n".join(_xattr_details(before.xattrs, now.xattrs))
@@ -150,7 +153,7 @@ _WORDS = {"acl": "Access list was", "capabilities": "Capabilities were", "label"
 
 def _xattr_details(before: dict[str, str], now: dict[str, str]) -> list[str]:
     return [
-        f"Attribute '{_one_line(name)}' was '{_one_line(before.get(name, ''))}', now '{_one_line(now.get(name, ''))}'"
+        f"Attribute '{one_line(name)}' was '{one_line(before.get(name, ''))}', now '{one_line(now.get(name, ''))}'"
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     ]
@@ -162,10 +165,10 @@ def _difference(diff: str) -> list[str]:
 
 
 def _object(event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]) -> dict[str, object]:
-    result: dict[str, object] = {"path": _one_line(now.path), "event": event, "mode": _seen(now)}
+    result: dict[str, object] = {"path": one_line(now.path), "event": event, "mode": _seen(now)}
     result |= _side("after", now)
     if now.moved_from:
-        result["moved_from"] = _one_line(now.moved_from)
+        result["moved_from"] = one_line(now.moved_from)
     if before is not None and event in {"modified", "moved"}:
         result |= {
             key: value
@@ -238,6 +241,6 @@ def rights(fact: FileFact) -> str:
     return "".join(letters)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """A path as it may stand in a line: control characters are escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in text)

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from hids.messages import MAX_LINE_BYTES, FileFact
+from hids.messages import MAX_LINE_BYTES, DirectoryDigests, DirectoryListing, FileFact
 
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(FileFact | tuple[FileFact, ...])
+_word_decoder = msgspec.msgpack.Decoder(DirectoryDigests | DirectoryListing)
 _HEADER_BYTES = 5
 """What msgpack puts before an array."""
 
@@ -30,14 +31,28 @@ def pack(facts: Iterable[FileFact]) -> Iterator[bytes]:
         yield _encode(waiting)
 
 
-def unpack(text: bytes) -> tuple[FileFact, ...]:
-    """The facts of one line.
+def unpack(text: bytes) -> tuple[FileFact, ...] | DirectoryDigests | DirectoryListing:
+    """The facts of one line, or what it says of directories.
 
     Raises:
-        msgspec.MsgspecError: it holds none.
+        msgspec.MsgspecError: it holds neither.
     """
-    facts = _decoder.decode(text)
+    try:
+        facts = _decoder.decode(text)
+    except msgspec.ValidationError:
+        word: DirectoryDigests | DirectoryListing = _word_decoder.decode(text)
+        return word
     return (facts,) if isinstance(facts, FileFact) else facts
+
+
+def facts_of(text: bytes) -> tuple[FileFact, ...]:
+    """The facts of one line; none where it speaks of directories.
+
+    Raises:
+        msgspec.MsgspecError: it holds nothing that we know.
+    """
+    said = unpack(text)
+    return said if isinstance(said, tuple) else ()
 
 
 def _one(fact: FileFact) -> bytes:

@@ -35,7 +35,8 @@ def test_a_decoder_as_it_is_written() -> None:
     assert rootcheck.name == "rootcheck"
     assert tree.roots(b"") == (root, rootcheck, *changes)
     assert tree.roots(None) == ()
-    assert tree.names == {"q", "rootcheck", "sca", *FILE_DECODERS}
+    again = {f"syscheck_integrity_changed_{times}" for times in ("2nd", "3rd")}
+    assert tree.names == {"q", "rootcheck", "sca", "syscheck_answered", *FILE_DECODERS, *again}
 
 
 def test_a_child_hangs_under_every_decoder_of_its_parents_name_before_it() -> None:

@@ -1,5 +1,6 @@
 """What the manager tells, in OSSEC's and Wazuh's words."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,8 @@ from hids.core.rules.plan import Plan, compile_plan
 from hids.core.rules.rule import SourceFile
 from hids.core.rules.walk import decoded
 from hids.core.syscheck.change import compare
-from hids.messages import FileFact, LogLine
+from hids.core.syscheck.verdict import Verdict, tell
+from hids.messages import FileFact, LogLine, Packaged
 
 RULES = b"""<group name="syslog,"><rule id="7" level="0"><category>ossec</category><description>d</description></rule></group>
 <group name="x,">
@@ -65,6 +67,52 @@ def test_a_change_has_upstreams_decoder_and_rule(
         assert (event.decoder_name, event.decoder_type) == (decoder, "ossec")
         assert rule_of(one, event) == rule
     assert decoded(one.ruleset, line, WEB1).full_log == event.full_log
+
+
+REPEATS = b"""
+<rule id="14" level="7"><category>ossec</category><decoded_as>syscheck_integrity_changed_2nd</decoded_as><description>d</description></rule>
+<rule id="15" level="7"><category>ossec</category><decoded_as>syscheck_integrity_changed_3rd</decoded_as><description>d</description></rule>"""
+
+
+@pytest.mark.parametrize(("changes", "rule"), [(0, 10), (1, 10), (2, 14), (3, 15), (4, 15), (99, 15)])
+def test_ossec_knows_the_second_and_the_third_change(changes: int, rule: int) -> None:
+    one = plan("ossec", REPEATS)
+    change = compare(BEFORE, AFTER)
+    assert change is not None
+    told = tell(change, "", None, None, changes)
+    line = LogLine("syscheck", told.text.encode(), 0, 0, "syscheck", told.facts)
+    for _ in range(2):
+        assert rule_of(one, one.notice(line, WEB1)) == rule
+    deleted = compare(BEFORE, GONE)
+    assert deleted is not None
+    gone = tell(deleted, "", None, None, changes)
+    assert rule_of(one, one.notice(LogLine("syscheck", gone.text.encode(), 0, 0, "syscheck", gone.facts), WEB1)) == 11
+
+
+def test_wazuh_counts_no_changes() -> None:
+    change = compare(BEFORE, AFTER)
+    assert change is not None
+    told = tell(change, "", None, None, 3)
+    line = LogLine("syscheck", told.text.encode(), 0, 0, "syscheck", told.facts)
+    one = plan("wazuh")
+    assert rule_of(one, one.notice(line, WEB1)) == 10
+
+
+@pytest.mark.parametrize("dialect", ["ossec", "wazuh"])
+@pytest.mark.parametrize("verdict", ["package", "maintenance", "wrong"])
+def test_what_somebody_answers_for_is_no_news_to_rules_of_others(dialect: Dialect, verdict: Verdict) -> None:
+    """Our own rules have these; else a change would be two alerts."""
+    before = msgspec.structs.replace(BEFORE, path="/srv/error: Failed password")
+    change = compare(before, msgspec.structs.replace(AFTER, path=before.path))
+    assert change is not None
+    told = tell(change, verdict, Packaged("x", "1"), None, 0)
+    one = plan(dialect)
+    event = one.notice(LogLine("syscheck", told.text.encode(), 0, 0, "syscheck", told.facts), WEB1)
+    assert event is not None
+    assert event.decoder_name == "syscheck_answered"
+    assert event.log == b""
+    judged = one.judge(event)
+    assert judged is None or one.ruleset.rules[judged.residual[-1][1]].id not in (10, 11, 12)
 
 
 def test_ossecs_text() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from hids.core.wire.facts import unpack
+from hids.core.wire.facts import facts_of
 from hids.core.wire.ossec.events import LOG, ROOTCHECK, SYSCHECK, encode_event
 from hids.core.wire.ossec.message import MAX_OSSEC_PAYLOAD
 from hids.core.wire.ossec.syscheck import encode_sum
@@ -26,12 +26,12 @@ def departures(line: LogLine) -> list[bytes]:
 
 def is_change(line: LogLine) -> bool:
     """Whether syscheck tells something that was not there at its first tour."""
-    return line.kind == "syscheck" and any(fact.seen != "baseline" for fact in unpack(line.text))
+    return line.kind == "syscheck" and any(fact.seen != "baseline" for fact in facts_of(line.text))
 
 
 def _facts(line: LogLine) -> Iterator[FileFact]:
     """What moved is gone there and new here: OSSEC has no word for it."""
-    for fact in unpack(line.text):
+    for fact in facts_of(line.text):
         if fact.moved_from:
             yield FileFact(path=fact.moved_from, seen=fact.seen, gone=True)
         yield fact

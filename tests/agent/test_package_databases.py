@@ -1,0 +1,112 @@
+"""Databases of package managers: a real dpkg, files as apk writes them, a program in rpm's place; real locks."""
+
+import base64
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging import DebianRoot, needs_dpkg
+
+from hids.agent.package_databases import Apk, Dpkg, Rpm, databases
+from hids.core.syscheck.packages import Owned
+
+LOCKER = """
+import fcntl, sys
+file = open(sys.argv[1], "ab")
+getattr(fcntl, sys.argv[2])(file, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@needs_dpkg
+def test_dpkg_says_what_it_installed(tmp_path: Path):
+    debian = DebianRoot(tmp_path)
+    debian.dpkg("-i", str(debian.build("1.0", {"usr/bin/x": "x", "etc/x.conf": "a"}, ("etc/x.conf",))))
+    dpkg, root = debian.database, str(debian.root).encode()
+    before = dpkg.token()
+    (package,) = dpkg.packages().values()
+    assert (package.name, package.version) == ("demo", "1.0")
+    assert abs(package.at_ms - (debian.root / "usr/bin/x").stat().st_ctime_ns // 1_000_000) < 60_000
+    owned = {each.path: each for each in dpkg.owned("demo", (root,))}
+    md5 = hashlib.md5(b"x", usedforsecurity=False).hexdigest()
+    assert owned[root + b"/usr/bin/x"] == Owned(root + b"/usr/bin/x", md5)
+    assert owned[root + b"/etc/x.conf"].is_conffile
+    assert owned[root + b"/etc/x.conf"].digest == hashlib.md5(b"a", usedforsecurity=False).hexdigest()
+    assert root + b"/usr/bin" in owned
+    assert [each.path for each in dpkg.owned("demo", (root + b"/etc",))] == [root + b"/etc", root + b"/etc/x.conf"]
+    assert list(dpkg.owned("demo", (b"/elsewhere",))) == []
+    assert dpkg.token() == before
+    debian.dpkg("-i", str(debian.build("1.1", {"usr/bin/x": "y"})))
+    assert dpkg.token() != before
+    (later,) = dpkg.packages().values()
+    assert later.version == "1.1"
+    assert later.stamp != package.stamp
+    debian.dpkg("--purge", "demo")
+    assert dpkg.packages() == {}
+
+
+@pytest.mark.parametrize("kind", ["lockf", "flock"])
+def test_a_manager_at_work_is_seen_by_its_lock(tmp_path: Path, kind: str):
+    (tmp_path / "lock").touch()
+    databases = (Dpkg(tmp_path), Apk(tmp_path))
+    assert not any(database.is_busy() for database in databases)
+    with subprocess.Popen(
+        [sys.executable, "-c", LOCKER, str(tmp_path / "lock"), kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as locker:
+        assert locker.stdout is not None
+        assert locker.stdin is not None
+        assert locker.stdout.readline() == b"locked\n"
+        assert all(database.is_busy() for database in databases)
+        locker.stdin.close()
+        locker.wait(10)
+    assert not any(database.is_busy() for database in databases)
+
+
+def test_what_is_missing_or_broken_owns_nothing(tmp_path: Path):
+    dpkg = Dpkg(tmp_path / "no")
+    assert (dpkg.packages(), list(dpkg.owned("x", (b"",))), dpkg.is_busy()) == ({}, [], False)
+    apk = Apk(tmp_path / "no")
+    assert (apk.packages(), list(apk.owned("x", (b"",))), apk.is_busy()) == ({}, [], False)
+    (tmp_path / "info").mkdir()
+    (tmp_path / "info" / "odd.list").write_bytes(b"\xff\xfe\n/a\n\0\n")
+    (tmp_path / "status").write_bytes(b"\xff: \n nonsense\n\n:\nPackage\n")
+    odd = Dpkg(tmp_path)
+    assert [package.name for package in odd.packages().values()] == ["odd"]
+    assert [each.path for each in odd.owned("odd", (b"/a",))] == [b"/a"]
+
+
+def test_apk(tmp_path: Path):
+    digest = hashlib.sha1(b"x", usedforsecurity=False)
+    text = b"C:Q1abc=\nP:busybox\nV:1.36-r1\nF:bin\nR:busybox\nZ:Q1" + base64.b64encode(digest.digest()) + b"\n\n"
+    (tmp_path / "installed").write_bytes(text)
+    apk = Apk(tmp_path)
+    assert apk.packages()["busybox"].version == "1.36-r1"
+    assert list(apk.owned("busybox", (b"/bin",))) == [Owned(b"/bin"), Owned(b"/bin/busybox", digest.hexdigest())]
+    assert list(apk.owned("busybox", (b"/etc",))) == []
+
+
+def test_rpm_is_asked_with_arguments_and_may_fail(tmp_path: Path):
+    program = tmp_path / "rpm"
+    program.write_text(
+        '#!/bin/sh\ncase "$*" in\n'
+        f"*-qa*) printf 'bash.x86_64\\t0:5.2-1\\t1700000000\\t42\\n' ;;\n"
+        f"*'--querybynumber 42') printf '/usr/bin/bash\\t{'a' * 64}\\t\\t\\n/usr/bin/sh\\t\\t\\tbash\\n' ;;\n"
+        "*) exit 1 ;;\nesac\n"
+    )
+    program.chmod(0o755)
+    rpm = Rpm(str(program), tmp_path)
+    ((key, package),) = rpm.packages().items()
+    assert package.version == "5.2-1"
+    assert list(rpm.owned(key, (b"/usr/bin",))) == [
+        Owned(b"/usr/bin/bash", "a" * 64),
+        Owned(b"/usr/bin/sh", "", target=b"bash"),
+    ]
+    assert Rpm(str(tmp_path / "none"), tmp_path).packages() == {}
+
+
+@pytest.mark.skipif(not Path("/var/lib/dpkg/status").exists(), reason="this host has no dpkg")
+def test_this_host_has_dpkg():
+    assert "dpkg" in [database.name for database in databases()]
