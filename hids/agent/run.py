@@ -37,6 +37,7 @@ from hids.agent.config import (
     MAX_SOURCES,
     AgentConfig,
     PolicyConfig,
+    RegistryConfig,
     SilenceConfig,
     SourceConfig,
     SyscheckConfig,
@@ -194,6 +195,7 @@ class Agent:
             readers.insert(0, self._syscheck_spec(config.syscheck))
         if config.policy.files:
             readers.append(self._policy_spec(config.policy))
+        readers += [self._registry_spec(table) for table in config.registry]
         return readers
 
     def _watchers(self, config: SilenceConfig) -> list[ChildSpec]:
@@ -260,6 +262,14 @@ class Agent:
             PolicyWatch.start(mailbox, self._spool, self._state_of("policy"), config, self._clock, self._say)
 
         return self._reader("policy", "policy", start)
+
+    def _registry_spec(self, config: RegistryConfig) -> ChildSpec:
+        def start(mailbox: Mailbox) -> None:
+            from hids.agent.registry import RegistryReader  # noqa: PLC0415 - as above
+
+            RegistryReader.start(mailbox, self._spool, self._state_of(config.name), config, self._clock, self._say)
+
+        return self._reader(config.name, "registry", start)
 
     def _reader(self, name: str, kind: str, start: Callable[[Mailbox], None]) -> ChildSpec:
         node = Node(Mailbox(name), kind)
@@ -458,8 +468,12 @@ def _reader_of(source: SourceConfig) -> type[Any] | None:  # each is imported wh
             return None
 
 
-def _parts(config: AgentConfig) -> dict[str, SourceConfig | SyscheckConfig | PolicyConfig]:
-    parts: dict[str, SourceConfig | SyscheckConfig | PolicyConfig] = {source.name: source for source in config.source}
+_Part = SourceConfig | SyscheckConfig | PolicyConfig | RegistryConfig
+
+
+def _parts(config: AgentConfig) -> dict[str, _Part]:
+    parts: dict[str, _Part] = {source.name: source for source in config.source}
+    parts |= {table.name: table for table in config.registry}
     if config.syscheck.is_on:
         parts["syscheck"] = config.syscheck
     if config.policy.files:

@@ -9,7 +9,9 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 import tomli
 
+from hids.core.collect import registry as registry_tables
 from hids.core.collect import syscheck as syscheck_section
+from hids.core.collect.registry import RegistryConfig
 from hids.core.collect.source import SourceConfig, check
 from hids.core.collect.syscheck import SyscheckConfig
 from hids.errors import ConfigError
@@ -92,6 +94,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     spool: SpoolConfig = SpoolConfig()
     silence: SilenceConfig = SilenceConfig()
     policy: PolicyConfig = PolicyConfig()
+    registry: tuple[RegistryConfig, ...] = ()
 
 
 class SharedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -190,6 +193,7 @@ def problem_of(config: AgentConfig) -> str:
         _check_labels(config.labels)
         _check_sources(config.source)
         syscheck_section.check(config.syscheck)
+        registry_tables.check(config.registry)
     except ConfigError as error:
         return str(error)
     return _policy_problem(config) or (
