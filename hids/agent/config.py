@@ -12,6 +12,7 @@ from hids.core.collect.config import (
     has_glob,
     parse,
 )
+from hids.core.collect.registry import RegistryConfig
 from hids.core.collect.rootcheck import RootcheckConfig
 from hids.core.collect.source import SourceConfig
 from hids.core.collect.syscheck import DirectoryConfig, SyscheckConfig
@@ -22,6 +23,7 @@ __all__ = [
     "AgentConfig",
     "DirectoryConfig",
     "PolicyConfig",
+    "RegistryConfig",
     "RootcheckConfig",
     "SilenceConfig",
     "SourceConfig",

@@ -39,6 +39,7 @@ from hids.agent.config import (
     MAX_SOURCES,
     AgentConfig,
     PolicyConfig,
+    RegistryConfig,
     RootcheckConfig,
     SilenceConfig,
     SourceConfig,
@@ -225,6 +226,7 @@ class Agent:
             readers.append(self._policy_spec(config.policy))
         if not config.rootcheck.disabled:
             readers.append(self._rootcheck_spec(config.rootcheck))
+        readers += [self._registry_spec(table) for table in config.registry]
         return readers
 
     def _watchers(self, config: SilenceConfig) -> list[ChildSpec]:
@@ -301,6 +303,14 @@ class Agent:
             )
 
         return self._reader("rootcheck", "rootcheck", start)
+
+    def _registry_spec(self, config: RegistryConfig) -> ChildSpec:
+        def start(mailbox: Mailbox) -> None:
+            from hids.agent.registry import RegistryReader  # noqa: PLC0415 - as above
+
+            RegistryReader.start(mailbox, self._spool, self._state_of(config.name), config, self._clock, self._say)
+
+        return self._reader(config.name, "registry", start)
 
     def _reader(self, name: str, kind: str, start: Callable[[Mailbox], None]) -> ChildSpec:
         node = Node(Mailbox(name), kind)
@@ -505,11 +515,12 @@ def _reader_of(source: SourceConfig) -> type[Any] | None:  # each is imported wh
             return None
 
 
-_Part = SourceConfig | SyscheckConfig | PolicyConfig | RootcheckConfig
+_Part = SourceConfig | SyscheckConfig | PolicyConfig | RootcheckConfig | RegistryConfig
 
 
 def _parts(config: AgentConfig) -> dict[str, _Part]:
     parts: dict[str, _Part] = {source.name: source for source in config.source}
+    parts |= {table.name: table for table in config.registry}
     if config.syscheck.is_on:
         parts["syscheck"] = config.syscheck
     if config.policy.files:

@@ -9,8 +9,10 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 import tomli
 
+from hids.core.collect import registry as registry_tables
 from hids.core.collect import rootcheck
 from hids.core.collect import syscheck as syscheck_section
+from hids.core.collect.registry import RegistryConfig
 from hids.core.collect.rootcheck import RootcheckConfig
 from hids.core.collect.source import SourceConfig, check
 from hids.core.collect.syscheck import SyscheckConfig
@@ -131,6 +133,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     policy: PolicyConfig = PolicyConfig()
     rootcheck: RootcheckConfig = RootcheckConfig()
     response: ResponseConfig = ResponseConfig()
+    registry: tuple[RegistryConfig, ...] = ()
 
 
 class SharedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -242,6 +245,7 @@ def problem_of(config: AgentConfig) -> str:
         syscheck_section.check(config.syscheck)
         rootcheck.check(config.rootcheck)
         _check_response(config.response)
+        registry_tables.check(config.registry)
     except ConfigError as error:
         return str(error)
     return _policy_problem(config) or (

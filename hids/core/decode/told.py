@@ -85,7 +85,10 @@ _REGISTRY_LOCATION = "syscheck-registry"
 """OSSEC's rules know the registry by the location."""
 FILE_DECODERS = frozenset(_DECODERS.values())
 """Names of the decoders of files that came, changed and went."""
-_REGISTRY_DECODERS = {event: f"syscheck_registry_key_{event}" for event in _DECODERS}
+_KEY_DECODERS = {event: f"syscheck_registry_key_{event}" for event in _DECODERS}
+_VALUE_DECODERS = {event: f"syscheck_registry_value_{event}" for event in _DECODERS}
+_VALUE = "\\\\"
+"""What stands between a key and the name of its value, where a path has both: no key has an empty name."""
 
 
 class _Change(msgspec.Struct):
@@ -94,6 +97,7 @@ class _Change(msgspec.Struct):
     path: str
     event: str
     mode: str
+    value_name: str = ""
     changes: int = 0
     verdict: str = ""
     changed_attributes: tuple[str, ...] = ()
@@ -118,8 +122,10 @@ def _change(line: LogLine, dialect: Dialect) -> Told | None:
     if change.verdict:
         return Told(line, Header(None, None, OURS + _ANSWERED.encode(), b"", b""))
     change.event = _UPSTREAM_EVENTS.get(change.event, change.event)
-    of_registry = _of_registry(change)
-    decoders = _REGISTRY_DECODERS if of_registry and dialect == "wazuh" else _DECODERS
+    of_registry = _REGISTRY.match(change.path) is not None
+    decoders = _DECODERS
+    if of_registry and dialect == "wazuh":
+        decoders = _VALUE_DECODERS if change.value_name else _KEY_DECODERS
     decoder = decoders.get(change.event)
     if decoder is None:
         return None
@@ -127,14 +133,12 @@ def _change(line: LogLine, dialect: Dialect) -> Told | None:
         decoder += _AGAIN[min(change.changes, len(_AGAIN) - 1)]
     details = line.text.partition(b"\n")[2]
     path = change.path.encode("utf-8", "replace")
+    if change.value_name and dialect == "ossec":
+        path += (_VALUE + change.value_name).encode("utf-8", "replace")
     text = _ossec_text(change.event, path, details) if dialect == "ossec" else _wazuh_text(change, path, details)
     if of_registry and dialect == "ossec":
         line = msgspec.structs.replace(line, location=_REGISTRY_LOCATION)
     return Told(line, Header(None, None, OURS + decoder.encode(), text, text))
-
-
-def _of_registry(change: _Change) -> bool:
-    return _REGISTRY.match(change.path) is not None
 
 
 def _ossec_text(event: str, path: bytes, details: bytes) -> bytes:
@@ -148,7 +152,10 @@ def _ossec_text(event: str, path: bytes, details: bytes) -> bytes:
 
 
 def _wazuh_text(change: _Change, path: bytes, details: bytes) -> bytes:
-    what = b"Registry Key" if _of_registry(change) else b"File"
+    what = b"File"
+    if _REGISTRY.match(change.path):
+        what = b"Registry Value" if change.value_name else b"Registry Key"
+        path += b"\\" + change.value_name.encode("utf-8", "replace") if change.value_name else b""
     lines = [b"%b '%b' %b" % (what, path, change.event.encode()), b"Mode: " + change.mode.encode()]
     if change.changed_attributes:
         lines.append(b"Changed attributes: " + _wazuh_names(change.changed_attributes).encode())
@@ -210,4 +217,5 @@ def syscheck_decoders(dialect: Dialect) -> tuple[Decoder, ...]:
     if dialect == "ossec":
         again = (_DECODERS["modified"] + suffix for suffix in _AGAIN[2:])
         return tuple(_decoder(name, None) for name in (*_DECODERS.values(), *again, _ANSWERED))
-    return tuple(_decoder(name, SYSCHECK) for name in (*_DECODERS.values(), *_REGISTRY_DECODERS.values(), _ANSWERED))
+    names = (*_DECODERS.values(), *_KEY_DECODERS.values(), *_VALUE_DECODERS.values(), _ANSWERED)
+    return tuple(_decoder(name, SYSCHECK) for name in names)

@@ -104,9 +104,13 @@ def remembered(before: FileFact | None, now: FileFact) -> FileFact | None:
     return msgspec.structs.replace(now, diff="", moved_from="", grown=False, **kept)
 
 
+_WORDS = {"key": "Registry key", "value": "Registry value"}
+"""Kind of a path -> what the first line calls it; all else is a file."""
+
+
 def _told(event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]) -> Change:
     path = one_line(now.path)
-    first = f"File '{path}' {event}" + (f": {', '.join(changed)}" if changed else "")
+    first = f"{_WORDS.get(now.kind, 'File')} '{path}' {event}" + (f": {', '.join(changed)}" if changed else "")
     details = [f"Moved from '{one_line(now.moved_from)}'"] if now.moved_from else []
     if now.links > 1 and event == "added":
         details.append(f"It is one of {now.links} names of a file (hard links)")
@@ -119,7 +123,7 @@ def _told(event: str, before: FileFact | None, now: FileFact, changed: tuple[str
     )
 
 
-def _detail(name: str, before: FileFact, now: FileFact) -> str:  # noqa: PLR0911 - one line an attribute
+def _detail(name: str, before: FileFact, now: FileFact) -> str:  # noqa: PLR0911, PLR0912 - one line an attribute
     match name:
         case "size":
             return f"Size changed from '{before.size}' to '{now.size}'"
@@ -135,6 +139,8 @@ def _detail(name: str, before: FileFact, now: FileFact) -> str:  # noqa: PLR0911
             return f"Old inode was: '{before.inode}', now it is '{now.inode}'"
         case "md5" | "sha1" | "sha256":
             return f"Old {name}sum was: '{getattr(before, name)}'\nNew {name}sum is : '{getattr(now, name)}'"
+        case "target" if now.kind == "value":
+            return f"Type was '{one_line(before.target)}', now it is '{one_line(now.target)}'"
         case "target":
             return f"Link pointed to '{one_line(before.target)}', now to '{one_line(now.target)}'"
         case "links":
@@ -166,6 +172,8 @@ def _difference(diff: str) -> list[str]:
 
 def _object(event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]) -> dict[str, object]:
     result: dict[str, object] = {"path": one_line(now.path), "event": event, "mode": _seen(now)}
+    if now.kind == "value":
+        result["path"], _, result["value_name"] = one_line(now.path).partition("\\\\")
     result |= _side("after", now)
     if now.moved_from:
         result["moved_from"] = one_line(now.moved_from)
@@ -182,6 +190,8 @@ def _object(event: str, before: FileFact | None, now: FileFact, changed: tuple[s
 
 
 def _side(side: str, fact: FileFact) -> dict[str, object]:
+    if fact.kind in _WORDS:
+        return _registry_side(side, fact)
     sums: dict[str, object] = {f"{name}_{side}": getattr(fact, name) for name in ("md5", "sha1") if getattr(fact, name)}
     usual: dict[str, object] = {
         f"size_{side}": str(fact.size),
@@ -203,6 +213,14 @@ def _side(side: str, fact: FileFact) -> dict[str, object]:
         if getattr(fact, name)
     }
     return sums | usual | extended
+
+
+def _registry_side(side: str, fact: FileFact) -> dict[str, object]:
+    """A key has a time, and a value its data and type besides."""
+    members: dict[str, object] = {f"mtime_{side}": _time(fact)}
+    if fact.kind == "value":
+        members |= {f"size_{side}": str(fact.size), f"sha256_{side}": fact.sha256, f"value_type_{side}": fact.target}
+    return members
 
 
 _MEMBERS = {

@@ -202,3 +202,25 @@ PLANS: dict[Dialect, Plan] = {"ossec": plan("ossec"), "wazuh": plan("wazuh")}
 
 def plan_of(dialect: Dialect) -> Plan:
     return PLANS[dialect]
+
+
+@pytest.mark.parametrize(("event", "rules"), [("added", (598, 752)), ("modified", (594, 750)), ("deleted", (597, 751))])
+def test_values_of_the_registry_have_decoders_of_their_own_in_wazuh(event: str, rules: tuple[int, int]):
+    path = "HKEY_LOCAL_MACHINE\\Run\\\\evil"
+    before = FileFact(path=path, seen="scan", kind="value", size=2, sha256="aa", target="REG_SZ")
+    now = {
+        "added": (None, before),
+        "modified": (before, FileFact(path=path, seen="scan", kind="value", size=4, sha256="bb", target="REG_DWORD")),
+        "deleted": (before, FileFact(path=path, seen="scan", kind="value", gone=True)),
+    }[event]
+    change = compare(*now)
+    assert change is not None
+    line = LogLine("syscheck", change.text.encode(), 0, 0, "syscheck", change.facts)
+    wazuh = in_upstream_words(line, "wazuh", b"w1", b"(w1) any")
+    ossec = in_upstream_words(line, "ossec", b"w1", b"(w1) any")
+    assert wazuh is not None
+    assert ossec is not None
+    assert wazuh.header.program == b"hids:syscheck_registry_value_" + event.encode()
+    assert wazuh.header.log.startswith(b"Registry Value 'HKEY_LOCAL_MACHINE\\Run\\evil' " + event.encode())
+    assert ossec.line.location == "syscheck-registry"
+    assert b"'HKEY_LOCAL_MACHINE\\Run\\\\evil'" in ossec.header.log

@@ -9,6 +9,7 @@ tells changes only, with what was before: that goes to the store first, as the b
 
 import re
 import stat
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -135,7 +136,7 @@ class _Said(msgspec.Struct, frozen=True):
 def _registry_path(change: _Change) -> str:
     """Keys and values of the registry have paths of their own in the store."""
     arch = f"{change.arch} " if change.arch else ""
-    value = f"\\{change.value_name}" if change.value_name else ""
+    value = f"\\\\{change.value_name}" if change.value_name else ""
     return f"{arch}{change.path}{value}"[:MAX_PATH]
 
 
@@ -143,7 +144,7 @@ def _fact(path: str, seen: Seen, attributes: dict[str, Any]) -> FileFact:
     fact = FileFact(
         path=path,
         seen=seen,
-        kind="file" if attributes.get("type", "file") == "file" else "other",
+        kind=_KINDS.get(_text(attributes.get("type", "file")), "other"),
         size=_number(attributes.get("size", 0)),
         mode=_mode(attributes.get("perm")),
         uid=_number(attributes.get("uid", 0)),
@@ -167,6 +168,14 @@ def _mode(permissions: object) -> int:
     ):
         bits |= (letter in "rwxst") << (8 - place) | (special if letter in "sStT" else 0)
     return bits
+
+
+_KINDS: Mapping[str, Literal["file", "key", "value"]] = {
+    "file": "file",
+    "registry_key": "key",
+    "registry_value": "value",
+}
+"""What Wazuh's agents call it -> the fact's kind."""
 
 
 def _kind(mode: int) -> Literal["file", "dir", "link", "other"]:
