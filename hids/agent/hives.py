@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hids.agent.registrykeys import Key, RegistryError, Value, value_of
 
@@ -99,7 +99,7 @@ def _values(key: Any) -> Iterator[Value]:
         yield value_of(name, str(each.value_type), _bytes(each.value))
 
 
-def _bytes(value: object) -> bytes:
+def _bytes(value: Any) -> bytes:
     """A value's data as bytes, the same for the same data; regipy has made text, numbers or lists of some."""
     match value:
         case bytes():
@@ -109,7 +109,7 @@ def _bytes(value: object) -> bytes:
         case int():
             return value.to_bytes(4 if 0 <= value < 1 << 32 else 8, "little", signed=value < 0)
         case list():
-            return b"\0\0".join(_bytes(each) for each in value)  # pyright: ignore[reportUnknownVariableType]
+            return b"\0\0".join(map(_bytes, cast("list[Any]", value)))
         case _:
             return str(value).encode()
 

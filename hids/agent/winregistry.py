@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from hids.agent.registrykeys import Key, RegistryError, Value, value_of
 
@@ -66,13 +66,13 @@ class LiveView:
                 waiting += [(f"{path}\\{name}" if path else name, depth + 1) for name in reversed(names)]
 
 
-def _value(found: tuple[str, object, int]) -> Value:
+def _value(found: tuple[str, Any, int]) -> Value:
     name, data, kind = found
     match data:
         case bytes():
             raw = data
         case list():
-            raw = "\0".join(str(each) for each in data).encode("utf-16-le", "surrogatepass")
+            raw = "\0".join(map(str, cast("list[object]", data))).encode("utf-16-le", "surrogatepass")
         case None:
             raw = b""
         case _:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from packaging import DebianRoot, needs_dpkg
+from debs import DebianRoot, needs_dpkg
 
 from hids.agent.package_databases import Apk, Dpkg, Rpm, databases
 from hids.core.syscheck.packages import Owned

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from packaging import DebianRoot, needs_dpkg
+from debs import DebianRoot, needs_dpkg
 from waiting import SetClock
 
 from hids.adapters.clock import SystemClock

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from packaging import DebianRoot, needs_dpkg
+from debs import DebianRoot, needs_dpkg
 from stand import Stand, wait_for
 
 from hids.adapters.baselines import Baselines

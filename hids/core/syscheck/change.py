@@ -104,13 +104,13 @@ def remembered(before: FileFact | None, now: FileFact) -> FileFact | None:
     return msgspec.structs.replace(now, diff="", moved_from="", grown=False, **kept)
 
 
-_WORDS = {"key": "Registry key", "value": "Registry value"}
+_REGISTRY = {"key": "Registry key", "value": "Registry value"}
 """Kind of a path -> what the first line calls it; all else is a file."""
 
 
 def _told(event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]) -> Change:
     path = one_line(now.path)
-    first = f"{_WORDS.get(now.kind, 'File')} '{path}' {event}" + (f": {', '.join(changed)}" if changed else "")
+    first = f"{_REGISTRY.get(now.kind, 'File')} '{path}' {event}" + (f": {', '.join(changed)}" if changed else "")
     details = [f"Moved from '{one_line(now.moved_from)}'"] if now.moved_from else []
     if now.links > 1 and event == "added":
         details.append(f"It is one of {now.links} names of a file (hard links)")
@@ -190,7 +190,7 @@ def _object(event: str, before: FileFact | None, now: FileFact, changed: tuple[s
 
 
 def _side(side: str, fact: FileFact) -> dict[str, object]:
-    if fact.kind in _WORDS:
+    if fact.kind in _REGISTRY:
         return _registry_side(side, fact)
     sums: dict[str, object] = {f"{name}_{side}": getattr(fact, name) for name in ("md5", "sha1") if getattr(fact, name)}
     usual: dict[str, object] = {
