@@ -132,7 +132,8 @@ class Ledger(LoopActor):
             case Applied():
                 self._obey(message)
             case Cursors():
-                self._move_cursors(message)
+                if not self._move_cursors(message):
+                    return
             case Settle():
                 self._settle(message)
             case Say():
@@ -234,11 +235,13 @@ class Ledger(LoopActor):
         now_ms = self._clock.now_ms()
         self._lines["agent", self._manager].append(LogLine("hids-manager", text.encode(), now_ms, now_ms, "agent"))
 
-    def _move_cursors(self, cursors: Cursors) -> None:
-        for name, number in cursors.positions.items():
-            if name in self._cursors:
-                self._cursors[name] = number
-        self._group.cursors = dict(self._cursors)
+    def _move_cursors(self, cursors: Cursors) -> bool:
+        """Whether one moved: only that is worth a commit, of which the outputs hear again."""
+        moved = {name: n for name, n in cursors.positions.items() if self._cursors.get(name, n) != n}
+        if moved:
+            self._cursors |= moved
+            self._group.cursors = dict(self._cursors)
+        return bool(moved)
 
     def _close(self) -> None:
         if self._timer is not None:

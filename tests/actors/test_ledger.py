@@ -198,6 +198,21 @@ def test_cursors_of_our_outputs_are_committed_and_no_others():
     run(test)
 
 
+def test_a_cursor_that_has_not_moved_is_no_commit():
+    """Each commit is news for the outputs, which answer with their cursors: that must come to rest."""
+
+    async def test(bench: Bench) -> None:
+        for number in (5, 5, 5, 6):
+            bench.mailbox.tell(Cursors({"alerts.json": number}))
+            await until(lambda: bench.mailbox.depth == 0, "it is handled")
+            if number == 5 and not bench.store.groups:
+                await bench.committed(1)
+        await bench.committed(2)
+        assert [group.cursors["alerts.json"] for _, group in bench.store.groups] == [5, 6]
+
+    run(test)
+
+
 def test_a_failed_commit_says_nothing_and_ends_it():
     async def test(bench: Bench) -> None:
         bench.store.failing = True

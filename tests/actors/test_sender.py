@@ -71,6 +71,9 @@ def run(answer: Callable[[int, Delivery], None], cursor: Cursor | None = None, *
         Sender.start(mailbox, bench.store, bench, moved, first_pause_s=0.001, max_pause_s=0.002)
         mailbox.tell(Outboxed(upto + 1))
         await until(lambda: cursors[-1:] == [upto] or exits, "all is taken")
+        mailbox.tell(Outboxed(upto + 1))
+        await until(lambda: mailbox.depth == 0, "no news is heard")
+        assert len(cursors) == len(set(cursors))  # what is told comes back as news, and must come to rest
         assert mailbox.facts()["lag"] == 0
         assert mailbox.facts()["dead_letters"] == len(bench.store.dead)
         assert mailbox.facts()["sent"] == upto - bench.store.saved[0].taken - len(bench.store.dead) - len(
