@@ -113,7 +113,7 @@ class Sender(LoopActor):
         self._max_pause_s = max_pause_s
         self._cursor = Cursor()
         self._newest = 0
-        self._reported = -1
+        self._told = -1
         self._failing = ""
         self._tries = self._sent = self._dead = 0
         self._samples: deque[tuple[float, int]] = deque([(self.loop.time(), 0)])
@@ -169,18 +169,18 @@ class Sender(LoopActor):
         await self._news.wait()
         self._cursor = await self._insist(self._open)
         while True:
-            self._report()
+            self._tell_cursor()
             self._news.clear()
             while (delivery := await self._insist(self._next)) is not None:
                 await self._deliver(delivery)
                 await self._insist(partial(self._save, Cursor(delivery.last)))
-                self._report()
+                self._tell_cursor()
             await self._wait()
 
-    def _report(self) -> None:
+    def _tell_cursor(self) -> None:
         """Tell how far it is, once: what moves the ledger comes back as news, and must come to rest."""
-        if self._cursor.taken != self._reported:
-            self._reported = self._cursor.taken
+        if self._cursor.taken != self._told:
+            self._told = self._cursor.taken
             self._emit(Cursors(positions={self.mailbox.name: self._cursor.taken}))
 
     async def _wait(self) -> None:
