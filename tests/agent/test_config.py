@@ -22,7 +22,7 @@ def test_the_shipped_file_is_the_defaults_and_names_every_key():
     optional = {"cloudflare", "aws_waf"}  # TOML has no word for none; the file shows them in comments
     assert set(tree["response"]) | optional == set(defaults.response.__struct_fields__)
     assert all(f"# {name} = " in SHIPPED.read_text() for name in optional)
-    assert set(tree) | {"source"} == set(AgentConfig.__struct_fields__)
+    assert set(tree) | {"source", "registry"} == set(AgentConfig.__struct_fields__)
 
 
 def test_the_example_of_a_checked_folder_is_its_defaults(tmp_path: Path):

@@ -140,7 +140,7 @@ def test_wazuh_tells_what_was_before():
 
 def test_wazuhs_registry_has_paths_of_its_own():
     (value,) = read_json(wazuh("added", attributes={"type": "registry_value"}, arch="[x64]", value_name="run"))
-    assert (value.path, value.kind) == ("[x64] /x\\run", "other")
+    assert (value.path, value.kind) == ("[x64] /x\\\\run", "value")
 
 
 @pytest.mark.parametrize(
