@@ -70,6 +70,13 @@ class Give:
         self.done = done
 
 
+class Hand(OneLife):
+    """registry -> desk: the agents are known as of now; the responder may be asked."""
+
+    def __init__(self, ask: ResponseAsk) -> None:
+        self.ask = ask
+
+
 class Fresh:
     """topology -> desk: the responder's process is new and knows no agents."""
 
@@ -157,6 +164,8 @@ class ResponseDesk(LoopActor):
                 self._process.tell(ResponseHeard(message.agent, message.said))
             case Give():
                 self._give(message)
+            case Hand():
+                self._process.tell(message.ask)
             case Fresh():
                 if self._roster is not None:
                     self._process.tell(Roster(self._roster))
@@ -266,19 +275,21 @@ class ResponseDesk(LoopActor):
 
     # -- agents
 
-    def _look(self) -> None:
-        """Fetch the agents from the registry; they come back as `Enlist`."""
-        task = self.loop.create_task(self._fetch())
+    def _look(self, then: Hand | None = None) -> None:
+        """Fetch the agents from the registry; they come back as `Enlist`, and `then` behind it."""
+        task = self.loop.create_task(self._fetch(then))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _fetch(self) -> None:
+    async def _fetch(self, then: Hand | None) -> None:
         try:
             rows = await self._agents()
         except (StoreError, HidsError) as error:
             log.error("the registry does not answer", reason=str(error))  # noqa: TRY400
-            return
-        self.remind(Enlist(tuple(self._enlisted(row) for row in rows)))
+        else:
+            self.remind(Enlist(tuple(self._enlisted(row) for row in rows)))
+        if then is not None:
+            self.remind(then)
 
     def _enlisted(self, row: Row) -> Enlisted:
         presence = self._fleet.get(row.id)
@@ -293,7 +304,9 @@ class ResponseDesk(LoopActor):
         number = self._number
         self._asked[number] = message.done
         self.loop.call_later(ANSWER_S, self._answer, ResponseAnswer(number, "the responder does not answer"))
-        self._process.tell(msgspec.structs.replace(message.ask, number=number))
+        self._look(
+            Hand(msgspec.structs.replace(message.ask, number=number))
+        )  # it may be about one that joined just now
 
     def _answer(self, answer: ResponseAnswer) -> None:
         done = self._asked.pop(answer.number, None)

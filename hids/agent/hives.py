@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hids.agent.registrykeys import Key, RegistryError, Value, value_of
 
@@ -109,7 +109,8 @@ def _bytes(value: Any) -> bytes:
         case int():
             return value.to_bytes(4 if 0 <= value < 1 << 32 else 8, "little", signed=value < 0)
         case list():
-            return b"\0\0".join(map(_bytes, cast("list[Any]", value)))
+            parts: list[Any] = value
+            return b"\0\0".join(map(_bytes, parts))
         case _:
             return str(value).encode()
 
