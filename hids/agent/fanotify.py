@@ -65,7 +65,7 @@ class Fanotify:
         """
         self._libc = _libc()
         flags = _CLASS_NOTIF | _CLOEXEC | _NONBLOCK | _REPORT_PIDFD | _REPORT_DFID_NAME
-        self._descriptor = self._libc.fanotify_init(flags, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor: int = self._libc.fanotify_init(flags, os.O_RDONLY | os.O_CLOEXEC)
         if self._descriptor < 0:
             reason = os.strerror(ctypes.get_errno())
             raise FanotifyError(
@@ -119,7 +119,7 @@ class Fanotify:
         if mount is None:
             return None
         packed = ctypes.create_string_buffer(struct.pack("=Ii", len(handle), kind) + handle)
-        descriptor = self._libc.open_by_handle_at(mount, packed, os.O_PATH | os.O_CLOEXEC)
+        descriptor: int = self._libc.open_by_handle_at(mount, packed, os.O_PATH | os.O_CLOEXEC)
         if descriptor < 0:
             return None
         try:

@@ -1,7 +1,10 @@
 """Who a process is, out of /proc: read at once, for it may end the next moment."""
 
 import os
+import signal
 from pathlib import Path
+
+import msgspec
 
 from hids.agent.observe import group_name, user_name
 from hids.agent.paths import shown
@@ -14,7 +17,7 @@ _MAX_STATUS = 8_192
 
 
 def who_is(pid: int, pidfd: int) -> Who:
-    """Who a process is, as far as it can be told; `gone` where it ended before all was read.
+    """Who a process is, as far as it can be told: less where it ended meanwhile, `gone` where it ended before.
 
     Args:
         pid: its number.
@@ -24,12 +27,12 @@ def who_is(pid: int, pidfd: int) -> Who:
     if pid <= 0 or pidfd < 0:
         return gone
     folder = PROC / str(pid)
+    process = _link(folder / "exe")
     status = _status(folder)
-    if not {"Uid", "Gid", "PPid"} <= status.keys():
+    if not (status and _lives(pidfd)):
         return gone
     uid, effective_uid = (int(text) for text in status["Uid"].split()[:2])
     gid = int(status["Gid"].split()[0])
-    login_uid = int(_text(folder / "loginuid") or _NOBODY)
     ppid = int(status["PPid"])
     who = Who(
         pid=pid,
@@ -37,22 +40,28 @@ def who_is(pid: int, pidfd: int) -> Who:
         user=user_name(uid),
         effective_uid=effective_uid,
         effective_user=user_name(effective_uid),
-        login_uid=login_uid if login_uid != _NOBODY else -1,
-        login_user=user_name(login_uid) if login_uid != _NOBODY else "",
         gid=gid,
         group=group_name(gid),
-        process=_link(folder / "exe") or _bounded(status.get("Name", "")),
+        process=process or _bounded(status["Name"]),
+        ppid=ppid,
+    )
+    login_uid = int(_text(folder / "loginuid") or _NOBODY)
+    more = msgspec.structs.replace(
+        who,
+        login_uid=login_uid if login_uid != _NOBODY else -1,
+        login_user=user_name(login_uid) if login_uid != _NOBODY else "",
         command=_bounded(_text(folder / "cmdline").rstrip("\0").replace("\0", " ")),
         cwd=_link(folder / "cwd"),
-        ppid=ppid,
         parent=_link(PROC / str(ppid) / "exe") if ppid else "",
     )
-    return who if _lives(pidfd) else gone
+    return more if _lives(pidfd) else who
 
 
 def _status(folder: Path) -> dict[str, str]:
+    """What it says of itself; nothing when it is not there."""
     lines = (line.partition(":") for line in _text(folder / "status", _MAX_STATUS).splitlines())
-    return {key: value.strip() for key, _, value in lines}
+    status = {key: value.strip() for key, _, value in lines}
+    return status if status.keys() >= {"Name", "Uid", "Gid", "PPid"} else {}
 
 
 def _text(path: Path, most: int = MAX_PROCESS_TEXT) -> str:
@@ -75,9 +84,11 @@ def _bounded(text: str) -> str:
 
 
 def _lives(pidfd: int) -> bool:
-    """Whether the process of a descriptor has a number still: a zombie does, one that was waited for does not."""
+    """Whether the process of a descriptor has its number still: a zombie has, one that was waited for has not."""
     try:
-        lines = (PROC / "self" / "fdinfo" / str(pidfd)).read_text().splitlines()
+        signal.pidfd_send_signal(pidfd, 0)
+    except PermissionError:
+        return True
     except OSError:
         return False
-    return any(line.startswith("Pid:") and int(line[4:]) > 0 for line in lines)
+    return True

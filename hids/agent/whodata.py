@@ -28,6 +28,7 @@ from hids.agent.fanotify import (
     handle_of,
 )
 from hids.agent.folders import Folders
+from hids.agent.pace import set_priority
 from hids.agent.paths import shown
 from hids.agent.process import who_is
 from hids.messages import FileFact, Who
@@ -42,6 +43,8 @@ MAX_DIRECTORIES = 65_536
 """Handles of watched directories, and as many of others, that are remembered: some 20 MiB."""
 MAX_AGE_S = 600.0
 """A fact that comes later than that after an author's change is of another change."""
+NICE = -10
+"""Of the thread: who is not looked at at once may have ended."""
 PROVE_S = 60.0
 """From one change of our own to the next."""
 BOUND_S = 10.0
@@ -153,6 +156,7 @@ class WhoData:
         return fanotify
 
     def _run(self, fanotify: Fanotify) -> None:
+        set_priority(NICE, "normal")
         poll = select.poll()
         poll.register(fanotify.fileno(), select.POLLIN)
         poll.register(self._wake, select.POLLIN)

@@ -1,7 +1,6 @@
 """The kernel's events, whole and broken. What the real kernel tells is in test_whodata.py."""
 
 import contextlib
-import os
 import struct
 from pathlib import Path
 
@@ -61,6 +60,6 @@ def test_a_directory_is_found_by_its_handle(tmp_path: Path):
     assert fanotify.path_of(handle) is None
     assert fanotify.path_of((1, 1, b"none")) is None
     assert handle_of(str(folder)) is None
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     fanotify.close()
-    assert len(os.listdir("/proc/self/fd")) == before - 2
+    assert len(list(Path("/proc/self/fd").iterdir())) == before - 2
