@@ -85,6 +85,37 @@ class Packaged(msgspec.Struct, frozen=True, omit_defaults=True):
     """The package was installed, upgraded or removed about when the path changed."""
 
 
+MAX_PROCESS_TEXT = 512
+"""Characters of a process's path or command line; the rest is cut off."""
+ProcessText = Annotated[str, msgspec.Meta(max_length=MAX_PROCESS_TEXT)]
+
+
+class Who(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The process that changed a path last, as the kernel named it (hids.agent.whodata). In `FileFact.who`."""
+
+    pid: int
+    """As the agent's own namespace numbers it; 0: the process is of another."""
+    uid: int = -1
+    user: ShortText = ""
+    effective_uid: int = -1
+    effective_user: ShortText = ""
+    login_uid: int = -1
+    """Of the login that all began with, whatever su and sudo did since; -1: no login."""
+    login_user: ShortText = ""
+    gid: int = -1
+    group: ShortText = ""
+    process: ProcessText = ""
+    """Path of the program; where that may not be read, its name."""
+    command: ProcessText = ""
+    """Command line, arguments separated by spaces."""
+    cwd: ProcessText = ""
+    ppid: int = 0
+    parent: ProcessText = ""
+    """Path of the parent's program."""
+    gone: bool = False
+    """It ended before it could be looked at: nothing but `pid` is known."""
+
+
 class FileFact(msgspec.Struct, frozen=True, omit_defaults=True):
     """What syscheck saw of one path. agent's syscheck -> syscheck store, packed in `LogLine.text`."""
 
@@ -129,6 +160,8 @@ class FileFact(msgspec.Struct, frozen=True, omit_defaults=True):
     """The path at which this was before. What is known of it goes with it. Part of the news, not of the baseline."""
     package: Packaged | None = None
     """What owns the path; only of what changed, and only where a package owns it."""
+    who: Who | None = None
+    """Who made the change, where that was asked for and is known. Part of the news, not of the baseline."""
 
 
 class Baseline(msgspec.Struct, frozen=True, array_like=True):

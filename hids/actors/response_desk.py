@@ -146,7 +146,8 @@ class ResponseDesk(LoopActor):
         self._timer = self.later(TICK_S, Tick())
 
     def on_receive(
-        self, message: Ordered | ResponseNoted | ResponseTold | ResponseAnswer | Heard | Give | Fresh | Enlist | Tick
+        self,
+        message: Ordered | ResponseNoted | ResponseTold | ResponseAnswer | Heard | Give | Hand | Fresh | Enlist | Tick,
     ) -> None:
         """One message."""
         match message:

@@ -175,8 +175,8 @@ class _Taken:
             elif key == "recursion_level":
                 options["recursion"] = _number(key, value)
             elif key == "whodata":
-                options["realtime"] = True
-                self._note(option, f"{key}: see docs/syscheck.md")
+                options[key] = _truth(key, value)
+                self._note(option, f"{key}: needs rights that the agent's unit does not give; see docs/whodata.md")
             elif key in _ATTRIBUTES_ELSEWHERE:
                 self._note(option, f"{key}: {_ATTRIBUTES_ELSEWHERE[key]}")
             elif key != "check_all" and key not in _CHECKS:

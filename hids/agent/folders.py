@@ -24,6 +24,8 @@ class Folder:
     def __init__(self, options: DirectoryConfig, config: SyscheckConfig) -> None:
         self.path = os.path.realpath(options.path)
         self.realtime = config.realtime if options.realtime is None else options.realtime
+        self.whodata = config.whodata if options.whodata is None else options.whodata
+        self.realtime |= self.whodata  # who did it is asked for what changes now
         self.report_changes = options.report_changes
         self.recursion = options.recursion
         self.checks = frozenset(options.check)
@@ -95,6 +97,16 @@ class Folders:
         return outermost(path for path in self._by_path if path.startswith(beginning))
 
     @property
+    def who_roots(self) -> list[str]:
+        """The folders for which it is asked who changes what is in them."""
+        return [path for path, folder in self._by_path.items() if folder.whodata]
+
+    @property
+    def asks_who(self) -> bool:
+        """Whether there are any."""
+        return bool(self.who_roots)
+
+    @property
     def watches(self) -> bool:
         """Whether any folder is watched in real time."""
         return any(folder.realtime for folder in self._by_path.values())
@@ -111,7 +123,9 @@ def outermost(directories: Iterable[str]) -> list[str]:
 
 
 def _stamp(options: DirectoryConfig, config: SyscheckConfig) -> bytes:
-    parts = (options, config.ignore, config.ignore_regex, config.max_file_bytes, config.prefilter_cmd)
+    # What is told of a change does not alter what a file is.
+    looked = {name: value for name, value in msgspec.structs.asdict(options).items() if name != "whodata"}
+    parts = (looked, config.ignore, config.ignore_regex, config.max_file_bytes, config.prefilter_cmd)
     return hashlib.blake2b(FACTS_VERSION + msgspec.msgpack.encode(parts), digest_size=8).digest()
 
 

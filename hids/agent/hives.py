@@ -108,9 +108,8 @@ def _bytes(value: Any) -> bytes:
             return value.encode("utf-16-le", "surrogatepass")
         case int():
             return value.to_bytes(4 if 0 <= value < 1 << 32 else 8, "little", signed=value < 0)
-        case list():
-            parts: list[Any] = value
-            return b"\0\0".join(map(_bytes, parts))
+        case [*_]:
+            return b"\0\0".join([_bytes(part) for part in value])
         case _:
             return str(value).encode()
 

@@ -109,8 +109,8 @@ class Observer:
                 mode=stat.S_IMODE(info.st_mode) if "permissions" in checks else 0,
                 uid=info.st_uid if "owner" in checks else 0,
                 gid=info.st_gid if "group" in checks else 0,
-                user=_user(info.st_uid) if "owner" in checks else "",
-                group=_group(info.st_gid) if "group" in checks else "",
+                user=user_name(info.st_uid) if "owner" in checks else "",
+                group=group_name(info.st_gid) if "group" in checks else "",
                 mtime_ns=info.st_mtime_ns if "mtime" in checks and not is_dir else 0,
                 inode=info.st_ino if "inode" in checks else 0,
                 links=info.st_nlink if is_file and info.st_nlink > 1 and "links" in checks else 0,
@@ -270,8 +270,8 @@ def status_of(path: str) -> os.stat_result | None:
 
 def forget_names() -> None:
     """Ask for the names of users and groups anew: they may have changed."""
-    _user.cache_clear()
-    _group.cache_clear()
+    user_name.cache_clear()
+    group_name.cache_clear()
 
 
 def _is_unmoved(before: os.stat_result, after: os.stat_result) -> bool:
@@ -326,7 +326,8 @@ def _xattr_text(value: bytes) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def _user(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """The name of a user; empty when there is none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -334,7 +335,8 @@ def _user(uid: int) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def _group(gid: int) -> str:
+def group_name(gid: int) -> str:
+    """The name of a group; empty when there is none."""
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:

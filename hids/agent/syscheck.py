@@ -40,6 +40,7 @@ from hids.agent.scan import ROOT, Scanner, Sheet
 from hids.agent.spooler import NOT_NOW, RecallKeys, RecallRange
 from hids.agent.watch import IGNORED, OVERFLOWED, Event, Watcher, WatchError
 from hids.agent.watches import Watches
+from hids.agent.whodata import WhoData
 from hids.core.collect.schedule import next_at
 from hids.core.wire.facts import pack
 from hids.messages import AskDigests, FileFact, LogLine, Rescan
@@ -106,7 +107,8 @@ class Syscheck(Collector):
         self._missing: set[str] = set()
         self._asked: deque[AskDigests | Rescan] = deque(maxlen=MAX_ASKED)
         self._watcher = self._open_watcher() if self._folders.watches else None
-        self._watches = Watches(self._watcher, self._say_from_thread)
+        self._who = WhoData(self._folders, folder, clock, self._say_from_thread, self._stir_from_thread)
+        self._watches = Watches(self._watcher, self._say_from_thread, self._who.cover)
         self._cache = FileCache(self._ask)
         found = databases() if config.packages else []
         self._packages = Packages(folder / PACKAGES, found, self._folders.roots, clock, self._rest)
@@ -142,6 +144,7 @@ class Syscheck(Collector):
         """Stop watching; the thread ends at its next question or file."""
         super().closing()
         self._over.set()
+        self._who.close()
         if self._watcher is not None:
             self._watcher.close()
         self._thread.submit(self._packages.close)
@@ -149,6 +152,7 @@ class Syscheck(Collector):
 
     async def run(self) -> None:
         """Scan when it is time, look at what was notified in between."""
+        await self._in_thread(self._who.start)
         await self._in_thread(self._packages.sync)
         await self._in_thread(self._forget_old)
         while True:
@@ -199,6 +203,8 @@ class Syscheck(Collector):
     async def _wait(self) -> None:
         await self.all_stored()
         self._state.idle = not self._pending
+        if self._who.status:
+            self._state.state = self._resting
         due_s = min(self._scan_due_s, self._pending.due_s()) - self._clock.monotonic_s()
         try:
             async with asyncio.timeout(min(max(0.001, due_s), MAX_WAIT_S)):
@@ -227,7 +233,13 @@ class Syscheck(Collector):
             paths=self._scanner.files,
             seconds=round(self._clock.monotonic_s() - began_s, 2),
         )
-        self._state.state = "watching" if self._watches.is_on else "waiting for the next scan"
+        self._state.state = self._resting
+
+    @property
+    def _resting(self) -> str:
+        """What it does when nothing is to be done."""
+        state = "watching" if self._watches.is_on else "waiting for the next scan"
+        return f"{state}, {self._who.status}" if self._who.status else state
 
     def _look_meanwhile(self) -> None:
         """Look at what was notified and is quiet by now; not while a package manager is at work."""
@@ -291,7 +303,7 @@ class Syscheck(Collector):
         return answer
 
     def _put(self, facts: list[FileFact], positions: Positions) -> None:
-        self._put_lines(pack(self._packages.explain(facts)), positions)
+        self._put_lines(pack(self._who.explain(self._packages.explain(facts))), positions)
 
     def _put_texts(self, texts: Iterable[bytes]) -> None:
         for text in texts:
@@ -307,6 +319,10 @@ class Syscheck(Collector):
     def _say_from_thread(self, text: str) -> None:
         if not self._over.is_set():
             self.loop.call_soon_threadsafe(self._say, text)
+
+    def _stir_from_thread(self) -> None:
+        if not self._over.is_set():
+            self.loop.call_soon_threadsafe(self._stir.set)
 
     def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
         """Have the loop do something, and wait for its end."""

@@ -13,9 +13,15 @@ log = structlog.get_logger()
 class Watches:
     """The watches of one life. Added to by the thread that scans, read by the loop."""
 
-    def __init__(self, watcher: Watcher | None, say: Callable[[str], None]) -> None:
-        """`watcher` is None where changes are found by scans only."""
+    def __init__(
+        self,
+        watcher: Watcher | None,
+        say: Callable[[str], None],
+        cover: Callable[[str], None] = lambda _directory: None,
+    ) -> None:
+        """`watcher` is None where changes are found by scans only; `cover` is told of each directory."""
         self._watcher = watcher
+        self._cover = cover
         self._say = say
         self._directories: dict[int, str] = {}
         self._numbers: dict[str, int] = {}
@@ -33,6 +39,7 @@ class Watches:
 
     def add(self, directory: str) -> None:
         """Watch a directory; nothing happens when it is not there."""
+        self._cover(directory)
         if self._watcher is None or self.is_full:
             return
         try:

@@ -32,7 +32,7 @@ def test_the_example_of_a_checked_folder_is_its_defaults(tmp_path: Path):
     path = tmp_path / "agent.toml"
     path.write_text(example)
     (folder,) = load(path).syscheck.directory
-    assert folder == DirectoryConfig(path="/etc", realtime=True)
+    assert folder == DirectoryConfig(path="/etc", realtime=True, whodata=False)
     (written,) = tomli.loads(example)["syscheck"]["directory"]
     assert set(written) == set(DirectoryConfig.__struct_fields__)
 

@@ -57,6 +57,8 @@ class DirectoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     check: tuple[Attribute, ...] = DEFAULT_CHECK
     realtime: bool | None = None
     """None: as `[syscheck]` says."""
+    whodata: bool | None = None
+    """None: as `[syscheck]` says."""
     report_changes: bool = False
     """Keep copies of text files, and tell what changed inside."""
     restrict: tuple[str, ...] = ()
@@ -109,6 +111,8 @@ class SyscheckConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     disabled: bool = False
     packages: bool = True
     """Ask the host's package managers who answers for a change."""
+    whodata: bool = False
+    """Ask the kernel which process made a change. Includes `realtime`."""
 
     @property
     def is_on(self) -> bool:

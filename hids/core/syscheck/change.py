@@ -7,7 +7,7 @@ import datetime
 
 import msgspec
 
-from hids.messages import FileFact
+from hids.messages import FileFact, Who
 
 _encode = msgspec.json.Encoder().encode
 
@@ -66,7 +66,7 @@ def compare(before: FileFact | None, now: FileFact, origin: FileFact | None = No
     if now.gone:
         if before is None or now.seen == "baseline":
             return None
-        return _told("deleted", before, msgspec.structs.replace(before, seen=now.seen), ())
+        return _told("deleted", before, msgspec.structs.replace(before, seen=now.seen, who=now.who), ())
     if before is None and origin is not None:
         changed = _changed(origin, now)
         is_quiet = now.seen == "baseline" and set(changed) <= _QUIET_ALONE
@@ -99,9 +99,9 @@ def remembered(before: FileFact | None, now: FileFact) -> FileFact | None:
     kept = {
         name: getattr(before, name) for name in _HASHES if same and getattr(before, name) and not getattr(now, name)
     }
-    if not (kept or now.diff or now.moved_from or now.grown):
+    if not (kept or now.diff or now.moved_from or now.grown or now.who):
         return now
-    return msgspec.structs.replace(now, diff="", moved_from="", grown=False, **kept)
+    return msgspec.structs.replace(now, diff="", moved_from="", grown=False, who=None, **kept)
 
 
 _REGISTRY = {"key": "Registry key", "value": "Registry value"}
@@ -116,6 +116,8 @@ def _told(event: str, before: FileFact | None, now: FileFact, changed: tuple[str
         details.append(f"It is one of {now.links} names of a file (hard links)")
     if before is not None:
         details += [_detail(name, before, now) for name in changed]
+    if now.who is not None:
+        details.append(_audit_line(now.who))
     return Change(
         event=event,
         text="\n".join((first, *filter(None, details), *_difference(now.diff))),
@@ -186,6 +188,37 @@ def _object(event: str, before: FileFact | None, now: FileFact, changed: tuple[s
         result["changed_attributes"] = list(changed)
     if now.diff:
         result["diff"] = now.diff
+    if now.who is not None:
+        result["audit"] = _audit(now.who)
+    return result
+
+
+def _audit_line(who: Who) -> str:
+    if who.gone:
+        return f"(Audit) Process: {who.pid}, which ended before it could be looked at"
+    login = f", Login user: '{one_line(who.login_user)}' ({who.login_uid})" if who.login_uid >= 0 else ""
+    return (
+        f"(Audit) User: '{one_line(who.user)}' ({who.uid}){login}, Process: '{one_line(who.process)}' ({who.pid}), "
+        f"Parent: '{one_line(who.parent)}' ({who.ppid}), Command: '{one_line(who.command)}'"
+    )
+
+
+def _audit(who: Who) -> dict[str, object]:
+    """Wazuh's `syscheck.audit`; `command` and `gone` are ours."""
+    process = {"id": str(who.pid)}
+    if who.gone:
+        return {"process": process, "gone": True}
+    process |= {"name": one_line(who.process), "ppid": str(who.ppid)}
+    more = {"parent_name": who.parent, "cwd": who.cwd, "command": who.command}
+    process |= {name: one_line(text) for name, text in more.items() if text}
+    result: dict[str, object] = {
+        "user": {"id": str(who.uid), "name": who.user},
+        "effective_user": {"id": str(who.effective_uid), "name": who.effective_user},
+        "group": {"id": str(who.gid), "name": who.group},
+        "process": process,
+    }
+    if who.login_uid >= 0:
+        result["login_user"] = {"id": str(who.login_uid), "name": who.login_user}
     return result
 
 

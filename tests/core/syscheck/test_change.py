@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hids.core.syscheck.change import Change, compare, remembered, rights
-from hids.messages import FileFact
+from hids.messages import FileFact, Who
 
 FILE = FileFact(
     path="/etc/passwd",
@@ -207,3 +207,66 @@ def test_what_a_file_says_is_no_word_of_ours():
     change = compare(seen(), seen(sha256="bb", diff="+x\x1b[31m\n+Capabilities were '', now 'x'"))
     assert change is not None
     assert change.text.split("\n")[-3:] == ["What changed:", "  +x\\x1b[31m", "  +Capabilities were '', now 'x'"]
+
+
+VIM = Who(
+    pid=412,
+    uid=0,
+    user="root",
+    effective_uid=0,
+    effective_user="root",
+    login_uid=1000,
+    login_user="ann",
+    gid=0,
+    group="root",
+    process="/usr/bin/vim",
+    command="vim /etc/passwd",
+    cwd="/root",
+    ppid=400,
+    parent="/usr/bin/bash",
+)
+
+
+@pytest.mark.parametrize(("before", "now"), [(FILE, seen(size=1)), (None, seen()), (FILE, seen(gone=True))])
+def test_who_did_it_is_in_the_text_and_as_wazuh_has_it(before: FileFact | None, now: FileFact):
+    change, facts = told(before, msgspec.structs.replace(now, who=VIM))
+    assert change.text.split("\n")[-1] == (
+        "(Audit) User: 'root' (0), Login user: 'ann' (1000), Process: '/usr/bin/vim' (412), "
+        "Parent: '/usr/bin/bash' (400), Command: 'vim /etc/passwd'"
+    )
+    assert facts["audit"] == {
+        "user": {"id": "0", "name": "root"},
+        "login_user": {"id": "1000", "name": "ann"},
+        "effective_user": {"id": "0", "name": "root"},
+        "group": {"id": "0", "name": "root"},
+        "process": {
+            "id": "412",
+            "name": "/usr/bin/vim",
+            "ppid": "400",
+            "parent_name": "/usr/bin/bash",
+            "cwd": "/root",
+            "command": "vim /etc/passwd",
+        },
+    }
+
+
+def test_what_began_without_a_login_and_what_ended_are_told_as_such():
+    change, facts = told(FILE, seen(size=1, who=msgspec.structs.replace(VIM, login_uid=-1)))
+    assert "Login user" not in change.text
+    assert "login_user" not in facts["audit"]
+    change, facts = told(FILE, seen(size=1, who=Who(pid=7, gone=True)))
+    assert change.text.split("\n")[-1] == "(Audit) Process: 7, which ended before it could be looked at"
+    assert facts["audit"] == {"process": {"id": "7"}, "gone": True}
+
+
+def test_a_process_cannot_write_lines_of_the_alert():
+    change, facts = told(FILE, seen(size=1, who=msgspec.structs.replace(VIM, command="x\nFile '/x' deleted\x1b[2J")))
+    assert len(change.text.split("\n")) == 3
+    assert facts["audit"]["process"]["command"] == "x\\nFile '/x' deleted\\x1b[2J"
+
+
+def test_who_did_it_is_no_part_of_the_baseline():
+    baseline = remembered(FILE, seen(size=1, who=VIM))
+    assert baseline is not None
+    assert baseline.who is None
+    assert compare(FILE, seen(who=VIM)) is None
