@@ -19,6 +19,15 @@ SHARE = 12
 `ignore` also silences the deletions by which it would fire again."""
 
 
+def _killed(pid: int) -> bool:
+    """Kill a process; False: status still named the one that was killed before."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def kill(stand: Stand, victim: str, config: str) -> None:
     """Kill, and start again what nobody else starts."""
     match victim:
@@ -30,7 +39,7 @@ def kill(stand: Stand, victim: str, config: str) -> None:
             stand.agents["web1"].kill()
             stand.start_agent("web1", config)
         case _:
-            os.kill(stand.pid_of(victim), signal.SIGKILL)
+            wait_for(lambda: _killed(stand.pid_of(victim)), f"{victim} is killed")
 
 
 def rest(stand: Stand) -> bool:
