@@ -230,7 +230,9 @@ def test_the_end_commits_what_is_open():
         await until(bench.mailbox.empty, "it is taken")
         bench.mailbox.shut_down()
         await until(lambda: bench.exits, "it ends")
-        assert (bench.exits[0].failure, len(bench.store.groups)) == (None, 1)
+        assert bench.exits[0].failure is None
+        # On a busy machine its time may be over before the end comes; then there is an empty group, too.
+        assert [alert for _, group in bench.store.groups for alert in group.alerts] == [b"a\n"]
         await settle()
 
     run(test)
