@@ -35,9 +35,9 @@ def test_alert_files_are_kept_as_configured_and_each_change_is_found(stand: Stan
                 os.kill(stand.pid_of("outputs"), signal.SIGKILL)
                 killed = stand.pid_of("outputs", killed)
     wait_for(lambda: stand.ask("agents")[0]["committed"] >= LINES, "all lines are committed")
-    newest = stand.nodes()["ledger"]["facts"]["next_alert"] - 1
+    newest = wait_for(lambda: fact(stand, "ledger", "next_alert"), "the ledger tells") - 1
     path = stand.paths.alerts / "alerts.json"
-    wait_for(lambda: stand.nodes()["alerts.json"]["facts"]["written"] >= newest, "all alerts are written")
+    wait_for(lambda: fact(stand, "alerts.json", "written") >= newest, "all alerts are written")
     numbers = [alert_number(line) for line in lines_of(path)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) >= newest
@@ -67,6 +67,11 @@ def test_alert_files_are_kept_as_configured_and_each_change_is_found(stand: Stan
     packed[0].unlink()
     answer = stand.ctl("evidence", "verify", status=1)
     assert "the file is gone" in answer["problems"][0]["what"]
+
+
+def fact(stand: Stand, node: str, name: str) -> int:
+    """A figure of status; 0 while the process that has it was only just started."""
+    return int(stand.nodes().get(node, {"facts": {}})["facts"].get(name, 0))
 
 
 def anchored(stand: Stand, vault: Path) -> bool:
