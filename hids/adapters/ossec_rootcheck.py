@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from hids.adapters.ossec_conf import sections_of
 from hids.core.collect.rootcheck import RootcheckConfig, check
-from hids.core.markup import Element, read
+from hids.core.markup import Element
 from hids.errors import ConfigError, Problem
 
 _YES_NO = {"yes": True, "no": False}
@@ -47,14 +48,7 @@ def rootcheck_section(conf: str, text: bytes, home: str = "/var/ossec") -> Rootc
         ConfigError: all that is not understood, a line each.
     """
     problems: list[Problem] = []
-    roots = read(conf, text, problems, strict=False)
-    options = [
-        option
-        for root in roots
-        for section in root.children
-        if section.name == "rootcheck"
-        for option in section.children
-    ]
+    options = [option for section in sections_of(conf, text, ("rootcheck",)) for option in section.children]
     values: dict[str, Any] = {"disabled": False}
     for option in options:
         try:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from hids.adapters.ossec_conf import sections_of
 from hids.core.collect.syscheck import DEFAULT_CHECK, DirectoryConfig, SyscheckConfig, check
-from hids.core.markup import Element, read
+from hids.core.markup import Element
 from hids.errors import ConfigError, Problem
 
 _YES_NO = {"yes": True, "no": False}
@@ -78,14 +79,7 @@ def syscheck_section(conf: str, text: bytes) -> Section | None:
         ConfigError: all that is not understood, a line each.
     """
     problems: list[Problem] = []
-    roots = read(conf, text, problems, strict=False)
-    options = [
-        option
-        for root in roots
-        for section in root.children
-        if section.name == "syscheck"
-        for option in section.children
-    ]
+    options = [option for section in sections_of(conf, text, ("syscheck",)) for option in section.children]
     taken = _Taken()
     for option in options:
         try:

@@ -28,7 +28,7 @@ from hids.adapters.outbox import OutboxRow
 from hids.adapters.packed import unpack
 from hids.adapters.sqlite import is_damage
 from hids.core.alert.text import flat
-from hids.core.rules.compliance import FRAMEWORKS
+from hids.core.rules.compliance import FRAMEWORKS, Required
 from hids.errors import StoreError
 from hids.messages import Incident
 
@@ -75,18 +75,11 @@ _TERMS = re.compile(r'"([^"]*)"|(\S+)')
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-class _Rule(msgspec.Struct):
+class _Rule(Required, frozen=True, kw_only=True):
     level: int
     id: str
     description: str = ""
     groups: tuple[str, ...] = ()
-    pci_dss: tuple[str, ...] = ()
-    cis: tuple[str, ...] = ()
-    gdpr: tuple[str, ...] = ()
-    gpg13: tuple[str, ...] = ()
-    hipaa: tuple[str, ...] = ()
-    nist_800_53: tuple[str, ...] = ()
-    tsc: tuple[str, ...] = ()
 
     def all_groups(self) -> Iterator[str]:
         """The groups as the rule has them: those of compliance have members of their own in an alert."""

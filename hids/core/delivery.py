@@ -8,6 +8,7 @@ import msgspec
 
 from hids.core.alert.incident import is_news
 from hids.core.outputs import COMPLIANCE, Output
+from hids.core.rules.compliance import Required
 from hids.errors import HidsError
 
 T = TypeVar("T")
@@ -124,19 +125,12 @@ class Cursor(msgspec.Struct, frozen=True):
     """Places in the delivery under way that need no further try: taken, or set aside as dead letters."""
 
 
-class _Rule(msgspec.Struct, frozen=True):
+class _Rule(Required, frozen=True):
     id: str | int = ""
     level: int = 0
     mail: bool = False
     groups: tuple[str, ...] = ()
-    pci_dss: tuple[str, ...] = ()
-    cis: tuple[str, ...] = ()
-    gdpr: tuple[str, ...] = ()
-    gpg13: tuple[str, ...] = ()
-    hipaa: tuple[str, ...] = ()
-    nist_800_53: tuple[str, ...] = ()
-    tsc: tuple[str, ...] = ()
-    mitre: dict[str, Any] = {}
+    mitre: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class _Agent(msgspec.Struct, frozen=True):

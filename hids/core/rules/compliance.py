@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 FRAMEWORKS: Final = {
     "pci_dss": "PCI DSS",
     "cis": "CIS",
@@ -13,6 +15,18 @@ FRAMEWORKS: Final = {
     "tsc": "TSC (SOC 2)",
 }
 """Prefix of the groups -> name. They are members of their own in Wazuh's alerts (`rule.pci_dss`), in this order."""
+
+
+class Required(msgspec.Struct, frozen=True):
+    """What an alert's rule says of requirements, by framework: a member for each of `FRAMEWORKS`."""
+
+    pci_dss: tuple[str, ...] = ()
+    cis: tuple[str, ...] = ()
+    gdpr: tuple[str, ...] = ()
+    gpg13: tuple[str, ...] = ()
+    hipaa: tuple[str, ...] = ()
+    nist_800_53: tuple[str, ...] = ()
+    tsc: tuple[str, ...] = ()
 
 
 def split_groups(groups: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:

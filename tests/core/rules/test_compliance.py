@@ -1,6 +1,6 @@
 """Groups that are requirements of a framework."""
 
-from hids.core.rules.compliance import FRAMEWORKS, split_groups
+from hids.core.rules.compliance import FRAMEWORKS, Required, split_groups
 
 
 def test_groups_of_compliance_stand_apart_in_the_order_of_wazuhs_alerts():
@@ -23,3 +23,7 @@ def test_groups_of_compliance_stand_apart_in_the_order_of_wazuhs_alerts():
         ("tsc", ["CC6.1"]),
     ]
     assert compliance.keys() <= FRAMEWORKS.keys()
+
+
+def test_each_framework_is_a_member_of_an_alerts_rule():
+    assert Required.__struct_fields__ == tuple(FRAMEWORKS)
