@@ -47,6 +47,8 @@ log = structlog.get_logger()
 OUTPUT = "responder"
 """Name of its cursor among all outputs'."""
 TICK_S = 1.0
+GUARD_MS = 30_000
+"""How long addresses of this machine and of the agents are taken to be as they were seen: looking costs milliseconds."""
 SILENT_MS = 3_600_000
 """The same refusal of the same target is said once in so long."""
 MAX_SAID = 10_000
@@ -162,7 +164,7 @@ class Responder(LoopActor):
         self._newest = -1
         """-1: main has not said yet."""
         self._said: dict[tuple[str, str, str], int] = {}
-        self._counts = dict.fromkeys(("ordered", "refused", "shadow", "stale"), 0)
+        self._counts = dict.fromkeys(("ordered", "refused", "shadow", "stale", "failed"), 0)
         self._reading = False
         self._failing = ""
         self._timer = self.later(TICK_S, Tick())
@@ -293,6 +295,7 @@ class Responder(LoopActor):
             try:
                 verdicts += self._decider.decide(alert_decoder.decode(line), line, guard, now_ms)
             except Exception as error:  # noqa: BLE001 - see the head
+                self._counts["failed"] += 1
                 log.error("an alert cannot be judged", reason=describe(error), alert=line[:200])  # noqa: TRY400
         fresh = [verdict for verdict in verdicts if self._is_new(verdict)]
         if fresh:
@@ -448,8 +451,8 @@ class Responder(LoopActor):
     # -- guard rails
 
     def _guard_now(self, now_ms: int) -> Guard:
-        """Addresses of this machine and of the agents change seldom; looking costs milliseconds."""
-        if not self._guarded_ms or now_ms - self._guarded_ms > 30_000:  # noqa: PLR2004 - half a minute
+        """What is never acted against, as it was seen lately."""
+        if not self._guarded_ms or now_ms - self._guarded_ms > GUARD_MS:
             self._guarded_ms = now_ms
             around = self._surroundings()
             agents = tuple((address, agent.name) for agent in self._decider.agents for address in agent.addresses)

@@ -186,13 +186,14 @@ class Sender(LoopActor):
     async def _wait(self) -> None:
         """Wait for news; meanwhile let the destination do what it does by itself."""
         destination = self._destination
+        if not isinstance(destination, Timed):
+            await self._news.wait()
+            return
         while not self._news.is_set():
-            due_s = destination.due_s() if isinstance(destination, Timed) else None
             try:
-                async with asyncio.timeout(due_s):
+                async with asyncio.timeout(destination.due_s()):
                     await self._news.wait()
             except TimeoutError:
-                assert isinstance(destination, Timed)  # noqa: S101 - nobody else gives a time
                 await self._persist(destination.flush)
 
     def _open(self) -> Cursor:

@@ -304,6 +304,7 @@ def test_an_alert_on_which_the_decision_fails_does_not_stop_the_next(run, monkey
             await bench.alert("192.0.2.7")
         await bench.alert("192.0.2.8")
         assert [ordered.id for ordered in bench.of(Ordered)] == ["007-1-2:drop:007"]
+        assert bench.mailbox.facts()["failed"] == 1
 
     run(scene)
 
