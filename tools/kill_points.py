@@ -45,15 +45,24 @@ BEFORE = 7
 """One more failure fires the rule."""
 AGENT = "web1"
 ROLES = ("worker", "lane", "manager", "outputs", "agent")
-UNSEEN = frozenset(
-    "clock_nanosleep close epoll_ctl epoll_wait fcntl fstat futex getpid getrandom getrusage gettid ioctl lseek newfstatat"
-    " pread64 restart_syscall rt_sigprocmask rt_sigreturn sched_yield".split()
-)
+UNSEEN = {
+    *("brk", "madvise", "mmap", "munmap", "getpid", "getrandom", "getrusage", "gettid"),
+    *("clock_nanosleep", "epoll_ctl", "epoll_wait", "futex", "restart_syscall", "rt_sigprocmask", "rt_sigreturn"),
+    *("sched_yield", "close", "fcntl", "fstat", "ioctl", "lseek", "newfstatat", "pread64"),
+}
 """Calls that change nothing for other processes and on no disk, or only what a kill changes as well (locks, descriptors)."""
-SETTLE_S = {"outputs": 1.2, "manager": 1.2}
-"""So much longer than until the alert is written a process has to do with it: cursors are saved each second."""
+SETTLE_S = 1.2
+"""Cursors are saved each second, and what has to do with them goes on for so long after the alert is written."""
+LONG = ("outputs", "manager")
+"""They have to do with cursors themselves; of the others what comes after the alert is a pulse, or another line's."""
 QUIET_S = 0.1
-CALL = re.compile(r"^\d+ +(\w+)\(", re.MULTILINE)
+TRIES = 4
+"""A pulse or a heartbeat may come between: then it is another call that is met, and the point is tried again."""
+CALL = re.compile(r"^\d+ +(\w+)\((.*)", re.MULTILINE)
+MESSAGE = re.compile(r"type\\2[4-7]\d(\w+)")
+"""The kind of one of our messages in what strace shows of a call: msgpack's "type", and a short text behind it."""
+BESIDE = {"pulse"}
+"""Messages that have nothing to do with a line."""
 STOPPED = "--- stopped by SIGSTOP"
 
 
@@ -66,6 +75,26 @@ class Point(NamedTuple):
     """Name of a system call ..."""
     turn: int
     """... and how many of that name it is, from 1, since the tracing began."""
+    message: str = ""
+    """The kind of our message that it sends, where that can be seen."""
+
+    def __str__(self) -> str:
+        return f"{self.call} {self.turn}{f' ({self.message})' if self.message else ''} of {self.role}"
+
+
+class Call(NamedTuple):
+    """A system call, as strace shows it."""
+
+    name: str
+    message: str
+
+
+def calls(text: str) -> list[Call]:
+    """The system calls in what strace has written."""
+    return [
+        Call(name, found[1] if name == "sendto" and (found := MESSAGE.search(rest)) else "")
+        for name, rest in CALL.findall(text)
+    ]
 
 
 class Trial(NamedTuple):
@@ -75,7 +104,9 @@ class Trial(NamedTuple):
     point: Point
     attacker: str
     met: bool
-    """The process came there; it makes a call more or less each time."""
+    """The process came there; it makes a call more or less each time ..."""
+    right: bool
+    """... and did there what it did when it was recorded."""
     committed: bool
     """The line was in the ledger when the victim died ..."""
     written: bool
@@ -93,7 +124,7 @@ class Tracer:
         done = [] if point is None else ["-e", f"inject={point.call}:signal={send}:when={point.turn}"]
         self._log = log
         self._process = subprocess.Popen(
-            ["strace", "-f", "-q", "-p", str(pid), "-o", str(log), *asked, *done],
+            [shutil.which("strace") or "/usr/bin/strace", "-f", "-q", "-p", str(pid), "-o", str(log), *asked, *done],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -195,15 +226,15 @@ class Way(Stand):
                     self.told[alert["data"]["srcip"]] += 1
         return self.told
 
-    def prepare(self, role: str) -> str:
-        """A new attacker, all of whose failures but the last are committed, and nothing left to do for a role."""
+    def prepare(self) -> str:
+        """A new attacker, all of whose failures but the last are committed, and nothing left to do."""
         number = len(self.attackers) + 1
         attacker = f"10.9.{number >> 8}.{number & 255}"
         self.attackers.append(attacker)
         before = self.committed()
         self.append("".join(failed_login(f"u{turn}", attacker) for turn in range(BEFORE)))
         wait_for(lambda: self.committed() >= before + BEFORE, "all but the last failure are committed")
-        time.sleep(SETTLE_S.get(role, QUIET_S))
+        time.sleep(SETTLE_S)
         return attacker
 
     def append(self, text: str) -> None:
@@ -213,23 +244,23 @@ class Way(Stand):
 
     def record(self, role: str) -> list[Point]:
         """The points of a role: what it does while the threshold's line passes."""
-        attacker = self.prepare(role)
+        attacker = self.prepare()
         tracer = Tracer(self.pid(role), self.folder / f"{role}.calls")
         self.append(failed_login("last", attacker))
         wait_for(lambda: self.look()[attacker], "the attacker is told")
-        time.sleep(SETTLE_S.get(role, QUIET_S))
+        time.sleep(SETTLE_S if role in LONG else QUIET_S)
         tracer.end()
         turns: Counter[str] = Counter()
         points: list[Point] = []
-        for call in CALL.findall(tracer.text()):
-            turns[call] += 1
-            if call not in UNSEEN:
-                points.append(Point(role, call, turns[call]))
+        for call in calls(tracer.text()):
+            turns[call.name] += 1
+            if call.name not in UNSEEN and call.message not in BESIDE:
+                points.append(Point(role, call.name, turns[call.name], call.message))
         return points
 
     def kill_at(self, victim: str, point: Point) -> Trial:
         """Kill the victim when the point's process is there, and let everything go on."""
-        attacker = self.prepare(point.role)
+        attacker = self.prepare()
         before, pids = self.committed(), (self.pid(point.role), self.pid(victim))
         itself = victim == point.role
         log = self.folder / "kill.calls"
@@ -247,9 +278,11 @@ class Way(Stand):
         tracer.end()
         if met:
             self._mend(victim)
-        wait_for(lambda: self.look()[attacker], f"the attacker is told after a kill of {victim} at {point}")
+        last = calls(tracer.text())[-1:]
+        right = met and bool(last) and last[0].message == point.message
+        wait_for(lambda: self.look()[attacker], f"the attacker is told after a kill of {victim} before {point}")
         wait_for(lambda: self.try_ask("status") and self.whole(), "everything runs again")
-        return Trial(victim, point, attacker, met, committed, written, time.monotonic() - began)
+        return Trial(victim, point, attacker, met, right, committed, written, time.monotonic() - began)
 
     def _wait_at(self, point: Point, tracer: Tracer, attacker: str, *, itself: bool) -> bool:
         """Wait until the process is there, or surely will not come there any more."""
@@ -259,7 +292,7 @@ class Way(Stand):
             if tracer.ended if itself else tracer.stopped:
                 return True
             if not over and self.look()[attacker]:
-                over.append(time.monotonic() + SETTLE_S.get(point.role, QUIET_S))
+                over.append(time.monotonic() + (SETTLE_S if point.role in LONG else QUIET_S))
             return bool(over) and time.monotonic() > over[0]
 
         wait_for(look, f"{point} is met, or all is over")
@@ -302,7 +335,11 @@ def sweep(way: Way, victims: Iterable[str], at: str = "", every: int = 1) -> Ite
     """Kill each victim at each point of its own way, or that of process `at`."""
     lists = [[(victim, point) for point in way.record(at or victim)[::every]] for victim in victims]
     for victim, point in in_turns(lists):
-        yield way.kill_at(victim, point)
+        for _ in range(TRIES):
+            trial = way.kill_at(victim, point)
+            yield trial
+            if trial.right:
+                break
 
 
 def figures(trials: list[Trial]) -> dict[str, dict[str, Any]]:
@@ -313,8 +350,9 @@ def figures(trials: list[Trial]) -> dict[str, dict[str, Any]]:
         met = [trial for trial in own if trial.met]
         spans = sorted(trial.recovery_s for trial in met)
         found[name[0] if name[0] == name[1] else f"{name[0]} at {name[1]}"] = {
-            "points": len(own),
-            "killed": len(met),
+            "points": len({trial.point for trial in own}),
+            "met": len({trial.point for trial in own if trial.right}),
+            "kills": len(met),
             "before_commit": sum(not trial.committed for trial in met),
             "committed_not_written": sum(trial.committed and not trial.written for trial in met),
             "written": sum(trial.written for trial in met),
@@ -358,15 +396,15 @@ def _shown(trial: Trial) -> str:
     point = trial.point
     place = "written" if trial.written else "committed" if trial.committed else "not committed"
     return (
-        f"{trial.victim:8} killed before {point.call} {point.turn} of {point.role}: {place}; told {trial.recovery_s:.1f} s later"
+        f"{trial.victim:8} killed before {point}: {place}; told {trial.recovery_s:.1f} s later{'' if trial.right else ' (not that call)'}"
         if trial.met
-        else f"{trial.victim:8} not killed: {point.role} did not come to {point.call} {point.turn}"
+        else f"{trial.victim:8} not killed: it did not come to {point}"
     )
 
 
 def _report(result: dict[str, Any]) -> str:
     lines = [
-        f"{name}: {found['killed']} kills at {found['points']} points: {found['before_commit']} before the commit,"
+        f"{name}: {found['points']} points, {found['met']} met; {found['kills']} kills: {found['before_commit']} before the commit,"
         f" {found['committed_not_written']} between it and the alert's line, {found['written']} after that;"
         f" again whole after {found['recovery_median_s']} s, at most {found['recovery_max_s']} s"
         for name, found in result["victims"].items()

@@ -21,6 +21,7 @@ from hids.core.correlate.cells import Cells
 from hids.core.correlate.correlator import FIRST_SEEN_DAYS, IGNORED_DAYS, LATE_MAX_MS, Correlator
 from hids.core.correlate.expectations import Sender
 from hids.core.correlate.incidents import Incidents
+from hids.core.correlate.reach import Reach
 from hids.core.correlate.repeats import Repeats
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.sequence import Sequencer
@@ -139,6 +140,7 @@ class CorrelationWindow(LoopActor):
         self._tells_all = tells_all
         self._teller = Teller(Incidents(self._cells), recalled.fired, recalled.next_alert, log_level)
         self._rulesets = _rulesets_decoder.decode(self._cells.get(_RULESETS) or _encode(()))
+        self._reach = Reach(self._cells, (name for name in recalled.progress if not name.startswith("derived/")))
         self._through: dict[str, ReadThrough] = {}
         """The last report of each source, if it is not yet dealt with."""
         self._table_of = table_of
@@ -279,9 +281,11 @@ class CorrelationWindow(LoopActor):
         if reached < (report.epoch, report.seq):
             return
         del self._through[source]
-        told = Told()
+        told, now_ms = Told(), self._clock.now_ms()
+        self._reach.report(source, report.at_ms, now_ms)
+        fleet_ms = self._reach.through(now_ms)
         for table in filter(None, map(self._table_if_there, self._rulesets)):
-            self._miss(told, table, report)
+            self._miss(told, table, report, fleet_ms)
         state = self._take_state()
         if state:
             told.counts["alerts"] = len(told.alerts)
@@ -296,9 +300,11 @@ class CorrelationWindow(LoopActor):
                 )
             )
 
-    def _miss(self, told: Told, table: RuleTable, report: ReadThrough) -> None:
+    def _miss(self, told: Told, table: RuleTable, report: ReadThrough, fleet_ms: int) -> None:
         """Alert for all of a ruleset that has not come in time."""
-        for rule, missed in self._correlator.due(table, report.agent.id, report.at_ms - SETTLE_MS):
+        for rule, missed in self._correlator.due(
+            table, report.agent.id, report.at_ms - SETTLE_MS, fleet_ms - SETTLE_MS
+        ):
             origin, identity = missed.origin, table.rules[rule].identity
             began = self._table_if_there(origin.ruleset)
             same = _place_of(identity, began)
