@@ -11,7 +11,7 @@ points are its calls: while the threshold's line passes, they are recorded once 
 each, and the process is killed at the entry of that call, which is not done any more. Calls that change nothing for others
 (asking for one's own number, waiting, giving back a lock) are left out: a kill before such a call is a kill before the next.
 
-With --at another process is stopped at each of its points, the victim killed, and the other continued.
+With --at another process is held at the entry of each of its calls, the victim killed, and the other let go.
 
 Nothing is built into the product for this: a real manager with one worker, a real agent, a real log file. Every attacker must
 be told exactly once in alerts.json, the numbers of alerts be without gap, and the ledger balance. Ends with 0 when that is
@@ -63,7 +63,11 @@ MESSAGE = re.compile(r"type\\2[4-7]\d(\w+)")
 """The kind of one of our messages in what strace shows of a call: msgpack's "type", and a short text behind it."""
 BESIDE = {"pulse"}
 """Messages that have nothing to do with a line."""
-STOPPED = "--- stopped by SIGSTOP"
+KILLED = "+++ killed by SIGKILL"
+HELD_US = 600_000_000
+"""How long a process would be held; it is let go before."""
+LOOKS = 5
+"""Each call is a stop of a moment; who is seen stopped so often in a row, 20 ms apart, is held."""
 
 
 class Point(NamedTuple):
@@ -118,11 +122,13 @@ class Trial(NamedTuple):
 class Tracer:
     """strace on a running process, from outside."""
 
-    def __init__(self, pid: int, log: Path, point: Point | None = None, send: str = "KILL") -> None:
-        """Returns when every thread is traced. At `point` the process gets signal `send`; without one calls are recorded."""
+    def __init__(self, pid: int, log: Path, point: Point | None = None, *, hold: bool = False) -> None:
+        """Returns when every thread is traced. At `point` the process is killed, or held; without one calls are recorded."""
+        what = f"delay_enter={HELD_US}" if hold else "signal=KILL"
         asked = [] if point is None else ["-e", f"trace={point.call}"]
-        done = [] if point is None else ["-e", f"inject={point.call}:signal={send}:when={point.turn}"]
-        self._log = log
+        done = [] if point is None else ["-e", f"inject={point.call}:{what}:when={point.turn}"]
+        self._log, self._pid = log, pid
+        self._looks = 0
         self._process = subprocess.Popen(
             [shutil.which("strace") or "/usr/bin/strace", "-f", "-q", "-p", str(pid), "-o", str(log), *asked, *done],
             stdin=subprocess.DEVNULL,
@@ -137,14 +143,23 @@ class Tracer:
         """Its process is gone."""
         return self._process.poll() is not None
 
+    @property
+    def killed(self) -> bool:
+        """Its process was killed."""
+        return KILLED in self.text()
+
     def text(self) -> str:
         """What it has recorded."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
-    @property
-    def stopped(self) -> bool:
-        """The process stands still."""
-        return STOPPED in self.text()
+    def holds(self) -> bool:
+        """A thread of the process stands still in the tracer's hand. To be asked again and again."""
+        held = False
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            tasks = list(Path(f"/proc/{self._pid}/task").iterdir())
+            held = any("\nState:\tt " in (task / "status").read_text() for task in tasks)
+        self._looks = self._looks + 1 if held else 0
+        return self._looks >= LOOKS
 
     def end(self) -> None:
         """Let go of the process."""
@@ -175,8 +190,9 @@ def why_not() -> str:
 class Way(Stand):
     """A stand with one agent, one worker and one log, in which attackers reach the threshold."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settle_s: float = SETTLE_S) -> None:
         super().__init__(folder)
+        self._settle_s = settle_s
         self.log = folder / "auth.log"
         self.settings = "[workers]\ncount = 1\n"
         self.attackers: list[str] = []
@@ -234,7 +250,7 @@ class Way(Stand):
         before = self.committed()
         self.append("".join(failed_login(f"u{turn}", attacker) for turn in range(BEFORE)))
         wait_for(lambda: self.committed() >= before + BEFORE, "all but the last failure are committed")
-        time.sleep(SETTLE_S)
+        time.sleep(self._settle_s)
         return attacker
 
     def append(self, text: str) -> None:
@@ -248,7 +264,7 @@ class Way(Stand):
         tracer = Tracer(self.pid(role), self.folder / f"{role}.calls")
         self.append(failed_login("last", attacker))
         wait_for(lambda: self.look()[attacker], "the attacker is told")
-        time.sleep(SETTLE_S if role in LONG else QUIET_S)
+        time.sleep(self._settle_s if role in LONG else QUIET_S)
         tracer.end()
         turns: Counter[str] = Counter()
         points: list[Point] = []
@@ -265,17 +281,16 @@ class Way(Stand):
         itself = victim == point.role
         log = self.folder / "kill.calls"
         log.unlink(missing_ok=True)
-        tracer = Tracer(pids[0], log, point, "KILL" if itself else "STOP")
+        tracer = Tracer(pids[0], log, point, hold=not itself)
         self.append(failed_login("last", attacker))
         met = self._wait_at(point, tracer, attacker, itself=itself)
         if met and not itself:
             os.kill(pids[1], signal.SIGKILL)
         committed, written = self.committed() > before, bool(self.look()[attacker])
         began = time.monotonic()
-        if met and not itself:
-            with contextlib.suppress(ProcessLookupError):  # it goes with main
-                os.kill(pids[0], signal.SIGCONT)
         tracer.end()
+        if itself:  # it may have come there when nobody looked any more
+            met = tracer.killed
         if met:
             self._mend(victim)
         last = calls(tracer.text())[-1:]
@@ -288,15 +303,14 @@ class Way(Stand):
         """Wait until the process is there, or surely will not come there any more."""
         over: list[float] = []
 
-        def look() -> bool:
-            if tracer.ended if itself else tracer.stopped:
-                return True
+        def look() -> str:
+            if tracer.ended if itself else tracer.holds():
+                return "met"
             if not over and self.look()[attacker]:
-                over.append(time.monotonic() + (SETTLE_S if point.role in LONG else QUIET_S))
-            return bool(over) and time.monotonic() > over[0]
+                over.append(time.monotonic() + (self._settle_s if point.role in LONG else QUIET_S))
+            return "over" if over and time.monotonic() > over[0] else ""
 
-        wait_for(look, f"{point} is met, or all is over")
-        return tracer.ended if itself else tracer.stopped
+        return wait_for(look, f"{point} is met, or all is over") == "met"
 
     def _mend(self, victim: str) -> None:
         """What the service manager does."""
@@ -338,7 +352,7 @@ def sweep(way: Way, victims: Iterable[str], at: str = "", every: int = 1) -> Ite
         for _ in range(TRIES):
             trial = way.kill_at(victim, point)
             yield trial
-            if trial.right:
+            if trial.right or (trial.written and not point.message):  # a try that would tell us no more
                 break
 
 
