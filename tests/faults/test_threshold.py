@@ -19,7 +19,7 @@ pytestmark = [
 
 @pytest.fixture
 def way(tmp_path: Path) -> Iterator[Way]:
-    way = Way(tmp_path, settle_s=0.2)
+    way = Way(tmp_path, settle_s=0.2, rest_s=0)
     try:
         way.begin()
         yield way
