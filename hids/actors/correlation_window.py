@@ -25,24 +25,11 @@ from hids.core.correlate.repeats import Repeats
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.sequence import Sequencer
 from hids.core.correlate.windows import WindowKey, Windows
-from hids.messages import (
-    Agent,
-    Applied,
-    DerivedKind,
-    Dropped,
-    EventOut,
-    Hole,
-    Lending,
-    Lent,
-    LogLine,
-    Notice,
-    Outcome,
-    OutcomeBody,
-    Progress,
-    ReadThrough,
-    RuleTable,
-    SourceId,
-)
+from hids.messages.evaluation import Dropped, EventOut, Lending, Lent, Outcome, OutcomeBody
+from hids.messages.lane import Applied, DerivedKind, Hole, Notice, Progress, ReadThrough
+from hids.messages.lines import LogLine
+from hids.messages.rule_table import RuleTable
+from hids.messages.terms import Agent, SourceId
 from hids.ports import Clock, Emit, Mark, NoMark
 
 _body_decoder = msgspec.msgpack.Decoder(OutcomeBody)

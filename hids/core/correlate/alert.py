@@ -7,7 +7,9 @@ import msgspec
 
 from hids.core.correlate.expectations import Sender
 from hids.core.correlate.window import Entry
-from hids.messages import EventOut, Incident, RuleRow
+from hids.messages.evaluation import EventOut
+from hids.messages.outputs import Incident
+from hids.messages.rule_table import RuleRow
 
 _encode = msgspec.json.Encoder().encode
 

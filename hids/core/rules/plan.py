@@ -31,7 +31,9 @@ from hids.core.rules.scan import SetCache
 from hids.core.rules.table import rule_table
 from hids.core.rules.trie import Trail, Trie
 from hids.core.rules.walk import Finals, Verdict, finals, matters, naive, slots_of, verdict, walk
-from hids.messages import LogLine, Residual, RuleTable
+from hids.messages.evaluation import Residual
+from hids.messages.lines import LogLine
+from hids.messages.rule_table import RuleTable
 
 MAX_PROGRAMS = 4_096
 """Program names remembered. A name comes from the log, so an attacker can make up any number."""

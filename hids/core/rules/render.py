@@ -7,7 +7,8 @@ import msgspec
 
 from hids.core.decode.decoder import STATIC_FIELDS, SYSCHECK, Decoder
 from hids.core.decode.event import Event
-from hids.messages import Agent, LogLine
+from hids.messages.lines import LogLine
+from hids.messages.terms import Agent
 
 _encode = msgspec.json.Encoder().encode
 

@@ -12,7 +12,8 @@ from hids.core.decode.reading import Reading
 from hids.core.rules.render import sender_members, tail
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.walk import decoded
-from hids.messages import Agent, AgentId, LogLine
+from hids.messages.lines import LogLine
+from hids.messages.terms import Agent, AgentId
 
 Make = Callable[..., Ruleset]
 Line = Callable[..., LogLine]
