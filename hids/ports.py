@@ -5,21 +5,11 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from hids.messages import (
-    Agent,
-    Baseline,
-    BaselineOrder,
-    Batch,
-    DerivedBatch,
-    DigestCheck,
-    Dropped,
-    FileChange,
-    Hole,
-    LogLine,
-    Maintenance,
-    Progress,
-    SourceId,
-)
+from hids.messages.baseline import Baseline, BaselineOrder, DigestCheck, FileChange, Maintenance
+from hids.messages.evaluation import Dropped
+from hids.messages.lane import DerivedBatch, Hole, Progress
+from hids.messages.lines import Batch, LogLine
+from hids.messages.terms import Agent, SourceId
 
 M_contra = TypeVar("M_contra", contravariant=True)
 

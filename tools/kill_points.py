@@ -40,6 +40,7 @@ import psutil
 from sabotage import family
 from stand import Stand, failed_login, wait_for
 
+from hids.adapters.clock import SystemClock
 from hids.errors import HidsError
 
 USAGE = 2
@@ -199,6 +200,7 @@ class Way(Stand):
         super().__init__(folder)
         self._settle_s = settle_s
         self._rest_s = rest_s
+        self._clock = SystemClock()
         self.log = folder / "auth.log"
         self.settings = "[workers]\ncount = 1\n"
         self.attackers: list[str] = []
@@ -323,7 +325,7 @@ class Way(Stand):
         """Let it live for a while first."""
         if victim not in ("manager", "agent"):
             alive = psutil.Process(self.pid(victim)).create_time() + self._rest_s
-            wait_for(lambda: time.time() > alive, f"{victim} has lived {self._rest_s} s")
+            wait_for(lambda: self._clock.now_ms() / 1000 > alive, f"{victim} has lived {self._rest_s} s")
 
     def _runs(self) -> bool:
         """Everything runs; False as well when nobody answers."""

@@ -24,30 +24,25 @@ from hids.actors.registers import ProgressRegister
 from hids.actors.stage import Control, LoopActor, Mailbox, Wake
 from hids.core.wire.lines import GENESIS, link
 from hids.core.wire.session import PROTOCOL_VERSION, Fork, GoOn, Missing, judge
-from hids.messages import (
-    MAX_BATCH_LINES,
-    MAX_BATCH_PACKED,
+from hids.messages.agent_link import (
     Ability,
     Ack,
-    Agent,
-    AgentId,
-    Batch,
     Bye,
     Configured,
     Heartbeat,
     Hello,
-    Hole,
-    Job,
     NewEpoch,
-    ReadThrough,
     Refused,
     Renew,
     Renewed,
-    Responded,
-    SourceId,
     ToAgent,
     Welcome,
 )
+from hids.messages.evaluation import Job
+from hids.messages.lane import Hole, ReadThrough
+from hids.messages.lines import MAX_BATCH_LINES, MAX_BATCH_PACKED, Batch
+from hids.messages.response import Responded
+from hids.messages.terms import Agent, AgentId, SourceId
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()

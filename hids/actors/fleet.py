@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hids.messages import Agent, AgentId, ToAgent
+from hids.messages.agent_link import ToAgent
+from hids.messages.terms import Agent, AgentId
 
 
 class Presence:

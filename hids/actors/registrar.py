@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from hids.actors.agent_session import Admitted, RenewedFor, labels_of
 from hids.actors.stage import Mailbox, ThreadActor
 from hids.errors import JoinRefused, ProtocolError
-from hids.messages import Agent, AgentId, Hello
+from hids.messages.agent_link import Hello
+from hids.messages.terms import Agent, AgentId
 
 
 class Admit:

@@ -26,20 +26,17 @@ from hids.core.response.order import target_of
 from hids.core.response.policy import Policy
 from hids.core.response.target import Network, address_of
 from hids.errors import StoreError
-from hids.messages import (
-    Cursors,
-    Noted,
+from hids.messages.outputs import Cursors, Outboxed
+from hids.messages.responder import (
     Ordered,
-    Outboxed,
-    Respond,
     ResponseAnswer,
     ResponseAsk,
     ResponseHeard,
     ResponseNoted,
-    ResponseOrder,
     ResponseTold,
     Roster,
 )
+from hids.messages.response import Noted, Respond, ResponseOrder
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()

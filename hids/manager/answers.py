@@ -23,7 +23,9 @@ from hids.manager.legacy_answers import PREFIX, LegacyAnswers
 from hids.manager.response_answers import ResponseAnswers
 from hids.manager.syscheck_answers import SyscheckAnswers
 from hids.manager.topology import Topology
-from hids.messages import Agent, NodeFacts, Settle
+from hids.messages.lane import Settle
+from hids.messages.supervision import NodeFacts
+from hids.messages.terms import Agent
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ from hids.adapters.registry import AgentRow, PendingRow, Registry
 from hids.core.collect.shared import Member, Rollout, SharedFile, edition_for, parse_files
 from hids.errors import ConfigError
 from hids.manager.topology import Topology
-from hids.messages import Restart
+from hids.messages.agent_link import Restart
 
 CANARY_SHARE = 20
 """Without a group to try first, one connected agent in so many does, and one at least."""

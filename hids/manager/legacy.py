@@ -27,7 +27,8 @@ from hids.adapters.process import Launched, ended, launch
 from hids.adapters.registry import Registry
 from hids.errors import ConfigError
 from hids.manager.config import Config, Legacy, address_of
-from hids.messages import MANAGER, Agent, AgentId, FromLegacy, LegacyOrder
+from hids.messages.legacy import FromLegacy, LegacyOrder
+from hids.messages.terms import MANAGER, Agent, AgentId
 from hids.ports import Clock
 
 PROCESS_BOUND = 100_000

@@ -11,7 +11,8 @@ from hids.adapters.registry import Registry
 from hids.core.wire.ossec.keys import export, read_keys
 from hids.errors import HidsError
 from hids.manager.topology import Topology
-from hids.messages import Agent, AgentId, LegacyOrder
+from hids.messages.legacy import LegacyOrder
+from hids.messages.terms import Agent, AgentId
 
 PREFIX = "legacy."
 """Commands that begin so are answered here."""

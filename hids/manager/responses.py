@@ -18,17 +18,11 @@ from hids.adapters.process import Launched, ended, launch
 from hids.adapters.registry import AgentRow, Registry
 from hids.errors import HidsError
 from hids.manager.config import Config
-from hids.messages import (
-    Agent,
-    AgentId,
-    Cursors,
-    FromResponder,
-    LegacyOrder,
-    Outboxed,
-    Responded,
-    ResponseAnswer,
-    ResponseAsk,
-)
+from hids.messages.legacy import LegacyOrder
+from hids.messages.outputs import Cursors, Outboxed
+from hids.messages.responder import FromResponder, ResponseAnswer, ResponseAsk
+from hids.messages.response import Responded
+from hids.messages.terms import Agent, AgentId
 from hids.ports import Clock
 
 BOUND = 100_000

@@ -12,7 +12,9 @@ from hids.adapters.registry import AgentRow, Registry
 from hids.errors import ConfigError
 from hids.manager.legacy_answers import LegacyAnswers
 from hids.manager.topology import Topology
-from hids.messages import Agent, AgentId, AskDigests, BaselineOrder, Maintain, Maintenance, Rescan
+from hids.messages.agent_link import AskDigests, Rescan
+from hids.messages.baseline import BaselineOrder, Maintain, Maintenance
+from hids.messages.terms import Agent, AgentId
 
 log = structlog.get_logger()
 

@@ -101,25 +101,14 @@ from hids.manager.config import AgentlessHost, Config, Syslog, address_of, netwo
 from hids.manager.legacy import LegacyTree
 from hids.manager.responses import ResponseTree
 from hids.manager.rulesets import folders
-from hids.messages import (
-    MANAGER,
-    Agent,
-    AgentId,
-    ArchiveReady,
-    FromArchive,
-    FromJoin,
-    FromKeeper,
-    FromLane,
-    FromOutput,
-    FromWorker,
-    Hello,
-    JoinAnswer,
-    Kept,
-    NurseryReady,
-    Outboxed,
-    Said,
-    ToJoin,
-)
+from hids.messages.agent_link import Hello
+from hids.messages.evaluation import FromWorker
+from hids.messages.joining import FromJoin, JoinAnswer, ToJoin
+from hids.messages.keeping import ArchiveReady, FromArchive, FromKeeper, Kept, Said
+from hids.messages.lane import FromLane
+from hids.messages.nursery import NurseryReady
+from hids.messages.outputs import FromOutput, Outboxed
+from hids.messages.terms import MANAGER, Agent, AgentId
 from hids.workers.outputs import ALERT_OUTPUTS, INDEX_OUTPUTS
 
 LANE_BOUND = 100_000

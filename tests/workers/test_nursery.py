@@ -10,7 +10,9 @@ from pathlib import Path
 
 import hids
 
-RULES = '<group name="g,"><rule id="200100" level="5"><match>failed</match><description>failed</description></rule></group>'
+RULES = (
+    '<group name="g,"><rule id="200100" level="5"><match>failed</match><description>failed</description></rule></group>'
+)
 
 
 def test_it_ends_without_a_word_when_main_was_killed_before_it_read_an_answer(tmp_path: Path):

@@ -21,7 +21,8 @@ from hids.core.correlate.semantics import NO_RULE, Semantics
 from hids.core.correlate.window import PREVIOUS_TOLD, Entry
 from hids.core.correlate.windows import Windows
 from hids.errors import LocalProtocolError
-from hids.messages import DIFF, FINAL, FTS, WINDOW, EventOut, Residual, RuleRow, RuleTable
+from hids.messages.evaluation import DIFF, FINAL, FTS, WINDOW, EventOut, Residual
+from hids.messages.rule_table import RuleRow, RuleTable
 
 LATE_MAX_MS = 24 * 3600 * 1000
 """Events older than this at their arrival are not correlated, but counted (`Decision.late`)."""

@@ -50,11 +50,12 @@ _PLAIN: dict[Dialect, tuple[str, ...]] = {
     "wazuh": ("parent", "order", "use_own_name", *_UPSTREAM, "json_null_field", "json_array_structure"),
     "hids": ("parent", "order", "use_own_name", "plugin_decoder"),
 }
-_PLUGINS: dict[Dialect, tuple[str, ...]] = {
-    "ossec": tuple(PLUGINS),
-    "wazuh": (*PLUGINS, JSON),
-    "hids": (SCA,),
+_PLUGINS: dict[Dialect, dict[str, str]] = {
+    "ossec": {name: name for name in PLUGINS},
+    "wazuh": {name: name for name in (*PLUGINS, JSON)},
+    "hids": {"json": JSON, "sca": SCA},
 }
+"""Word of `<plugin_decoder>` -> what it stands for."""
 _OFFSETS: dict[str, Offset] = {
     "after_parent": "parent",
     "after_prematch": "prematch",
@@ -260,9 +261,8 @@ class _Draft:
         if name is None:
             return
         known = _PLUGINS[self._dialect]
-        if name.strip() in known:
-            self._plugin = name.strip()
-        else:
+        self._plugin = known.get(name.strip())
+        if self._plugin is None:
             self._problem(f"plugin_decoder must be one of {', '.join(known)}, got {name!r}")
 
     def _read_fts(self) -> None:
@@ -374,7 +374,9 @@ class _Draft:
         )
 
     def _json_null(self) -> bytes | None:
-        return None if self._text("json_null_field") == "discard" else b"null"
+        """Our own dialect takes null for what it says: there is no such field."""
+        discards = self._dialect == "hids" or self._text("json_null_field") == "discard"
+        return None if discards else b"null"
 
     def _check_json(self) -> None:
         for name, words in _JSON_WORDS.items():

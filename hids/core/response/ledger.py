@@ -4,7 +4,8 @@ import msgspec
 
 from hids.core.response.decide import Verdict
 from hids.core.response.order import target_of
-from hids.messages import AgentId, Respond
+from hids.messages.response import Respond
+from hids.messages.terms import AgentId
 
 
 class OrderRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,7 +33,7 @@ from hids.core.rules.rule import Rule
 from hids.core.rules.schedule import days, hours
 from hids.core.rules.slots import IGNORE_SLOTS
 from hids.errors import Problem
-from hids.messages import DIFF, FTS, WINDOW
+from hids.messages.evaluation import DIFF, FTS, WINDOW
 
 IDS = (200_000, 299_999)
 """Ids of dialect `hids`: outside of those that OSSEC, Wazuh and their users' own rules have."""

@@ -6,7 +6,8 @@ The table of architecture section 4, point 2, as one pure function.
 import msgspec
 
 from hids.core.wire.lines import GENESIS
-from hids.messages import Hello, Progress
+from hids.messages.agent_link import Hello
+from hids.messages.lane import Progress
 
 PROTOCOL_VERSION = 1
 

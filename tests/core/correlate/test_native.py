@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hids.core.correlate.correlator import LATE_MAX_MS, Correlator, Decision
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.windows import Windows
-from hids.messages import EventOut, Residual, RuleRow, RuleTable, WindowSpec
+from hids.messages.evaluation import EventOut, Residual
+from hids.messages.rule_table import RuleRow, RuleTable, WindowSpec
 
 BASE, OTHER, COMPOSITE, ABOVE = range(4)
 S = 1000

@@ -9,7 +9,7 @@ from hids.core.decode.told import FILE_DECODERS
 from hids.core.dialect import Dialect
 from hids.core.markup import read
 from hids.errors import Problem
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 P = "<decoder name='p'><prematch>^x </prematch></decoder>\n"
 A = "<decoder name='a'><prematch>x</prematch>"
