@@ -374,7 +374,7 @@ def sweep(way: Way, victims: Iterable[str], at: str = "", every: int = 1) -> Ite
         for _ in range(TRIES):
             trial = way.kill_at(victim, point)
             yield trial
-            if trial.right or (trial.written and not point.message):  # a try that would tell us no more
+            if trial.right or (trial.met and trial.written):  # after the alert one call is like another
                 break
 
 
