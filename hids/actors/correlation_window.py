@@ -7,7 +7,6 @@ Order    per source by sequence; what comes too early is parked, what comes agai
 A bug    ends the lane's process: the next lane loads the committed state and main sends again.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 

@@ -213,13 +213,9 @@ class Correlator:
             results += self._results(own, run, semantics, occurrence)
         return results
 
-    def _results(
-        self, ends: list["_End"], run: "_Run", semantics: Semantics, occurrence: Occurrence
-    ) -> list[Decision]:
+    def _results(self, ends: list["_End"], run: "_Run", semantics: Semantics, occurrence: Occurrence) -> list[Decision]:
         """One for each end whose rule is not of level 0: who fires that says that the event is nothing."""
-        return [
-            self._result(end, run, semantics, occurrence) for end in ends if _level(occurrence.table, end.rule) > 0
-        ]
+        return [self._result(end, run, semantics, occurrence) for end in ends if _level(occurrence.table, end.rule) > 0]
 
     def _result(self, end: "_End", run: "_Run", semantics: Semantics, occurrence: Occurrence) -> Decision:
         """One rule that the event fulfils, and whether it is silent."""

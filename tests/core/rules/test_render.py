@@ -96,9 +96,7 @@ def test_parts_of_a_header(program: bytes | None, timestamp: bytes | None, hostn
 
 
 def test_names_of_any_length_do_not_fill_memory(make_ruleset: Make, make_line: Line) -> None:
-    ruleset = make_ruleset(
-        "<decoder name='j'><prematch>^\\{</prematch><plugin_decoder>json</plugin_decoder></decoder>"
-    )
+    ruleset = make_ruleset("<decoder name='j'><prematch>^\\{</prematch><plugin_decoder>json</plugin_decoder></decoder>")
     long = "x" * 60_000
     tracemalloc.start()
     for number in range(100):
