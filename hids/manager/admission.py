@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
-from hids.actors.agent_session import AgentSession, Wire
+from hids.actors.agent_session import AgentSession
 from hids.actors.credit import CreditPool
 from hids.actors.fleet import Refusal
 from hids.actors.join_port import JoinPort
@@ -25,6 +25,7 @@ from hids.manager.site import Site
 from hids.messages.agent_link import Hello
 from hids.messages.joining import FromJoin, JoinAnswer, ToJoin
 from hids.messages.terms import AgentId
+from hids.ports import Wire
 
 SESSION_BOUND = 32_768
 """More frames than one read of a socket can bring; reading pauses long before."""

@@ -25,7 +25,6 @@ from hids.messages.responder import (
     ResponseTold,
 )
 from hids.messages.response import Noted, Respond, ResponseOrder
-from hids.ports import Emit
 
 GUARD_MS = 30_000
 """How long addresses of this machine and of the agents are taken to be as they were seen: looking costs milliseconds."""
@@ -41,7 +40,7 @@ class Orders:
         store: OrderStore,
         sign: Callable[[ResponseOrder], Respond],
         surroundings: Callable[[], Surroundings],
-        emit: Emit[Ordered | ResponseNoted | ResponseTold | ResponseAnswer],
+        emit: Callable[[Ordered | ResponseNoted | ResponseTold | ResponseAnswer], None],
         now_ms: int,
     ) -> None:
         self._policy = policy
