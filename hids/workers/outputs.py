@@ -18,7 +18,7 @@ from hids.adapters.evidence.seals import Seals
 from hids.adapters.evidence.streams import records_of
 from hids.adapters.outbox import Outbox, OutboxRow
 from hids.adapters.outputs.file import JSON_LINES, NEWS_LINES, AlertFile, Form, Keeping, text_blocks
-from hids.adapters.search import SearchIndex
+from hids.adapters.search_index import SearchIndex
 from hids.messages.outputs import ToOutput
 from hids.workers.inside import Household, collect_seldom, hold, move_in, newest_to, parser_of, run
 
