@@ -1,7 +1,7 @@
 """What the inside asks of the outside. Adapters implement these; tests bring their own."""
 
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -31,6 +31,29 @@ class Emit(Protocol[M_contra]):
 
     def __call__(self, message: M_contra, /) -> None:
         """Deliver `message`; waits or raises when the receiver is full (see hids.actors.stage)."""
+        ...
+
+
+class Wire(Protocol):
+    """One agent's connection, as its session has it (hids.adapters.session_port)."""
+
+    address: str
+    certificate: bytes
+
+    def attach(self, deliver: Callable[[Any], int], closed: Callable[[str], None]) -> None:
+        """Connect the session."""
+        ...
+
+    def send(self, message: Any) -> None:
+        """Send to the agent."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
+        ...
+
+    def close(self, reason: str) -> None:
+        """End."""
         ...
 
 

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from waiting import SetClock, settle, until
 
-from hids.actors.agent_session import ABILITIES, HELLO_S, MAX_OUTCOMES, Admitted, AgentSession, HelloDue, RenewedFor
+from hids.actors.agent_session import HELLO_S, Admitted, AgentSession, HelloDue, RenewedFor
+from hids.actors.conversation import ABILITIES, MAX_OUTCOMES
 from hids.actors.credit import CreditPool
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet

@@ -48,7 +48,7 @@ _UPSTREAM = ("type", "ftscomment", "status", "fts", "accumulate", "plugin_decode
 _PLAIN: dict[Dialect, tuple[str, ...]] = {
     "ossec": ("parent", "order", "use_own_name", *_UPSTREAM),
     "wazuh": ("parent", "order", "use_own_name", *_UPSTREAM, "json_null_field", "json_array_structure"),
-    "hids": ("parent", "order", "use_own_name", "plugin_decoder"),
+    "hids": ("parent", "order", "use_own_name", "fts", "plugin_decoder"),
 }
 _PLUGINS: dict[Dialect, dict[str, str]] = {
     "ossec": {name: name for name in PLUGINS},
@@ -272,7 +272,7 @@ class _Draft:
         parts: set[str] = set()
         for word in text.split(","):
             part = fts_part(word.strip(), self._dialect)
-            if part is None and self._dialect == "wazuh" and word.strip() in self._order:
+            if part is None and self._dialect != "ossec" and word.strip() in self._order:
                 part = word.strip()
             if part is None:
                 self._problem(f"<fts> does not know {word.strip()!r}; name static fields, name or location")
