@@ -171,7 +171,11 @@ class Tracer:
         """Let go of the process."""
         if not self.ended:
             self._process.send_signal(signal.SIGINT)
-        self._process.communicate(timeout=10)
+        try:
+            self._process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:  # it waits for a thread that was killed meanwhile
+            self._process.kill()
+            self._process.communicate()
 
 
 def _is_traced(pid: int) -> bool:
@@ -179,6 +183,13 @@ def _is_traced(pid: int) -> bool:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         return all("\nTracerPid:\t0\n" not in (task / "status").read_text() for task in tasks)
     return False
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def why_not() -> str:
@@ -299,7 +310,7 @@ class Way(Stand):
         began = time.monotonic()
         tracer.end()
         if itself:  # it may have come there when nobody looked any more
-            met = tracer.killed
+            met = tracer.killed or _is_gone(pids[0])
         if met:
             self._mend(victim)
         last = calls(tracer.text())[-1:]
