@@ -187,7 +187,7 @@ def _is_traced(pid: int) -> bool:
 
 def _is_gone(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 
@@ -238,7 +238,7 @@ class Way(Stand):
             return self.agents[AGENT].pid
         assert self.manager is not None
         main = self.manager.pid
-        return wait_for(lambda: family(main).get(role), f"there is a process of {role}")[0]
+        return wait_for(lambda: family(main).get(role, []), f"there is a process of {role}")[0]
 
     def committed(self) -> int:
         """Last sequence of the agent in the ledger; no process of the manager is asked."""
