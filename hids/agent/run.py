@@ -50,7 +50,7 @@ from hids.agent.link import Link, LinkState, os_name
 from hids.agent.lock import lock
 from hids.agent.machine import machine_id
 from hids.agent.paths import Excluded
-from hids.agent.shared import SharedFile
+from hids.agent.shared import SentPolicies, SharedFile
 from hids.agent.silence import SourceSilence
 from hids.agent.spooler import AGENT_LOCATION, Desk, Spooler, agent_line
 from hids.agent.syscheck import Asked, ScanNow, Syscheck
@@ -99,10 +99,13 @@ class Agent:
             log.warning("the manager's configuration does not apply any more", reason=problem)
         self._restarting = False
         self._folder = folder
+        identity = Identity.read(folder)
+        self._ca = b"" if identity is None else identity.ca
+        self._policies = self._shared.policies(self._own, self._ca)
         self._clock = clock
         if self._config.manager.protocol == "ossec":
             _check_enrolled(folder)
-        elif Identity.read(folder) is None:
+        elif identity is None:
             raise NotJoined(
                 f"{folder}: this agent has not joined a manager; run hids-agent join (see hidsctl agent token)"
             )
@@ -222,8 +225,8 @@ class Agent:
         readers = [self._source_spec(source) for source in config.source]
         if config.syscheck.is_on:
             readers.insert(0, self._syscheck_spec(config.syscheck))
-        if config.policy.files:
-            readers.append(self._policy_spec(config.policy))
+        if config.policy.files or self._policies.policies:
+            readers.append(self._policy_spec(config, self._policies))
         if not config.rootcheck.disabled:
             readers.append(self._rootcheck_spec(config.rootcheck))
         readers += [self._registry_spec(table) for table in config.registry]
@@ -286,11 +289,12 @@ class Agent:
 
         return self._reader("syscheck", "syscheck", start)
 
-    def _policy_spec(self, config: PolicyConfig) -> ChildSpec:
+    def _policy_spec(self, config: AgentConfig, sent: SentPolicies) -> ChildSpec:
         def start(mailbox: Mailbox) -> None:
             from hids.agent.policy import PolicyWatch  # noqa: PLC0415 - imported where it is used, for the memory
 
-            PolicyWatch.start(mailbox, self._spool, self._state_of("policy"), config, self._clock, self._say)
+            state, hives = self._state_of("policy"), _hives(config)
+            PolicyWatch.start(mailbox, self._spool, state, config.policy, self._clock, self._say, sent, hives)
 
         return self._reader("policy", "policy", start)
 
@@ -409,7 +413,8 @@ class Agent:
         old, self._config = self._config, new
         self._desk.max_bytes = new.spool.max_bytes
         self._spool.wake()
-        before, after = _parts(old), _parts(new)
+        sent_before, self._policies = self._policies, self._shared.policies(self._own, self._ca)
+        before, after = _parts(old, sent_before), _parts(new, self._policies)
         if old.exclude != new.exclude:
             before = {}  # all readers hold the old list
         leaving = [name for name in self._nodes if name not in after or before.get(name) != after[name]]
@@ -438,10 +443,10 @@ class Agent:
         if "syscheck" in names:
             specs.append(self._syscheck_spec(config.syscheck))
         if "policy" in names:
-            specs.append(self._policy_spec(config.policy))
-
+            specs.append(self._policy_spec(config, self._policies))
         if "rootcheck" in names:
             specs.append(self._rootcheck_spec(config.rootcheck))
+        specs += [self._registry_spec(table) for table in config.registry if table.name in names]
         return specs
 
     # -- status
@@ -515,19 +520,30 @@ def _reader_of(source: SourceConfig) -> type[Any] | None:  # each is imported wh
             return None
 
 
-_Part = SourceConfig | SyscheckConfig | PolicyConfig | RootcheckConfig | RegistryConfig
+_Part = (
+    SourceConfig
+    | SyscheckConfig
+    | RootcheckConfig
+    | RegistryConfig
+    | tuple[PolicyConfig, SentPolicies, tuple[tuple[str, str], ...]]
+)
 
 
-def _parts(config: AgentConfig) -> dict[str, _Part]:
+def _parts(config: AgentConfig, sent: SentPolicies) -> dict[str, _Part]:
     parts: dict[str, _Part] = {source.name: source for source in config.source}
     parts |= {table.name: table for table in config.registry}
     if config.syscheck.is_on:
         parts["syscheck"] = config.syscheck
-    if config.policy.files:
-        parts["policy"] = config.policy
+    if config.policy.files or sent.policies:
+        parts["policy"] = config.policy, sent, _hives(config)
     if not config.rootcheck.disabled:
         parts["rootcheck"] = config.rootcheck
     return parts
+
+
+def _hives(config: AgentConfig) -> tuple[tuple[str, str], ...]:
+    """Hive files, with what their roots are called: rules of policies may ask for what is in them."""
+    return tuple((table.path, table.hive) for table in config.registry if table.hive)
 
 
 def _tree(node: Node) -> dict[str, Any]:

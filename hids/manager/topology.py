@@ -91,6 +91,7 @@ from hids.adapters.registry import Registry
 from hids.adapters.session_port import SessionPort
 from hids.adapters.shared_configs import SharedConfigs
 from hids.adapters.shared_port import SharedPort
+from hids.adapters.signing import Signer
 from hids.adapters.ssh import Remote, words_of
 from hids.adapters.ssh import run as run_ssh
 from hids.adapters.syslog_ports import Door, SyslogPorts, Take, tls_context
@@ -614,8 +615,9 @@ class Topology:
         )
 
     def _configurator(self, mailbox: Mailbox) -> object:
+        signer = Signer.read(self._authority.configuration_file())
         return Configurator.start(
-            mailbox, self.shared_configs, self.fleet, self._manager, self.clock, self.dispatcher.tell
+            mailbox, self.shared_configs, signer, self.fleet, self._manager, self.clock, self.dispatcher.tell
         )
 
     def _silence(self, mailbox: Mailbox) -> object:

@@ -190,7 +190,7 @@ def test_another_version_is_put_aside_and_not_read(path: Path, read: Callable[[]
     PolicyStore(path).close()
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match="of version 99, this program reads 1"):
+    with pytest.raises(StoreError, match="of version 99, this program reads 2"):
         PolicyReader(path)
     PolicyStore(path).close()
     assert read().policies() == []
