@@ -140,7 +140,8 @@ def _values(key: Any) -> Iterator[Value]:
 
 def _iterate(key: Any) -> Iterator[Any]:
     """A key's values with all of their data."""
-    return key.iter_values(as_json=False, trim_values=False)
+    values: Iterator[Any] = key.iter_values(as_json=False, trim_values=False)
+    return values
 
 
 def _bytes(value: Any) -> bytes:

@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,9 +27,9 @@ import structlog
 from hids.actors.stage import Control, Mailbox
 from hids.agent.collector import Collector, SourceState
 from hids.agent.config import PolicyConfig
-from hids.agent.shared import NO_POLICIES, SentPolicies
+from hids.agent.shared import SentPolicies
 from hids.agent.spooler import Recall
-from hids.core.collect.schedule import next_at
+from hids.core.collect.policy import next_look
 from hids.core.policy.lines import (
     LOCATION,
     Checked,
@@ -50,7 +51,6 @@ GRACE_S = 5.0
 """A scanner ends itself at its limit; so long after it is ended."""
 LINES_AT_ONCE = 64
 """In one append: a check's line has some KiB."""
-_MINUTE_MS = 60_000
 LOOK_S = 3_600.0
 """Who waits looks at the clock so often: it may be set."""
 _SCANNED = "policies scanned"
@@ -94,10 +94,11 @@ class PolicyWatch(Collector):
         spool: Mailbox,
         state: SourceState,
         config: PolicyConfig,
+        sent: SentPolicies,
+        hives: Sequence[tuple[str, str]],
+        mark: Path,
         clock: Clock,
         say: Callable[[str], None],
-        sent: SentPolicies = NO_POLICIES,
-        hives: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Look at policies.
 
@@ -106,15 +107,17 @@ class PolicyWatch(Collector):
             spool: where lines go.
             state: what is shown of it.
             config: which policies, and when.
-            clock: time.
-            say: puts a line of the agent itself into the spool.
             sent: the manager's policies.
             hives: hive files for rules about Windows' registry, with what their roots are called.
+            mark: a file that is there while the manager has been told of policies: even without any it must hear that they are gone.
+            clock: time.
+            say: puts a line of the agent itself into the spool.
         """
         super().__init__(mailbox, spool, state)
         self._config = config
         self._sent = sent
         self._hives = hives
+        self._mark = mark
         self._clock = clock
         self._say = say
         self._stir = asyncio.Event()
@@ -140,14 +143,18 @@ class PolicyWatch(Collector):
         """Scan, wait, and again."""
         saved: dict[str, bytes] = await self._spool.request(Recall(_SCANNED))
         last_ms = int(saved.get(_SCANNED, b"0"))
-        if self._config.scan_on_start:
+        has_any = bool(self._config.files or self._sent.policies)
+        if self._config.scan_on_start or not has_any:
             self._stir.set()
+        self._mark.touch(0o600)
         while True:
             await self._wait(last_ms)
             last_ms = self._clock.now_ms()
             await self._scan_all()
             await self.put((), {_SCANNED: str(last_ms).encode()})
             await self.all_stored()
+            if not has_any:
+                self._mark.unlink(missing_ok=True)
 
     async def _wait(self, last_ms: int) -> None:
         """Until a look is due, or wanted."""
@@ -167,15 +174,8 @@ class PolicyWatch(Collector):
         self._state.idle = False
 
     def _due_ms(self, last_ms: int, now_ms: int) -> int:
-        """When the look after one at `last_ms` is due. A clock that went back does not put it off for longer than usual."""
-        config = self._config
-        if not config.is_at_times:
-            return min(last_ms, now_ms) + config.scan_interval_s * 1000
-        due_ms = max(min(last_ms, now_ms) + max(config.scan_interval_s * 1000, _MINUTE_MS), now_ms)
-        at = datetime.datetime.fromtimestamp(
-            due_ms / 1000 - 1
-        ).astimezone()  # a second before: the moment itself counts
-        return int(next_at(at, config.scan_day, config.scan_time, config.scan_month_day).timestamp() * 1000)
+        """When the look after one at `last_ms` is due."""
+        return int(next_look(self._config, _local(last_ms), _local(now_ms)).timestamp() * 1000)
 
     # -- all policies
 
@@ -183,12 +183,14 @@ class PolicyWatch(Collector):
         before = await self._told()
         there: dict[str, str] = {}
         """Policy -> its file."""
-        for policy in (*self._files(), *self._sent_ones()):
+        own = self._files()
+        places = {policy.place for policy in own}
+        for policy in (*own, *self._sent_ones()):
             place = policy.place
             self._state.state = f"scanning {place}"
             report = await self._scan(policy)
             other = there.get(report.policy_id)
-            if other is not None and policy.packed is not None:
+            if other in places and policy.packed is not None:
                 self._note(place, "")
                 continue  # the host's own counts
             problem = report.problem or (f"its id {report.policy_id} is that of {other}" if other is not None else "")
@@ -309,6 +311,10 @@ class PolicyWatch(Collector):
 
 
 _NO_COMMANDS = "this agent runs no commands for policies ([policy] commands = false)"
+
+
+def _local(at_ms: int) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(at_ms / 1000).astimezone()
 
 
 def _key(policy: str, check: int | None = None) -> str:

@@ -66,11 +66,23 @@ log = structlog.get_logger()
 
 STATUS_S = 2.0
 STATUS_FILE = "status.json"
+POLICY_MARK = "policies.told"
+"""In the state folder, see hids.agent.policy."""
 _SPOOL_BOUND = IN_FLIGHT * (MAX_SOURCES + 4) + 64
 """Room for all that collectors may have under way, and for the agent's own lines: nobody on the loop may wait."""
 _STOP_S = 3.0
 RESTART = 75
 """Of `run`: the manager asked for a restart; whoever called shall do it."""
+
+
+_Part = (
+    SourceConfig
+    | SyscheckConfig
+    | RootcheckConfig
+    | RegistryConfig
+    | tuple[PolicyConfig, SentPolicies, tuple[tuple[str, str], ...]]
+)
+"""What a part depends on: where it differs, the part is started anew."""
 
 
 class NotJoined(ConfigError):  # noqa: N818 - a state
@@ -225,7 +237,7 @@ class Agent:
         readers = [self._source_spec(source) for source in config.source]
         if config.syscheck.is_on:
             readers.insert(0, self._syscheck_spec(config.syscheck))
-        if config.policy.files or self._policies.policies:
+        if self._has_policies(config, self._policies):
             readers.append(self._policy_spec(config, self._policies))
         if not config.rootcheck.disabled:
             readers.append(self._rootcheck_spec(config.rootcheck))
@@ -293,10 +305,23 @@ class Agent:
         def start(mailbox: Mailbox) -> None:
             from hids.agent.policy import PolicyWatch  # noqa: PLC0415 - imported where it is used, for the memory
 
-            state, hives = self._state_of("policy"), _hives(config)
-            PolicyWatch.start(mailbox, self._spool, state, config.policy, self._clock, self._say, sent, hives)
+            PolicyWatch.start(
+                mailbox,
+                self._spool,
+                self._state_of("policy"),
+                config.policy,
+                sent,
+                _hives(config),
+                self._folder / POLICY_MARK,
+                self._clock,
+                self._say,
+            )
 
         return self._reader("policy", "policy", start)
+
+    def _has_policies(self, config: AgentConfig, sent: SentPolicies) -> bool:
+        """Whether there are any, or were, and the manager has not heard yet that they are gone."""
+        return bool(config.policy.files or sent.policies) or (self._folder / POLICY_MARK).exists()
 
     def _rootcheck_spec(self, config: RootcheckConfig) -> ChildSpec:
         def start(mailbox: Mailbox) -> None:
@@ -414,7 +439,7 @@ class Agent:
         self._desk.max_bytes = new.spool.max_bytes
         self._spool.wake()
         sent_before, self._policies = self._policies, self._shared.policies(self._own, self._ca)
-        before, after = _parts(old, sent_before), _parts(new, self._policies)
+        before, after = self._parts(old, sent_before), self._parts(new, self._policies)
         if old.exclude != new.exclude:
             before = {}  # all readers hold the old list
         leaving = [name for name in self._nodes if name not in after or before.get(name) != after[name]]
@@ -427,6 +452,18 @@ class Agent:
         if new.response != old.response:
             log.warning("[response] is taken at the next start")
         log.info("configuration taken", stopped=len(leaving), started=len(started))
+
+    def _parts(self, config: AgentConfig, sent: SentPolicies) -> dict[str, _Part]:
+        """Everything that is started and stopped by itself, with what it depends on."""
+        parts: dict[str, _Part] = {source.name: source for source in config.source}
+        parts |= {table.name: table for table in config.registry}
+        if config.syscheck.is_on:
+            parts["syscheck"] = config.syscheck
+        if self._has_policies(config, sent):
+            parts["policy"] = config.policy, sent, _hives(config)
+        if not config.rootcheck.disabled:
+            parts["rootcheck"] = config.rootcheck
+        return parts
 
     async def _dismiss(self, names: list[str]) -> None:
         """Stop readers, and wait until they have: two lives must not read one file."""
@@ -518,27 +555,6 @@ def _reader_of(source: SourceConfig) -> type[Any] | None:  # each is imported wh
             return UnifiedLogReader
         case _:
             return None
-
-
-_Part = (
-    SourceConfig
-    | SyscheckConfig
-    | RootcheckConfig
-    | RegistryConfig
-    | tuple[PolicyConfig, SentPolicies, tuple[tuple[str, str], ...]]
-)
-
-
-def _parts(config: AgentConfig, sent: SentPolicies) -> dict[str, _Part]:
-    parts: dict[str, _Part] = {source.name: source for source in config.source}
-    parts |= {table.name: table for table in config.registry}
-    if config.syscheck.is_on:
-        parts["syscheck"] = config.syscheck
-    if config.policy.files or sent.policies:
-        parts["policy"] = config.policy, sent, _hives(config)
-    if not config.rootcheck.disabled:
-        parts["rootcheck"] = config.rootcheck
-    return parts
 
 
 def _hives(config: AgentConfig) -> tuple[tuple[str, str], ...]:

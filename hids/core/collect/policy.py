@@ -5,18 +5,21 @@ agents.d/web.toml     [policy]              the manager's file names policies be
 SharedConfig.policies (SentPolicy, ...)     what the agent gets of them, as part of its configuration
 """
 
+import datetime
 import re
 from typing import Annotated, Final
 
 import msgspec
 import zstandard
 
+from hids.core.collect.schedule import next_at
 from hids.core.collect.syscheck import Day
 from hids.errors import ConfigError
 
 MAX_FILES: Final = 64
 MAX_POLICY_BYTES: Final = 8 * 1024 * 1024
 """Of one policy, as hids.core.policy.document takes it. Wazuh's largest has 1.2 MB."""
+_MINUTE, _SECOND = datetime.timedelta(minutes=1), datetime.timedelta(seconds=1)
 _TIME = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}\.ya?ml")
 
@@ -68,6 +71,21 @@ class SentPolicy(msgspec.Struct, frozen=True):
     """Its name on the manager."""
     packed: bytes
     """zstd of its text."""
+
+
+def next_look(times: PolicyTimes, last: datetime.datetime, now: datetime.datetime) -> datetime.datetime:
+    """When the look after the last one is due; `now` also counts. A clock that went back puts it off no longer than usual.
+
+    Args:
+        times: when to look.
+        last: when the last look was; long ago: never.
+        now: with the zone in which `scan_time` is.
+    """
+    due = min(last, now) + datetime.timedelta(seconds=times.scan_interval_s)
+    if not times.is_at_times:
+        return due
+    due = max(due, min(last, now) + _MINUTE, now)
+    return next_at(due - _SECOND, times.scan_day, times.scan_time, times.scan_month_day)
 
 
 def pack(file: str, text: str) -> SentPolicy:
