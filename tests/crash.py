@@ -28,7 +28,7 @@ from hids.agent.shared import NO_POLICIES
 from hids.agent.spool import Spool
 from hids.agent.spooler import Desk, Spooler
 from hids.agent.syscheck import Syscheck
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 PATIENCE_S = 30.0
 

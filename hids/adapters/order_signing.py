@@ -5,7 +5,7 @@ from typing import Self
 
 from hids.adapters import signing
 from hids.core.response.order import pack, to_sign
-from hids.messages import Respond, ResponseOrder
+from hids.messages.response import Respond, ResponseOrder
 
 RESPONSES_URI = "urn:hids:manager:responses"
 """Among the alternative names of the certificate that may sign orders."""

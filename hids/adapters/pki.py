@@ -32,7 +32,7 @@ from hids.adapters.identity import AGENT_URI, ALPN, MALFORMED, key_pem, load_key
 from hids.adapters.order_signing import RESPONSES_URI
 from hids.adapters.signing import CONFIGURATION_URI
 from hids.errors import ConfigError, JoinRefused, StoreError
-from hids.messages import AgentId
+from hids.messages.terms import AgentId
 from hids.ports import Clock
 
 CA_DAYS = 3650

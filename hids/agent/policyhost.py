@@ -21,7 +21,7 @@ import psutil
 
 from hids.agent.registrykeys import Registry, RegistryError
 from hids.core.policy.host import Unavailable
-from hids.messages import MAX_LINE_BYTES
+from hids.messages.lines import MAX_LINE_BYTES
 
 MAX_FILE = 32 * 1024 * 1024
 MAX_OUTPUT = 4 * 1024 * 1024

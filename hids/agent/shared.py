@@ -15,7 +15,7 @@ from hids.adapters.signing import CONFIGURATION_URI, problem_of
 from hids.core.collect.config import MAX_CONFIG_BYTES, AgentConfig, SentConfig, merged, refusal_of, to_sign
 from hids.core.collect.policy import SentPolicy
 from hids.errors import ConfigError, StoreError
-from hids.messages import Configuration
+from hids.messages.agent_link import Configuration
 
 FILE = "shared.msgpack"
 

@@ -15,7 +15,7 @@ from crash import Forks, Order
 from hids.core.rootcheck.report import STARTING
 from hids.core.wire.facts import unpack as unpack_facts
 from hids.core.wire.lines import unpack
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault]
 

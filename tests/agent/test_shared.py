@@ -13,7 +13,7 @@ from hids.agent.shared import FILE, NO_POLICIES, SharedFile
 from hids.core.collect.config import AgentConfig, CentralConfig, to_sign
 from hids.core.collect.shared import Member, edition_for, parse_files
 from hids.errors import ConfigError
-from hids.messages import Configuration
+from hids.messages.agent_link import Configuration
 
 OWN = AgentConfig()
 WILLING = AgentConfig(central=CentralConfig(accept_commands=True))

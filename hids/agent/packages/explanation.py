@@ -19,7 +19,7 @@ from hids.agent.packages.database import PackageDatabase
 from hids.agent.packages.owners import Owner, Owners
 from hids.agent.paths import spelled
 from hids.core.syscheck.packages import algorithm_of
-from hids.messages import FileFact, Packaged
+from hids.messages.syscheck import FileFact, Packaged
 from hids.ports import Clock
 
 BUSY_S = 300.0

@@ -16,7 +16,7 @@ from hids.agent.packages.dpkg import Alternatives
 from hids.agent.packages.explanation import BUSY_S, Explanation
 from hids.agent.packages.owners import KEPT_MS, Owners
 from hids.agent.paths import shown
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 pytestmark = needs_dpkg
 HOUR_MS = 3_600_000
