@@ -197,7 +197,7 @@ def policy(
 ) -> None:
     r"""Evaluate a policy on this host, now, and print what came of it. Nothing is reported to the manager.
 
-    A Windows that does not run here is looked at with --hive 'HKLM\\SYSTEM=/mnt/Windows/System32/config/SYSTEM'.
+    A Windows that does not run here is looked at with --hive 'HKLM\SYSTEM=/mnt/Windows/System32/config/SYSTEM'.
 
     Exit status: 0 all that can be looked at is so, 1 some check failed, 2 the policy cannot be used, 3 it is not for this
     host.
