@@ -91,7 +91,8 @@ class _Taken:
             case "windows_registry":
                 self._take_keys(option, text)
             case "registry_ignore":
-                self._ignored += [(_arch(option), each) for each in _ignored(option, text)]
+                arch = _arch(option)
+                self._ignored.extend((arch, each) for each in _ignored(option, text))
             case "frequency":
                 self._interval = {"scan_interval_s": number("<frequency>", text)}
             case "disabled":
