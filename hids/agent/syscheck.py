@@ -31,9 +31,9 @@ from hids.agent.folders import Folders
 from hids.agent.mounts import Mounts
 from hids.agent.observe import Observer
 from hids.agent.pace import Pace, set_priority
-from hids.agent.package_databases import databases
-from hids.agent.packages import LOOK_S as PACKAGES_LOOK_S
-from hids.agent.packages import Packages
+from hids.agent.packages.databases import databases
+from hids.agent.packages.explanation import LOOK_S as PACKAGES_LOOK_S
+from hids.agent.packages.explanation import Explanation
 from hids.agent.paths import Excluded, shown, spelled
 from hids.agent.pending import Pending
 from hids.agent.scan import ROOT, Scanner, Sheet
@@ -113,7 +113,7 @@ class Syscheck(Collector):
         self._watches = Watches(self._watcher, self._say_from_thread, self._who.cover)
         self._cache = FileCache(self._ask)
         found = databases() if config.packages else []
-        self._packages = Packages(folder / PACKAGES, found, self._folders.roots, clock, self._rest)
+        self._packages = Explanation(folder / PACKAGES, found, self._folders.roots, clock, self._rest)
         self._packages_looked_s = 0.0
         pace = Pace(config.max_bytes_per_s, self._rest)
         self._scanner = Scanner(

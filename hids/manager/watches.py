@@ -20,6 +20,7 @@ from hids.adapters.identity import is_signed
 from hids.adapters.metrics_port import MetricsPort
 from hids.adapters.process import kill, rss_mib
 from hids.adapters.shared_configs import SharedConfigs
+from hids.adapters.signing import Signer
 from hids.manager.port import Port
 from hids.manager.site import Site
 
@@ -47,8 +48,9 @@ class Watches:
     def start_configurator(self, mailbox: Mailbox) -> object:
         """Brings agents the configuration that is set for them."""
         site = self._site
+        signer = Signer.read(site.authority.configuration_file())
         return Configurator.start(
-            mailbox, self.shared_configs, site.fleet, site.manager, site.clock, site.dispatcher.tell
+            mailbox, self.shared_configs, signer, site.fleet, site.manager, site.clock, site.dispatcher.tell
         )
 
     def start_silence(self, mailbox: Mailbox) -> object:
