@@ -83,7 +83,16 @@ class Stage:
         )
         self.stirred = threading.Event()
         folders = Folders(config, Excluded(()))
-        self.who = WhoData(folders, path, SystemClock(), self.said.append, self.stirred.set, **settings)
+        self.losses: list[None] = []
+        self.who = WhoData(
+            folders,
+            path,
+            SystemClock(),
+            self.said.append,
+            self.stirred.set,
+            lambda: self.losses.append(None),
+            **settings,
+        )
 
     def author(self, path: Path) -> Any:
         (fact,) = self.who.explain([FileFact(path=str(path), seen="live")])
@@ -110,7 +119,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 @needs_fanotify
 def test_it_proves_itself(stage: Stage):
-    wait_until(lambda: stage.who.status == "who-data works")
+    wait_until(lambda: stage.who.status == "who-data works (fanotify)")
     assert stage.stirred.is_set()
     assert stage.said == []
 
@@ -241,7 +250,7 @@ def test_what_is_not_told_in_time_is_a_failure_and_comes_back(tmp_path: Path, mo
             "who-data does not work: a change of the agent's own file was not told within"
         )
         deaf = False
-        wait_until(lambda: stage.who.status == "who-data works")
+        wait_until(lambda: stage.who.status == "who-data works (fanotify)")
         assert stage.said[0].startswith("who-data does not work: ")
         assert stage.said[-1] == "who-data works again"
     finally:
@@ -287,7 +296,7 @@ def test_syscheck_tells_who(in_yard: Scene, tmp_path: Path, changer: Changer):
     async def scene(yard: Any, until: Any) -> None:
         config = SyscheckConfig(directories=(str(folder),), whodata=True, realtime=False)
         state = yard.start(Syscheck, "syscheck", config, Excluded(()), yard.path.parent)
-        await until(lambda: state.idle and state.state == "watching, who-data works")
+        await until(lambda: state.idle and state.state == "watching, who-data works (fanotify)")
         assert all(fact.who is None for fact in yard.facts)
         changer.do(f"os.makedirs({str(folder / 'a' / 'b')!r}); open({str(folder / 'a' / 'b' / 'f')!r}, 'w').close()")
         changer.do(f"os.unlink({str(folder / 'old')!r})")
