@@ -10,11 +10,13 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
+from hids.agent.accounts import named
 from hids.agent.audit import BACKLOG, AuditError, Control, Reader
 from hids.agent.authors import Note, Scope
 from hids.agent.paths import shown
-from hids.agent.process import bounded, named, parent_of
+from hids.agent.process import bounded, parent_of
 from hids.core.collect.auditrecords import Assembler, AuditEvent, Item
 from hids.messages import Who
 
@@ -69,11 +71,12 @@ class AuditAuthors:
 
     def prove(self) -> None:
         """Have all rules again, which somebody may have removed, and see whether the kernel has lost records."""
-        for directory in (self._scope.own, *self._scope.roots):
-            self._watch(directory)
-        lost = self._control.status().lost
-        self._has_lost |= lost != self._lost
-        self._lost = lost
+        with suppress(AuditError):  # if that matters, the canary is not told of
+            for directory in (self._scope.own, *self._scope.roots):
+                self._watch(directory)
+            lost = self._control.status().lost
+            self._has_lost |= lost != self._lost
+            self._lost = lost
 
     @property
     def lacks(self) -> str:
@@ -94,13 +97,11 @@ class AuditAuthors:
 
     def close(self) -> None:
         """Remove the rules, and leave the host as it was."""
-        try:
+        with suppress(AuditError):  # what stays is removed at the next start
             self._control.unwatch_all(self._key)
             if self._was_off and not self._control.status().daemon:
                 self._control.set_backlog(self._limit)
                 self._control.set_enabled(on=False)
-        except AuditError:
-            pass  # the next start removes them
         self._control.close()
         self._reader.close()
 

@@ -53,30 +53,36 @@ class ProcessEvent(NamedTuple):
     """FORK: the child; UID and GID: the effective one."""
 
 
+def subscribe() -> socket.socket:
+    """A socket on which the kernel tells. Needs CAP_NET_ADMIN, and the host's own process and network namespaces.
+
+    Raises:
+        ConnectorError: not on this system, or not with these rights.
+    """
+    try:
+        kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        made = socket.socket(socket.AF_NETLINK, kind, _NETLINK_CONNECTOR)
+    except (OSError, AttributeError) as error:
+        raise ConnectorError(f"no process connector: {error}") from error
+    try:
+        _attach_filter(made)
+        _enlarge_queue(made)
+        made.bind((0, _PROCESSES))
+        made.send(_order(_LISTEN))
+    except OSError as error:
+        made.close()
+        raise ConnectorError(
+            f"no process connector: {error.strerror}; it needs CAP_NET_ADMIN, and containers have none"
+        ) from error
+    return made
+
+
 class Connector:
-    """One subscription. Needs CAP_NET_ADMIN, and the host's own process and network namespaces."""
+    """Reads what the kernel tells."""
 
-    def __init__(self) -> None:
-        """Subscribe.
-
-        Raises:
-            ConnectorError: not on this system, or not with these rights.
-        """
-        try:
-            kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-            self._socket = socket.socket(socket.AF_NETLINK, kind, _NETLINK_CONNECTOR)
-        except (OSError, AttributeError) as error:
-            raise ConnectorError(f"no process connector: {error}") from error
-        try:
-            _attach_filter(self._socket)
-            _enlarge_queue(self._socket)
-            self._socket.bind((0, _PROCESSES))
-            self._socket.send(_order(_LISTEN))
-        except OSError as error:
-            self._socket.close()
-            raise ConnectorError(
-                f"no process connector: {error.strerror}; it needs CAP_NET_ADMIN, and containers have none"
-            ) from error
+    def __init__(self, subscription: socket.socket) -> None:
+        """`subscription` is from `subscribe`, here or in the process that started this one."""
+        self._socket = subscription
 
     def fileno(self) -> int:
         """For select and poll."""

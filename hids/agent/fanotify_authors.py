@@ -4,8 +4,8 @@ import os
 import time
 from collections.abc import Sequence
 
+from hids.agent.accounts import named
 from hids.agent.authors import Note, Scope
-from hids.agent.connector import Connector, ConnectorError
 from hids.agent.fanotify import (
     MOVED_FROM,
     MOVED_TO,
@@ -18,7 +18,7 @@ from hids.agent.fanotify import (
     handle_of,
 )
 from hids.agent.process import who_is
-from hids.agent.processes import Processes
+from hids.agent.processwatch import ProcessWatch
 from hids.messages import Who
 
 MAX_DIRECTORIES = 65_536
@@ -49,20 +49,11 @@ class FanotifyAuthors:
         self._remember(scope.own)
         self._since_ns = time.monotonic_ns()
         """Nothing that is read from now on happened before."""
-        self._no_processes = ""
-        self._processes: Processes | None = None
-        try:
-            self._processes = Processes(Connector())
-        except ConnectorError as error:
-            self._no_processes = str(error)
+        self._processes = ProcessWatch()
 
     def descriptors(self) -> tuple[int, ...]:
-        """Of both queues."""
-        return (
-            (self._fanotify.fileno(),)
-            if self._processes is None
-            else (self._processes.fileno(), self._fanotify.fileno())
-        )
+        """Of its queue."""
+        return (self._fanotify.fileno(),)
 
     def cover(self, directory: str) -> None:
         """Have the file system's changes told, and know the directory again when it is gone.
@@ -76,21 +67,17 @@ class FanotifyAuthors:
             self._fanotify.mark_filesystem(directory)
 
     def prove(self) -> None:
-        """Begin a process of our own, too."""
-        if self._processes is not None:
-            self._processes.prove()
+        """See whether processes are known that have ended."""
+        self._processes.prove()
 
     @property
     def lacks(self) -> str:
         """Whether those that end at once are known."""
-        reason = self._no_processes
-        if self._processes is not None and not self._processes.is_proved:
-            reason = "the kernel's process connector is silent"
-        return f"who ends at once is not named: {reason}" if reason else ""
+        trouble = self._processes.trouble
+        return f"who ends at once is not named: {trouble}" if trouble else ""
 
     def take(self, note: Note) -> bool:
         """Tell what has happened."""
-        self._hear()
         now_ns = time.monotonic_ns()
         events = self._fanotify.read()
         try:
@@ -108,8 +95,7 @@ class FanotifyAuthors:
     def close(self) -> None:
         """Hear no more."""
         self._fanotify.close()
-        if self._processes is not None:
-            self._processes.close()
+        self._processes.close()
 
     def _tell(self, events: Sequence[Event], note: Note) -> bool:
         known: dict[int, Who] = {}
@@ -129,15 +115,9 @@ class FanotifyAuthors:
 
     def _who(self, event: Event) -> Who:
         who = who_is(event.pid, event.pidfd)
-        self._hear()
-        if who.command or self._processes is None:
-            return who
-        return self._processes.recall(event.pid, self._since_ns if who.gone else None) or who
-
-    def _hear(self) -> None:
-        """What begins and ends waits for nothing else: who is looked at late may have ended."""
-        if self._processes is not None:
-            self._processes.hear()
+        if not who.command:
+            who = self._processes.recall(event.pid, self._since_ns if who.gone else None) or who
+        return who if who.gone else named(who)
 
     def _path(self, event: Event) -> str | None:
         """The path that an event is about, if it matters who changed it."""

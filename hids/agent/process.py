@@ -11,7 +11,6 @@ from contextlib import contextmanager
 
 import msgspec
 
-from hids.agent.observe import group_name, user_name
 from hids.agent.paths import shown
 from hids.messages import MAX_PROCESS_TEXT, Who
 
@@ -27,6 +26,8 @@ _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC",
 def who_is(pid: int, pidfd: int) -> Who:
     """Who a process is, as far as it can be told: less where it ended meanwhile, `gone` where it ended before.
 
+    Users and groups have no names yet: to look them up takes too long.
+
     Args:
         pid: its number.
         pidfd: descriptor of it: tells whether what was read is of this process, or of the number's next owner.
@@ -38,11 +39,11 @@ def who_is(pid: int, pidfd: int) -> Who:
         if folder is None or not _lives(pidfd):  # lives now, so it had the number when the folder was opened
             return gone
         who = _look(pid, folder)
-        return gone if who is None else named(msgspec.structs.replace(who, parent=_parent(folder, who.ppid)))
+        return gone if who is None else msgspec.structs.replace(who, parent=_parent(folder, who.ppid))
 
 
 def glance(pid: int, at_ns: int) -> Who | None:
-    """Who has a number, in a hurry: without names of users and groups, and without the parent's program.
+    """Who has a number, in a hurry: also without the parent's program.
 
     Args:
         pid: the number.
@@ -53,17 +54,6 @@ def glance(pid: int, at_ns: int) -> Who | None:
             return None
         who = _look(pid, folder)
         return who if who is not None and _begin_ns(folder) <= at_ns else None
-
-
-def named(who: Who) -> Who:
-    """The same with the names of its users and group."""
-    return msgspec.structs.replace(
-        who,
-        user=user_name(who.uid),
-        effective_user=user_name(who.effective_uid),
-        login_user=user_name(who.login_uid) if who.login_uid >= 0 else "",
-        group=group_name(who.gid),
-    )
 
 
 def parent_of(pid: int, ppid: int) -> str:

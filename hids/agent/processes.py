@@ -15,7 +15,7 @@ from contextlib import suppress
 import msgspec
 
 from hids.agent.connector import ACK, EXEC, EXIT, FORK, GID, UID, Connector, ConnectorError, ProcessEvent
-from hids.agent.process import glance, named, program_of
+from hids.agent.process import glance, program_of
 from hids.messages import Who
 
 MAX_LIVING = 8_192
@@ -56,7 +56,7 @@ class Processes:
         self._second = 0
         self._glances = 0
         self._own = os.getpid()
-        self._hears = True
+        self._hears = False
         self.lost = 0
         """Times that the kernel's queue was full."""
 
@@ -89,17 +89,14 @@ class Processes:
         life = self._living.get(pid) or self._ended.get(pid)
         if life is None or life.who is None or (since_ns is not None and life.before_ns > since_ns):
             return None
-        return named(msgspec.structs.replace(life.who, pid=pid, ppid=life.ppid, parent=life.parent))
+        return msgspec.structs.replace(life.who, pid=pid, ppid=life.ppid, parent=life.parent)
 
-    def prove(self) -> None:
-        """Begin a process, which the kernel must tell of: it fails to run a program that is not there, and ends."""
+    def prove(self) -> bool:
+        """Begin a process, which fails to run a program that is not there; returns whether that was told at once."""
         self._hears = False
         with suppress(OSError):
             os.posix_spawn(_NO_PROGRAM, [_NO_PROGRAM], {})
-
-    @property
-    def is_proved(self) -> bool:
-        """Whether the last process that `prove` began has been told of."""
+        self.hear()
         return self._hears
 
     def _take(self, event: ProcessEvent) -> None:

@@ -106,7 +106,7 @@ class WhoData:
             self._fails("; ".join(self._refused))
             return
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        threading.Thread(target=self._run, name="whodata", daemon=True).start()
+        self._begin()
 
     def close(self) -> None:
         """Listen no more."""
@@ -175,22 +175,32 @@ class WhoData:
 
     # -- in the thread
 
+    def _begin(self) -> None:
+        """A thread for each way: audit tells only of threads that began after it was switched on."""
+        threading.Thread(target=self._run, name="whodata", daemon=True).start()
+
     def _run(self) -> None:
         set_priority(NICE, "normal")
         try:
-            while not self._over and self._way is not None:
+            if self._way is not None:
                 self._listen(self._way)
         except AuthorsError as error:
             self._fails(str(error))
         except OSError as error:
             self._fails(f"{self._canary}: {error.strerror}")
-        finally:
-            with self._turn:
-                way, self._way = self._way, None
-                if way is not None:
-                    way.close()
-                wake, self._wake = self._wake, -1
-            os.close(wake)
+        else:
+            if not self._over:
+                self._begin()
+                return
+        self._end()
+
+    def _end(self) -> None:
+        with self._turn:
+            way, self._way = self._way, None
+            if way is not None:
+                way.close()
+            wake, self._wake = self._wake, -1
+        os.close(wake)
 
     def _listen(self, way: Authors) -> None:
         """Until the end, or until another way is gone over to."""

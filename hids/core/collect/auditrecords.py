@@ -22,6 +22,8 @@ MAX_PATHS = 64
 NOBODY = 0xFFFF_FFFF
 """A login uid that was never set."""
 
+_MAX_DIGITS = 20
+_MAX_ARGUMENTS = 4_096
 _HEAD = re.compile(rb"audit\((\d{1,12}\.\d{1,3}:\d{1,20})\): ?")
 _FIELD = re.compile(rb'([A-Za-z0-9_-]{1,32})=("[^"]*"|[^ ]*)')
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
@@ -141,7 +143,9 @@ def _add(event: AuditEvent, kind: int, text: bytes) -> None:
         event.items.append(_item(fields_of(text)))
     elif kind == EXECVE:
         fields = fields_of(text)
-        arguments = (untrusted(fields.get(b"a%d" % number, b"")) for number in range(_number(fields, b"argc") % 4096))
+        arguments = (
+            untrusted(fields.get(b"a%d" % number, b"")) for number in range(_number(fields, b"argc") % _MAX_ARGUMENTS)
+        )
         event.command = b" ".join(arguments)
 
 
@@ -162,7 +166,7 @@ def _item(fields: Fields) -> Item:
 def _number(fields: Fields, name: bytes, default: int = 0, base: int = 10) -> int:
     """A number of at most 64 bits."""
     text = fields.get(name, b"")
-    if len(text) > 20:
+    if len(text) > _MAX_DIGITS:
         return default
     try:
         return int(text, base)
