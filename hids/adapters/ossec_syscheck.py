@@ -43,7 +43,6 @@ _ELSEWHERE = {
     "max_files_per_second": "is max_bytes_per_s now",
     "synchronization": "has no counterpart: the manager has each change once, and hidsctl syscheck verify proves it",
     "database": "has no counterpart",
-    "whodata": "has no counterpart here",
     "diff": "is diff_max_bytes and diff_budget_bytes now",
 }
 """Options that are known and not taken over -> what to know about it."""
@@ -53,6 +52,11 @@ _ATTRIBUTES_ELSEWHERE = {
     "diff_size_limit": "is diff_max_bytes in [syscheck] now",
     "check_attrs": "is for Windows",
     "arch": "is for Windows",
+}
+_WHODATA_ELSEWHERE = {
+    "restart_audit": "has no counterpart: no auditd is needed, and one that runs is left alone",
+    "audit_key": "has no counterpart: who-data has rules of its own",
+    "startup_healthcheck": "is always done, each minute",
 }
 _CLOCK = re.compile(r"(\d{1,2})(?::(\d{2}))?\s*(am|pm)?", re.IGNORECASE)
 _NOON = 12
@@ -146,6 +150,8 @@ class _Taken:
             self.values[name] = _time(text)
         elif name == "prefilter_cmd":
             self.values[name] = shlex.split(text)
+        elif name == "whodata":
+            self._take_whodata(option)
         elif name == "process_priority":
             self.values["nice"] = min(_MOST_NICE, max(0, int(text)))
         elif name == "file_limit":
@@ -154,6 +160,16 @@ class _Taken:
                 self.values["max_files"] = _number("<entries>", entry)
         else:
             raise ValueError(f"<{name}> is not known in <syscheck>")
+
+    def _take_whodata(self, option: Element) -> None:
+        for child in option.children:
+            text = child.text.decode("utf-8", "replace").strip()
+            if child.name == "provider" and text == "audit":
+                self.values["whodata_provider"] = "audit"
+            elif child.name == "provider":
+                self._note(child, f'<provider> {text!r} has no counterpart: whodata_provider stays "auto"')
+            else:
+                self._note(child, f"<{child.name}> {_WHODATA_ELSEWHERE.get(child.name, 'has no counterpart')}")
 
     def _take_directories(self, option: Element, text: str) -> None:
         values = {each.name: each.value for each in option.attributes}

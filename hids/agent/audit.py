@@ -113,17 +113,17 @@ class Control:
         """
         self._ask(_ADD_RULE, _rule(directory, key), fine=(errno.EEXIST,))
 
-    def unwatch_all(self, key: bytes) -> int:
-        """Remove the rules with a key; returns how many there were.
+    def unwatch_all(self, key: bytes) -> tuple[int, int]:
+        """Remove the rules with a key; returns how many there were, and how many others there are.
 
         Raises:
             AuditError: refused.
         """
-        answers = self._ask(_LIST_RULES, last=_DONE)
-        rules = [body for kind, body in answers if kind == _LIST_RULES and _is_ours(body, key)]
-        for rule in rules:
+        rules = [body for kind, body in self._ask(_LIST_RULES, last=_DONE) if kind == _LIST_RULES]
+        ours = [rule for rule in rules if _is_ours(rule, key)]
+        for rule in ours:
             self._ask(_DEL_RULE, rule, fine=(errno.ENOENT,))
-        return len(rules)
+        return len(ours), len(rules) - len(ours)
 
     def close(self) -> None:
         """Close it; what was set stays."""

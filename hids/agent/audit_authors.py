@@ -98,15 +98,15 @@ class AuditAuthors:
     def close(self) -> None:
         """Remove the rules, and leave the host as it was."""
         with suppress(AuditError):  # what stays is removed at the next start
-            self._control.unwatch_all(self._key)
-            if self._was_off and not self._control.status().daemon:
+            _, others = self._control.unwatch_all(self._key)
+            if self._was_off and not others and not self._control.status().daemon:
                 self._control.set_backlog(self._limit)
                 self._control.set_enabled(on=False)
         self._control.close()
         self._reader.close()
 
     def _begin(self) -> None:
-        left = self._control.unwatch_all(self._key)
+        left, _ = self._control.unwatch_all(self._key)
         status = self._control.status()
         self._lost, self._has_lost = status.lost, False
         self._limit = status.backlog_limit
