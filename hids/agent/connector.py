@@ -28,7 +28,7 @@ _SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
 _DONE = 3
 _HEADER = struct.Struct("=IHHII")
 _CN_MSG = struct.Struct("=IIIIHH")
-_EVENT = struct.Struct("=36xI4xQ4i")
+_EVENT = struct.Struct("=36xI4xQ4I")
 _WHAT, _PID, _TGID, _CHILD_PID, _CHILD_TGID = 36, 52, 56, 60, 64
 """Where the parts are in a message; the last two are of FORK."""
 _MOST_BYTES = 128

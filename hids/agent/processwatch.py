@@ -56,8 +56,13 @@ class ProcessWatch:
 
 
 def _ask(of: Launched, question: Recall | Prove) -> bytes:
-    of.sock.send(msgspec.msgpack.encode(question))
-    answer = of.sock.recv(MOST_BYTES)
+    try:
+        of.sock.send(msgspec.msgpack.encode(question))
+        answer = of.sock.recv(MOST_BYTES)
+    except TimeoutError:
+        raise TimeoutError("the process that watches processes does not answer") from None
+    except ConnectionError:
+        answer = b""
     if not answer:
         raise ConnectionResetError("the process that watches processes has ended")
     return answer

@@ -276,7 +276,7 @@ class Syscheck(Collector):
         """What it does when nothing is to be done."""
         state = "watching" if self._watches.is_on else "waiting for the next scan"
         if self._state.overflows:
-            state += f", the kernel's queue was full {self._state.overflows} times"
+            state += f", the kernel's queue overflowed: {self._state.overflows}"
         return f"{state}, {self._who.status}" if self._who.status else state
 
     def _look_meanwhile(self) -> None:

@@ -23,6 +23,7 @@ from hids.agent.paths import Excluded
 from hids.agent.syscheck import Syscheck
 from hids.agent.whodata import WhoData
 from hids.messages import FileFact, Who
+from tests.agent.audits import audit_alone
 from tests.agent.conftest import wait_until
 
 Scene = Callable[..., None]
@@ -369,6 +370,30 @@ def test_the_next_way_is_tried_when_one_is_deaf(tmp_path: Path, monkeypatch: pyt
         assert stage.await_author(stage.watched / "f").pid == changer.pid
     finally:
         stage.who.close()
+
+
+def test_audit_is_tried_where_fanotify_does_not_work(
+    in_yard: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(_self: Fanotify) -> None:
+        raise FanotifyError("no fanotify: Operation not permitted")
+
+    monkeypatch.setattr(Fanotify, "__init__", refuse)
+    folder = tmp_path / "watched"
+    folder.mkdir()
+
+    async def scene(yard: Any, until: Any) -> None:
+        config = SyscheckConfig(directories=(str(folder),), whodata=True)
+        state = yard.start(Syscheck, "syscheck", config, Excluded(()), yard.path.parent)
+        await until(lambda: state.idle and "who-data works (audit)" in state.state)
+        subprocess.run(["sh", "-c", "echo > f"], cwd=folder, check=True)
+        await until(lambda: any(fact.who for fact in yard.facts))
+        (fact,) = (fact for fact in yard.facts if fact.who)
+        assert (fact.path, fact.who.command, fact.who.user) == (str(folder / "f"), "sh -c echo > f", "root")
+        assert yard.said == []
+
+    with audit_alone():
+        in_yard(scene)
 
 
 def test_what_is_lacking_is_in_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

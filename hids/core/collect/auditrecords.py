@@ -22,7 +22,8 @@ MAX_PATHS = 64
 NOBODY = 0xFFFF_FFFF
 """A login uid that was never set."""
 
-_MAX_DIGITS = 20
+_MAX_DIGITS = 18
+"""Of a number, so that it is one of 64 bits."""
 _MAX_ARGUMENTS = 4_096
 _HEAD = re.compile(rb"audit\((\d{1,12}\.\d{1,3}:\d{1,20})\): ?")
 _FIELD = re.compile(rb'([A-Za-z0-9_-]{1,32})=("[^"]*"|[^ ]*)')
@@ -164,7 +165,7 @@ def _item(fields: Fields) -> Item:
 
 
 def _number(fields: Fields, name: bytes, default: int = 0, base: int = 10) -> int:
-    """A number of at most 64 bits."""
+    """A number; the default when it is none."""
     text = fields.get(name, b"")
     if len(text) > _MAX_DIGITS:
         return default
