@@ -31,7 +31,7 @@ NO_PROGRAM = "/proc/self/no-such-program"
 def named(stand: Stand, watched: Path, shells: int) -> Counter[str]:
     """What alerts say of the authors of files that shells wrote which ended at once."""
     script = f"for i in $(seq {shells}); do sh -c 'echo > {watched}/f'$i; done"
-    subprocess.run(["sh", "-c", script], check=True)
+    subprocess.run(["sh", "-c", script], check=True)  # noqa: S607
     found: dict[str, str] = {}
 
     def all_are_told() -> bool:
@@ -108,20 +108,19 @@ def measure(stand: Stand, watched: Path, options: argparse.Namespace) -> dict[st
     figures["forks_per_s"] = round(storm(options.forks))
     figures["storm_cpu_percent"] = share(agent, began_cpu_s, began_s)
     figures["rss_mib"] = rss_mib(agent)
+    agent.stop()  # in peace, so that audit is as it was
     return figures
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--provider", choices=("auto", "fanotify", "audit"), default="auto")
     parser.add_argument("--shells", type=int, default=1000, help="that write a file each (default 1000)")
     parser.add_argument("--forks", type=int, default=50_000, help="processes of the storm (default 50000)")
     parser.add_argument("--json", action="store_true", help="one object on the last line")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="whodata", dir="/var/tmp") as folder:  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="whodata", dir="/var/tmp") as folder:
         watched = Path(folder) / "watched"
         watched.mkdir()
         with closing(Stand(Path(folder) / "stand")) as stand:

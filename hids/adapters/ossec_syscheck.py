@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
@@ -138,8 +138,8 @@ class _Taken:
             self._note(option, f"<{name}> {_ELSEWHERE[name]}")
         elif name in _SWITCHES:
             self.values[name] = _truth(f"<{name}>", text)
-        elif name == "directories":
-            self._take_directories(option, text)
+        elif name in self._WITH_PARTS:
+            self._WITH_PARTS[name](self, option, text)
         elif name in {"ignore", "nodiff"}:
             self._add(name, _globs(option, text))
         elif name == "frequency":
@@ -150,8 +150,6 @@ class _Taken:
             self.values[name] = _time(text)
         elif name == "prefilter_cmd":
             self.values[name] = shlex.split(text)
-        elif name == "whodata":
-            self._take_whodata(option)
         elif name == "process_priority":
             self.values["nice"] = min(_MOST_NICE, max(0, int(text)))
         elif name == "file_limit":
@@ -161,7 +159,7 @@ class _Taken:
         else:
             raise ValueError(f"<{name}> is not known in <syscheck>")
 
-    def _take_whodata(self, option: Element) -> None:
+    def _take_whodata(self, option: Element, _text: str) -> None:
         for child in option.children:
             text = child.text.decode("utf-8", "replace").strip()
             if child.name == "provider" and text == "audit":
@@ -195,6 +193,8 @@ class _Taken:
             known = self.values.setdefault("directory", [])
             known[:] = [each for each in known if each["path"] != path]  # the last one holds
             known.append({"path": path, **options})
+
+    _WITH_PARTS: ClassVar = {"directories": _take_directories, "whodata": _take_whodata}
 
     def _add(self, name: str, more: Iterable[str]) -> None:
         self.values[name] = [*self.values.get(name, []), *more]

@@ -42,6 +42,9 @@ class AuditAuthors:
         self._assembler = Assembler(self._key)
         self._places: dict[tuple[int, int], str] = {}
         """(device, inode) -> path."""
+        self._has_lost = False
+        self._lost = 0
+        """Records that the kernel says it has lost, as of the last look."""
         self._control = Control()
         try:
             self._reader = Reader()
@@ -74,9 +77,8 @@ class AuditAuthors:
         with suppress(AuditError):  # if that matters, the canary is not told of
             for directory in (self._scope.own, *self._scope.roots):
                 self._watch(directory)
-            lost = self._control.status().lost
-            self._has_lost |= lost != self._lost
-            self._lost = lost
+            before, self._lost = self._lost, self._control.status().lost
+            self._has_lost |= before != self._lost
 
     @property
     def lacks(self) -> str:
@@ -108,7 +110,7 @@ class AuditAuthors:
     def _begin(self) -> None:
         left, _ = self._control.unwatch_all(self._key)
         status = self._control.status()
-        self._lost, self._has_lost = status.lost, False
+        self._lost = status.lost
         self._limit = status.backlog_limit
         alone = not status.daemon
         self._was_off = not status.enabled or (
@@ -155,7 +157,7 @@ class AuditAuthors:
     def _directory(self, event: AuditEvent, item: Item, parent: Item) -> str | None:
         """The directory in which an entry came or went."""
         spelled = self._spelled(event, item)
-        below = os.path.realpath(os.path.dirname(spelled.rstrip("/"))) if spelled else None
+        below = os.path.dirname(_unfollowed(spelled)) if spelled else None
         directory = _right((self._places.get(_place(parent)), below), parent.inode)
         if directory is not None:
             self._keep(parent, directory)
@@ -164,9 +166,8 @@ class AuditAuthors:
     def _file(self, event: AuditEvent, item: Item) -> str | None:
         """The file that a call opened or altered."""
         path = self._spelled(event, item) if item.name else _descriptor(event.pid, event.first)
-        real = os.path.realpath(path) if path else None
-        link = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path)) if path else None
-        return _right((real, link, self._places.get(_place(item))), item.inode)
+        candidates = (os.path.realpath(path), _unfollowed(path)) if path else ()
+        return _right((*candidates, self._places.get(_place(item))), item.inode)
 
     def _spelled(self, event: AuditEvent, item: Item) -> str | None:
         """The path as the process meant it: its name is below the working directory, or that of a descriptor."""
@@ -225,6 +226,11 @@ def _inode(path: str) -> int:
         return 0 if error.errno in (errno.ENOENT, errno.ENOTDIR) else -1
 
 
+def _unfollowed(path: str) -> str:
+    """The path with links resolved, but for its last part."""
+    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+
+
 def _right(candidates: tuple[str | None, ...], inode: int) -> str | None:
     """The first path at which this inode is, or else the first at which there is nothing any more."""
     inodes = {path: _inode(path) for path in candidates if path}
@@ -236,10 +242,11 @@ def _right(candidates: tuple[str | None, ...], inode: int) -> str | None:
 
 
 def _descriptor(pid: int, number: int) -> str:
-    """The path of what a process has open under a number."""
+    """The path of what a process has open under a number; empty when that is no file, or cannot be told any more."""
     if number >= _MOST_DESCRIPTORS:
         return ""
     try:
-        return os.readlink(f"/proc/{pid}/fd/{number}")
+        path = os.readlink(f"/proc/{pid}/fd/{number}")
     except OSError:
         return ""
+    return path if path.startswith("/") else ""

@@ -21,7 +21,7 @@ from hids.agent.processes import Processes
 
 NICE = -10
 """Where it may not go before all others."""
-MOST_BYTES = 8_192
+MOST_BYTES = 16_384
 """Of a question or an answer."""
 
 
@@ -57,10 +57,11 @@ def serve(processes: Processes, control: socket.socket) -> None:
         processes.hear()
         if all(descriptor != control.fileno() for descriptor, _ in ready):
             continue
-        question = control.recv(MOST_BYTES)
-        if not question:
+        data = control.recv(MOST_BYTES)
+        if not data:
             return
-        match decode(question):
+        question: Recall | Prove = decode(data)
+        match question:
             case Recall(pid, since_ns):
                 processes.hear()  # what it did before it was asked for
                 control.send(encode(processes.recall(pid, since_ns)))

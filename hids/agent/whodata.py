@@ -116,7 +116,7 @@ class WhoData:
 
     def cover(self, directory: str) -> None:
         """Have a directory's changes told, and know it again when it is gone. Any thread."""
-        if self._way is None or self._over or not self._scope.asks(directory):
+        if self._over or not self._scope.asks(directory):
             return
         with self._turn:
             if self._way is None:

@@ -2,7 +2,7 @@
 
 import fcntl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from hids.agent.audit import AuditError, Control, Reader
 
 
 @contextmanager
-def audit_alone() -> Iterator[None]:
+def audit_alone() -> Generator[None]:
     """Skip where there is no audit; wait where another test has it."""
     with (Path(tempfile.gettempdir()) / "hids-tests-audit.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -3,7 +3,7 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,7 +41,7 @@ class Stage:
 
     def run(self, script: str) -> None:
         """In a shell of its own, which begins after audit was switched on, as all must."""
-        subprocess.run(["sh", "-c", script], cwd=self.watched, check=True)
+        subprocess.run(["sh", "-c", script], cwd=self.watched, check=True)  # noqa: S607
 
     def until_told(self, *names: str) -> None:
         paths = {str(self.watched / name) for name in names}
@@ -172,5 +172,3 @@ def test_a_kernel_that_refuses_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Control, "__init__", refuse)
     with pytest.raises(AuditError, match="not permitted"):
         Stage(tmp_path)
-
-

@@ -152,7 +152,11 @@ def test_a_storm_is_looked_at_in_part(kernel: Kernel, processes: Processes):
     assert processes.recall(20, None) is not None
 
 
-@given(st.lists(st.tuples(st.sampled_from([FORK, EXEC, EXIT, UID, GID]), st.integers(1, 40), st.integers(1, 40)), max_size=200))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([FORK, EXEC, EXIT, UID, GID]), st.integers(1, 40), st.integers(1, 40)), max_size=200
+    )
+)
 def test_memory_is_bounded_and_nobody_is_taken_for_another(steps: list[tuple[int, int, int]]):
     """Where a number had several owners, none is named."""
     kernel = Kernel()

@@ -31,7 +31,7 @@ def watch() -> Iterator[ProcessWatch]:
 
 def run_and_ask(watch: ProcessWatch, script: str) -> Who | None:
     """What is known of a process that has ended: once it was known while it lived."""
-    process = subprocess.Popen(["sh", "-c", f"{script}; read line"], stdin=subprocess.PIPE)
+    process = subprocess.Popen(["sh", "-c", f"{script}; read line"], stdin=subprocess.PIPE)  # noqa: S607
     wait_until(lambda: "read line" in getattr(watch.recall(process.pid, None), "command", ""))
     process.communicate(b"\n")
     return watch.recall(process.pid, None)

@@ -217,7 +217,9 @@ def test_a_missing_directory_is_said_and_found_by_the_next_scan(in_yard: Scene, 
 
 
 @pytest.mark.skipif(QUEUE > 50_000, reason="the kernel's queue is too long to fill quickly")
-def test_an_overflow_makes_a_new_scan_is_counted_and_told(in_yard: Scene, watched: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_overflow_makes_a_new_scan_is_counted_and_told(
+    in_yard: Scene, watched: Path, monkeypatch: pytest.MonkeyPatch
+):
     async def scene(yard: Any, until: Any) -> None:
         actors: list[Any] = []
         remember = Syscheck.on_start

@@ -1,6 +1,7 @@
 # pyright: reportPrivateUsage=false
 """Who-data with the real kernel: processes change files, and syscheck tells which."""
 
+import asyncio
 import os
 import select
 import subprocess
@@ -336,7 +337,7 @@ def test_who_ended_before_anybody_looked_is_named(tmp_path: Path):
         stage.who._way = way
         way.take(stage.who._note)  # who had a number before anybody looked on is not asked for
         script = f"echo x > {stage.watched}/f; echo done; read line"
-        process = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S607
         assert process.stdout is not None
         assert process.stdout.readline() == b"done\n"
         wait_until(lambda: getattr(way._processes.recall(process.pid, None), "command", "").startswith("sh -c"))
@@ -372,9 +373,7 @@ def test_the_next_way_is_tried_when_one_is_deaf(tmp_path: Path, monkeypatch: pyt
         stage.who.close()
 
 
-def test_audit_is_tried_where_fanotify_does_not_work(
-    in_yard: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_audit_is_tried_where_fanotify_does_not_work(in_yard: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(_self: Fanotify) -> None:
         raise FanotifyError("no fanotify: Operation not permitted")
 
@@ -386,7 +385,8 @@ def test_audit_is_tried_where_fanotify_does_not_work(
         config = SyscheckConfig(directories=(str(folder),), whodata=True)
         state = yard.start(Syscheck, "syscheck", config, Excluded(()), yard.path.parent)
         await until(lambda: state.idle and "who-data works (audit)" in state.state)
-        subprocess.run(["sh", "-c", "echo > f"], cwd=folder, check=True)
+        process = await asyncio.create_subprocess_exec("sh", "-c", "echo > f", cwd=folder)
+        await process.wait()
         await until(lambda: any(fact.who for fact in yard.facts))
         (fact,) = (fact for fact in yard.facts if fact.who)
         assert (fact.path, fact.who.command, fact.who.user) == (str(folder / "f"), "sh -c echo > f", "root")
