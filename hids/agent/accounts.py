@@ -6,7 +6,7 @@ import pwd
 
 import msgspec
 
-from hids.messages import Who
+from hids.messages.syscheck import Who
 
 
 @functools.lru_cache(maxsize=1024)

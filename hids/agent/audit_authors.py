@@ -18,7 +18,7 @@ from hids.agent.authors import Note, Scope
 from hids.agent.paths import shown
 from hids.agent.process import bounded, parent_of
 from hids.core.collect.auditrecords import Assembler, AuditEvent, Item
-from hids.messages import Who
+from hids.messages.syscheck import Who
 
 MAX_PLACES = 65_536
 """Directories and files that are known by their inode: some 15 MiB."""

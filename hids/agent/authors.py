@@ -7,7 +7,7 @@ from typing import Protocol
 
 from hids.agent.folders import Folders
 from hids.errors import HidsError
-from hids.messages import Who
+from hids.messages.syscheck import Who
 
 Note = Callable[[str, Who], None]
 """Takes a path and who has changed what is there."""

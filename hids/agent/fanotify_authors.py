@@ -19,7 +19,7 @@ from hids.agent.fanotify import (
 )
 from hids.agent.process import who_is
 from hids.agent.processwatch import ProcessWatch
-from hids.messages import Who
+from hids.messages.syscheck import Who
 
 MAX_DIRECTORIES = 65_536
 """Handles of watched directories, and as many of others, that are remembered: some 20 MiB."""

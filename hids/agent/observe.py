@@ -19,7 +19,7 @@ from hids.agent.accounts import group_name, user_name
 from hids.agent.folders import Folder
 from hids.agent.paths import shown
 from hids.core.syscheck.attributes import ACL, CAPABILITIES, DEFAULT_ACL, LABEL, known_texts
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 log = structlog.get_logger()
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import msgspec
 
 from hids.agent.paths import shown
-from hids.messages import MAX_PROCESS_TEXT, Who
+from hids.messages.syscheck import MAX_PROCESS_TEXT, Who
 
 _NOBODY = 0xFFFF_FFFF
 """The login uid of what no login started."""

@@ -16,7 +16,7 @@ import msgspec
 
 from hids.agent.connector import ACK, EXEC, EXIT, FORK, GID, UID, Connector, ConnectorError, ProcessEvent
 from hids.agent.process import glance, program_of
-from hids.messages import Who
+from hids.messages.syscheck import Who
 
 MAX_LIVING = 8_192
 MAX_ENDED = 4_096

@@ -5,7 +5,7 @@ import msgspec
 from hids.adapters.process import Launched, launch
 from hids.agent.connector import ConnectorError, subscribe
 from hids.agent.processloop import MOST_BYTES, Proof, Prove, Recall
-from hids.messages import Who
+from hids.messages.syscheck import Who
 
 PATIENCE_S = 2.0
 """Until an answer must have come."""

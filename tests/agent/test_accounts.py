@@ -3,7 +3,7 @@
 import os
 
 from hids.agent.accounts import forget_names, group_name, named, user_name
-from hids.messages import Who
+from hids.messages.syscheck import Who
 
 
 def test_names_are_those_of_the_system():

@@ -15,7 +15,7 @@ from hids.agent.config import DirectoryConfig, SyscheckConfig
 from hids.agent.folders import Folders
 from hids.agent.paths import Excluded
 from hids.core.collect.auditrecords import AuditEvent, Item
-from hids.messages import Who
+from hids.messages.syscheck import Who
 from tests.agent.audits import audit_alone
 from tests.agent.conftest import wait_until
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hids.agent import processes as module
 from hids.agent.connector import EXEC, EXIT, FORK, GID, UID, ConnectorError, ProcessEvent
 from hids.agent.processes import Processes
-from hids.messages import Who
+from hids.messages.syscheck import Who
 
 SHELL = Who(pid=10, uid=0, effective_uid=0, gid=0, process="/bin/sh", command="sh", ppid=1)
 

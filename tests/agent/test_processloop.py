@@ -10,7 +10,7 @@ import pytest
 from hids.agent.connector import Connector, ConnectorError, subscribe
 from hids.agent.processes import Processes
 from hids.agent.processloop import MOST_BYTES, Proof, Prove, Recall, serve
-from hids.messages import MAX_PROCESS_TEXT, Who
+from hids.messages.syscheck import MAX_PROCESS_TEXT, Who
 from tests.agent.conftest import wait_until
 
 

@@ -13,7 +13,7 @@ import pytest
 from hids.agent import processwatch
 from hids.agent.connector import ConnectorError, subscribe
 from hids.agent.processwatch import ProcessWatch
-from hids.messages import Who
+from hids.messages.syscheck import Who
 from tests.agent.conftest import wait_until
 
 
