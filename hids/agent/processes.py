@@ -113,12 +113,12 @@ class Processes:
     def _begin(self, pid: int, ppid: int, at_ns: int) -> None:
         self._hears |= ppid == self._own
         parent = self._living.get(ppid) or self._met(ppid, at_ns)
-        before = self._living.pop(pid, None) or self._ended.pop(pid, None)
-        before_ns = self._forgotten_ns if before is None else before.ended_ns or at_ns
+        before = self._living.pop(pid, None)
+        before_ns = self._free_ns(pid) if before is None else at_ns
         self._keep(pid, _Life(parent.who, ppid, parent.who.process if parent.who else "", before_ns))
 
     def _end(self, pid: int, at_ns: int) -> None:
-        life = self._living.pop(pid, None) or _Life(None, 0, "", self._forgotten_ns)
+        life = self._living.pop(pid, None) or _Life(None, 0, "", self._free_ns(pid))
         life.ended_ns = at_ns
         self._ended[pid] = life
         if len(self._ended) > MAX_ENDED:
@@ -144,9 +144,14 @@ class Processes:
     def _met(self, pid: int, at_ns: int) -> _Life:
         """One that began before we listened, or was forgotten."""
         who = self._glance(pid, at_ns)
-        life = _Life(who, who.ppid if who else 0, program_of(who.ppid) if who else "", self._forgotten_ns)
+        life = _Life(who, who.ppid if who else 0, program_of(who.ppid) if who else "", self._free_ns(pid))
         self._keep(pid, life)
         return life
+
+    def _free_ns(self, pid: int) -> int:
+        """Until when a number may have had an owner who has ended."""
+        before = self._ended.pop(pid, None)
+        return self._forgotten_ns if before is None else before.ended_ns
 
     def _keep(self, pid: int, life: _Life) -> None:
         if len(self._living) >= MAX_LIVING:

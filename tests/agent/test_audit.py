@@ -1,5 +1,6 @@
 """The kernel's audit over netlink: the real one."""
 
+import itertools
 import os
 import select
 import subprocess
@@ -68,14 +69,9 @@ def test_what_is_lost_is_told(control: Control, tmp_path: Path, monkeypatch: pyt
     control.set_enabled(on=True)
     subprocess.run(["sh", "-c", f"for i in $(seq 99); do : > {tmp_path}/$i; done"], check=True)  # noqa: S607
 
-    def is_lost() -> bool:
-        try:
-            list(reader.read())
-        except OverflowError:
-            return True
-        return False
-
-    try:
-        wait_until(is_lost)
-    finally:
-        reader.close()
+    poll = select.poll()
+    poll.register(reader, select.POLLERR)
+    wait_until(lambda: poll.poll(0), "the queue is full")
+    with pytest.raises(OverflowError):
+        list(itertools.chain.from_iterable(reader.read() for _ in range(2)))
+    reader.close()

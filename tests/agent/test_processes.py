@@ -158,22 +158,27 @@ def test_a_storm_is_looked_at_in_part(kernel: Kernel, processes: Processes):
     )
 )
 def test_memory_is_bounded_and_nobody_is_taken_for_another(steps: list[tuple[int, int, int]]):
-    """Where a number had several owners, none is named."""
+    """Where a number had several owners, none is named, whatever was forgotten meanwhile."""
     kernel = Kernel()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MAX_LIVING", 16)
         patch.setattr(module, "MAX_ENDED", 8)
         processes = Processes(kernel, kernel.look)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        owners: dict[int, list[int]] = {}
+        owners = dict.fromkeys(range(1, 41), 1)
+        living = set(owners)
         since_ns = kernel.now_ns
         for what, pid, other in steps:
-            at_ns = kernel.happens(what, pid, other)
             if what == FORK:
-                owners.setdefault(other, []).append(at_ns)
+                if other in living:
+                    kernel.happens(EXIT, other)
+                kernel.happens(FORK, pid, other)
                 kernel.there[other] = Who(pid=other, process="/bin/x")
+                owners[other] += 1
+                living.add(other)
+            elif pid in living:
+                kernel.happens(what, pid, other)
+                living -= {pid} if what == EXIT else set()
             processes.hear()
         assert len(processes._living) <= 16  # pyright: ignore[reportPrivateUsage]
         assert len(processes._ended) <= 8  # pyright: ignore[reportPrivateUsage]
-        for pid, lives in owners.items():
-            if len(lives) > 1:
-                assert processes.recall(pid, since_ns) is None
+        assert all(processes.recall(pid, since_ns) is None for pid, count in owners.items() if count > 1)

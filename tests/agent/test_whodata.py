@@ -361,6 +361,10 @@ def test_the_next_way_is_tried_when_one_is_deaf(tmp_path: Path, monkeypatch: pyt
         def take(self, note: Callable[[str, Who], None]) -> bool:
             return super().take(lambda _path, _who: None)
 
+        def close(self) -> None:
+            super().close()
+            stage.who._bound_s = 10.0  # the next one has time
+
     monkeypatch.setitem(module.WAYS, "auto", (Deaf, FanotifyAuthors))
     stage = Stage(tmp_path, bound_s=0.1)
     stage.who.start()
