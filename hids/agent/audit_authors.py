@@ -149,10 +149,10 @@ class AuditAuthors:
                 yield path
         for item in event.items:
             if item.kind == "NORMAL":
-                path = self._file(event, item)
-                if path is not None:
-                    self._keep(item, path)
-                    yield path
+                file = self._file(event, item)
+                if file is not None:
+                    self._keep(item, file)
+                    yield file
 
     def _directory(self, event: AuditEvent, item: Item, parent: Item) -> str | None:
         """The directory in which an entry came or went."""

@@ -68,16 +68,18 @@ class Processes:
         """Hear no more."""
         self._connector.close()
 
-    def hear(self) -> None:
-        """Take in what has happened, or some of it. Does not wait."""
+    def hear(self) -> int:
+        """Take in what has happened, and say how much that was. Does not wait."""
+        count = 0
         try:
-            for event in self._connector.read():
+            for count, event in enumerate(self._connector.read(), start=1):
                 self._take(event)
         except ConnectorError:
             self.lost += 1
             self._living.clear()
             self._ended.clear()
             self._forgotten_ns = time.monotonic_ns()
+        return count
 
     def recall(self, pid: int, since_ns: int | None) -> Who | None:
         """Who has or had a number; None when that is not known for certain.

@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -23,6 +24,12 @@ NICE = -10
 """Where it may not go before all others."""
 MOST_BYTES = 16_384
 """Of a question or an answer."""
+
+
+MOST_EVENTS = 1_000
+"""In a tenth of a second; when there were more, the next tenth is heard in strokes of `NAP_S`: each waking costs more than an event."""
+NAP_S = 0.001
+_WINDOW_S = 0.1
 
 
 class Recall(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -45,6 +52,25 @@ class Proof(msgspec.Struct, frozen=True, array_like=True):
     """Times that its queue was full."""
 
 
+class Storm:
+    """Rests a little after each stroke while very many processes begin and end."""
+
+    def __init__(self) -> None:
+        self._until_s = 0.0
+        self._count = 0
+        self._rages = False
+
+    def rest(self, count: int) -> None:
+        """So many events were heard."""
+        now_s = time.monotonic()
+        if now_s >= self._until_s:
+            self._rages = self._count > MOST_EVENTS and now_s < self._until_s + _WINDOW_S
+            self._count, self._until_s = 0, now_s + _WINDOW_S
+        self._count += count
+        if self._rages:
+            time.sleep(NAP_S)
+
+
 def serve(processes: Processes, control: socket.socket) -> None:
     """Look and answer until the agent closes its end."""
     poll = select.poll()
@@ -52,9 +78,10 @@ def serve(processes: Processes, control: socket.socket) -> None:
     poll.register(control.fileno(), select.POLLIN)
     encode = msgspec.msgpack.Encoder().encode
     decode = msgspec.msgpack.Decoder(Recall | Prove).decode
+    storm = Storm()
     while True:
         ready = poll.poll()
-        processes.hear()
+        storm.rest(processes.hear())
         if all(descriptor != control.fileno() for descriptor, _ in ready):
             continue
         data = control.recv(MOST_BYTES)

@@ -9,9 +9,11 @@ import pytest
 
 from hids.agent.connector import Connector, ConnectorError, subscribe
 from hids.agent.processes import Processes
-from hids.agent.processloop import MOST_BYTES, Proof, Prove, Recall, serve
+from hids.agent import processloop
+from hids.agent.processloop import MOST_BYTES, MOST_EVENTS, NAP_S, Proof, Prove, Recall, Storm, serve
 from hids.messages.syscheck import MAX_PROCESS_TEXT, Who
 from tests.agent.conftest import wait_until
+from tests.waiting import SetClock
 
 
 def test_it_answers_until_the_other_end_closes():
@@ -60,3 +62,25 @@ def test_the_longest_answer_has_room():
     text = "\U0010ffff" * MAX_PROCESS_TEXT
     who = Who(pid=1 << 31, process=text, command=text, cwd=text, parent=text)
     assert len(msgspec.msgpack.encode(who)) < MOST_BYTES
+
+
+def test_a_storm_is_heard_in_strokes_until_it_is_over(monkeypatch: pytest.MonkeyPatch):
+    clock = SetClock()
+    naps: list[float] = []
+    monkeypatch.setattr(processloop.time, "monotonic", clock.monotonic_s)
+    monkeypatch.setattr(processloop.time, "sleep", naps.append)
+    storm = Storm()
+    storm.rest(1)
+    clock.advance(0.05)
+    storm.rest(MOST_EVENTS)
+    assert naps == [], "it is not known yet"
+    clock.advance(0.06)
+    storm.rest(1)
+    assert naps == [NAP_S]
+    clock.advance(0.11)
+    storm.rest(1)
+    assert naps == [NAP_S], "it was quiet for a while"
+    storm.rest(MOST_EVENTS)
+    clock.advance(60)
+    storm.rest(1)
+    assert naps == [NAP_S], "what was long ago is no storm"
