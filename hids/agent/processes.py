@@ -72,8 +72,9 @@ class Processes:
         """Take in what has happened, and say how much that was. Does not wait."""
         count = 0
         try:
-            for count, event in enumerate(self._connector.read(), start=1):
+            for event in self._connector.read():
                 self._take(event)
+                count += 1
         except ConnectorError:
             self.lost += 1
             self._living.clear()

@@ -7,9 +7,9 @@ import threading
 import msgspec
 import pytest
 
+from hids.agent import processloop
 from hids.agent.connector import Connector, ConnectorError, subscribe
 from hids.agent.processes import Processes
-from hids.agent import processloop
 from hids.agent.processloop import MOST_BYTES, MOST_EVENTS, NAP_S, Proof, Prove, Recall, Storm, serve
 from hids.messages.syscheck import MAX_PROCESS_TEXT, Who
 from tests.agent.conftest import wait_until
