@@ -175,6 +175,7 @@ class Owners:
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
             self._path.chmod(0o600)
+            db.execute("PRAGMA cache_size = -256")  # KiB; the system's cache holds the rest
             roots = os.fsdecode(b"\0".join((*self._roots, *(each.name.encode() for each in self._databases))))
             (version,) = db.execute("PRAGMA user_version").fetchone()
             known = db.execute("SELECT root FROM about").fetchone() if version == SCHEMA_VERSION else None
