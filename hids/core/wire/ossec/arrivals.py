@@ -1,5 +1,7 @@
 """What an old agent's event becomes on this manager: lines as our own agents would have read them."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from hids.core.wire.ossec.events import EVENT_CHANNEL, LOGS, QUIET, ROOTCHECK, SCA, SYSCHECK, OldEvent
@@ -45,7 +47,12 @@ def _syscheck(event: OldEvent, now_ms: int, *, complete: bool) -> Arrival:
         facts = _facts(event, complete=complete)
     except RemoteProtocolError:
         return Arrival(dropped="malformed syscheck event")
-    return Arrival(tuple(LogLine("syscheck", _pack(fact), now_ms, now_ms, "syscheck") for fact in facts))
+    return Arrival(fact_lines(facts, now_ms))
+
+
+def fact_lines(facts: Iterable[FileFact], now_ms: int) -> tuple[LogLine, ...]:
+    """Facts as an agent of ours sends them."""
+    return tuple(LogLine("syscheck", _pack(fact), now_ms, now_ms, "syscheck") for fact in facts)
 
 
 def _facts(event: OldEvent, *, complete: bool) -> tuple[FileFact, ...]:
