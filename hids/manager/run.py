@@ -81,6 +81,7 @@ async def _main(config_path: Path | None, config: Config, paths: ManagerPaths) -
     watchdog = _Watchdog(loop, (topology.registrar,))
     if before := words.before():
         topology.tell(before)
+    topology.tell(f"manager started: version {hids.__version__}")
     words.running()
     topology.start(answers.answer, lambda: measure(paths, answers.status, topology.clock.now_ms()))
     write_atomically(

@@ -41,6 +41,7 @@ def test_stock_rules_tell_of_changed_files_once(stand: Stand, dialect: str):
     daemon = stand.start_agent("web1", f'[syscheck]\ndirectories = ["{watched}"]\n')
     wait_for(lambda: facts_of(stand) >= 1, "the baseline is taken")
     wait_for(lambda: stand.rules()["501"], "the new agent is told")
+    wait_for(lambda: stand.rules()["502"] == 1, "the manager's start is told")
 
     (watched / "new").write_text("x")
     (watched / "kept").write_text("changed\n")

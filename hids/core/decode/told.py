@@ -2,6 +2,7 @@
 
     derived line "File '/etc/x' modified: size" -> decoder syscheck_integrity_changed, rule 550
     "agent started: ..." of kind `agent`        -> "ossec: Agent started: 'web1->192.0.2.7'.", rules 501 and 503
+    "manager started: ..." of kind `agent`      -> "ossec: Ossec started.", rule 502
 
 Lines of dialect `hids` stay as they are. A log cannot write such lines: the program names have a colon, which no
 log's has, and what is told of an agent is made of its name and address alone.
@@ -47,10 +48,15 @@ def in_upstream_words(line: LogLine, dialect: Dialect, host: bytes | None, sende
         return None if text is None else Told(line, Header(None, None, None, text, text))
     if line.kind == "agent" and host is not None and sender is not None:
         return _presence(line, host, sender[len(host) + len("() ") :])
+    if line.kind == "agent" and sender is None and line.text.startswith(_MANAGER_STARTED):
+        return Told(line, Header(None, None, None, _STARTS[dialect], _STARTS[dialect]))
     return None
 
 
-# ---- agents ----------------------------------------------------------------------------------------------
+# ---- agents and the manager ------------------------------------------------------------------------------
+
+_MANAGER_STARTED = b"manager started: "
+_STARTS: Mapping[Dialect, bytes] = {"ossec": b"ossec: Ossec started.", "wazuh": b"ossec: Manager started."}
 
 _PRESENCES = (
     (b"agent started: ", b"started", b"->"),

@@ -172,6 +172,13 @@ def test_agents_come_and_go(dialect: Dialect, said: bytes, told: bytes) -> None:
     assert (event.log, event.full_log, event.program) == (told, told, None)
 
 
+@pytest.mark.parametrize(("dialect", "told"), [("ossec", b"ossec: Ossec started."), ("wazuh", b"ossec: Manager started.")])
+def test_the_manager_starts(dialect: Dialect, told: bytes) -> None:
+    line = LogLine("hids-manager", b"manager started: version 1", 0, 0, "agent")
+    assert plan(dialect).recognise(line, Origin(b"boss")).full_log == told
+    assert in_upstream_words(line, dialect, b"web1", b"(web1) 192.0.2.7") is None, "no agent says so"
+
+
 def test_our_dialect_keeps_our_words() -> None:
     line = derived(BEFORE, AFTER)
     assert in_upstream_words(line, "hids", b"web1", b"(web1) 192.0.2.7") is None
