@@ -124,6 +124,8 @@ class OssecLink(TaskActor):
         self._completed = False
         """The manager has been told that all there was has been told."""
         self._merged = _stored_sum(folder)
+        self._announced = False
+        """The manager has been told that we started."""
         self._stopping = False
 
     def on_receive(self, message: Any) -> None:
@@ -179,7 +181,9 @@ class OssecLink(TaskActor):
         await self._ask(control.STARTUP, STARTUP_WAITS_S)
         self._state.connected, self._state.problem = True, ""
         log.info("the OSSEC manager answers", manager=self._state.manager, agent=key.id)
-        self._send(encode_event(LOG, "ossec", f"ossec: Agent started: '{key.name}->{key.ip}'.".encode()))
+        if not self._announced:  # OSSEC's agents say so when they start, and not when they connect again
+            self._announced = True
+            self._send(encode_event(LOG, "ossec", f"ossec: Agent started: '{key.name}->{key.ip}'.".encode()))
         await self._live()
 
     async def _live(self) -> None:
@@ -216,6 +220,7 @@ class OssecLink(TaskActor):
                     await asyncio.sleep(BURST_REST_S)
         # Asked once: what came before a keep-alive that was lost may be lost, too, and is sent again in the next session.
         await self._keep_alive(DELIVERED_WAITS_S)
+        self._remember(self._used)  # before the lines go: an old acknowledgement that somebody kept must not count again
         seq = batch.first_seq + batch.count - 1
         self._state.acked = seq
         self._desk.trimmed = (batch.epoch, seq)
