@@ -28,10 +28,8 @@ from hids.core.wire.ossec.dbsync import COMPONENTS, DbSync, Rows
 from hids.core.wire.ossec.events import DBSYNC, SYSCHECK, OldEvent
 from hids.core.wire.ossec.manager import Arrived, Limits, News, OldManager, Peer, Refusal, Route
 from hids.errors import RemoteProtocolError, StoreError
-from hids.messages import (
-    Agent,
-    AgentId,
-    Hole,
+from hids.messages.lane import Hole, Progress
+from hids.messages.legacy import (
     LegacyBatch,
     LegacyDone,
     LegacyKeys,
@@ -40,9 +38,9 @@ from hids.messages import (
     LegacyProgress,
     LegacyReady,
     LegacySeen,
-    LogLine,
-    Progress,
 )
+from hids.messages.lines import LogLine
+from hids.messages.terms import Agent, AgentId
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()

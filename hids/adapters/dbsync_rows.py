@@ -15,7 +15,7 @@ import structlog
 from hids.adapters.sqlite import is_damage
 from hids.core.wire.ossec.dbsync import Row
 from hids.errors import StoreError
-from hids.messages import AgentId
+from hids.messages.terms import AgentId
 
 log = structlog.get_logger()
 

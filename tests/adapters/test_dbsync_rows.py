@@ -7,7 +7,7 @@ import pytest
 from hids.adapters.dbsync_rows import DbSyncRows
 from hids.core.wire.ossec.dbsync import Row
 from hids.errors import StoreError
-from hids.messages import AgentId
+from hids.messages.terms import AgentId
 
 ONE, TWO = AgentId("001"), AgentId("002")
 

@@ -19,7 +19,8 @@ import msgspec
 from hids.core.wire.ossec.control import MARK
 from hids.core.wire.ossec.syscheck import MAX_PATH, fact_of, registry_path
 from hids.errors import RemoteProtocolError
-from hids.messages import AgentId, FileFact
+from hids.messages.syscheck import FileFact
+from hids.messages.terms import AgentId
 
 COMPONENTS = frozenset({"fim_file", "fim_registry_key", "fim_registry_value", "fim_registry", "syscheck"})
 """Those about files and the registry; the last two are of older 4.x agents. All others are inventory."""

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hids.core.wire.ossec import dbsync
 from hids.core.wire.ossec.dbsync import DbSync, Row, range_checksum, read_message
 from hids.errors import RemoteProtocolError
-from hids.messages import AgentId, FileFact
+from hids.messages.syscheck import FileFact
+from hids.messages.terms import AgentId
 
 AGENT = AgentId("007")
 
