@@ -191,12 +191,12 @@ class OssecLink(TaskActor):
         """Deliver what there is; say now and then that we are there."""
         numbers: Numbers = await self._spool.request(AskNumbers())
         next_seq = numbers.oldest
-        await self._keep_alive()
+        await self._keep_alive(ACK_WAITS_S)
         while True:
             self._stir.clear()
             if self._probing:
                 self._probing = False
-                await self._keep_alive()
+                await self._keep_alive(ACK_WAITS_S)
             batches: tuple[Batch, ...] = await self._spool.request(Fetch(next_seq, FETCH_BYTES))
             for batch in batches:
                 await self._deliver(batch)
@@ -206,7 +206,7 @@ class OssecLink(TaskActor):
                     async with asyncio.timeout(self._config.notify_s):
                         await self._stir.wait()
                         continue
-                await self._keep_alive()
+                await self._keep_alive(ACK_WAITS_S)
 
     async def _deliver(self, batch: Batch) -> None:
         sent = 0
@@ -227,7 +227,7 @@ class OssecLink(TaskActor):
         self._desk.trimmed = (batch.epoch, seq)
         self._spool.wake()
 
-    async def _keep_alive(self, waits_s: tuple[float, ...] = ACK_WAITS_S) -> None:
+    async def _keep_alive(self, waits_s: tuple[float, ...]) -> None:
         name = platform.uname()
         system = f"{name.system} {name.node} {name.release} {name.version} {name.machine}"
         # An OSSEC manager looks for the version of its own agents; the name tells what we are.
