@@ -221,7 +221,9 @@ class OssecLink(TaskActor):
                     await asyncio.sleep(BURST_REST_S)
         # Asked once: what came before a keep-alive that was lost may be lost, too, and is sent again in the next session.
         await self._keep_alive(DELIVERED_WAITS_S)
-        self._remember(self._used)  # before the lines go: an old acknowledgement that somebody kept must not count again
+        self._remember(
+            self._used
+        )  # before the lines go: an old acknowledgement that somebody kept must not count again
         seq = batch.first_seq + batch.count - 1
         self._state.acked = seq
         self._desk.trimmed = (batch.epoch, seq)

@@ -56,7 +56,9 @@ def play(stand: Stand, names: list[str]) -> dict[str, dict[str, int]]:
     """Run the playbook on hosts that are all this one; what it did, by host."""
     assert ANSIBLE is not None
     hosts: dict[str, Any] = {name: {} for name in names}
-    inventory = {"all": {"hosts": hosts, "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}}
+    inventory = {
+        "all": {"hosts": hosts, "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}
+    }
     (stand.folder / "inventory.json").write_text(json.dumps(inventory))
     variables = {
         "ansible_become": False,
@@ -71,8 +73,10 @@ def play(stand: Stand, names: list[str]) -> dict[str, dict[str, int]]:
         "hids_ctl": [sys.executable, "-m", "hids.cli.hidsctl", "--state", str(stand.paths.lib)],
     }
     done = subprocess.run(
-        [ANSIBLE, "-i", str(stand.folder / "inventory.json"), "--skip-tags", "install", str(PLAYBOOK)]
-        + ["-e", json.dumps(variables)],
+        [
+            *(ANSIBLE, "-i", str(stand.folder / "inventory.json"), "--skip-tags", "install"),
+            *("-e", json.dumps(variables), str(PLAYBOOK)),
+        ],
         capture_output=True,
         text=True,
         timeout=100,

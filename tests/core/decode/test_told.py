@@ -173,7 +173,9 @@ def test_agents_come_and_go(dialect: Dialect, said: bytes, told: bytes) -> None:
     assert (event.log, event.full_log, event.program) == (told, told, None)
 
 
-@pytest.mark.parametrize(("dialect", "told"), [("ossec", b"ossec: Ossec started."), ("wazuh", b"ossec: Manager started.")])
+@pytest.mark.parametrize(
+    ("dialect", "told"), [("ossec", b"ossec: Ossec started."), ("wazuh", b"ossec: Manager started.")]
+)
 def test_the_manager_starts(dialect: Dialect, told: bytes) -> None:
     line = LogLine("hids-manager", b"manager started: version 1", 0, 0, "agent")
     assert plan(dialect).recognise(line, Origin(b"boss")).full_log == told

@@ -111,9 +111,7 @@ def read_json(message: bytes) -> tuple[FileFact, ...]:
             added = msgspec.structs.replace(fact_of(path, seen, now), who=_who(change.audit))
             return FileFact(path=path, seen="baseline", gone=True), added
         case "deleted":
-            return fact_of(path, "baseline", now), FileFact(
-                path=path, seen=seen, gone=True, who=_who(change.audit)
-            )
+            return fact_of(path, "baseline", now), FileFact(path=path, seen=seen, gone=True, who=_who(change.audit))
         case "modified":
             changed = fact_of(path, seen, {**before, **now})
             diff = _diff(change.content_changes.encode("utf-8", "replace"))
