@@ -347,7 +347,10 @@ def test_orders_are_answered(tmp_path: Path):
 
 
 CHECK = b'5:fim_file:{"component":"fim_file","type":"integrity_check_global","data":'
-CHECK += b'{"id":1,"begin":"/a","end":"/a","checksum":"%b"}}' % hashlib.sha1(b"a" * 40, usedforsecurity=False).hexdigest().encode()
+CHECK += (
+    b'{"id":1,"begin":"/a","end":"/a","checksum":"%b"}}'
+    % hashlib.sha1(b"a" * 40, usedforsecurity=False).hexdigest().encode()
+)
 ROW = b'5:fim_file:{"component":"fim_file","type":"state","data":{"index":"/a","attributes":{"checksum":"'
 ROW += b"a" * 40 + b'"}}}'
 

@@ -39,24 +39,35 @@ def facts_of(stand: Stand) -> int:
 
 @pytest.mark.parametrize("dialect", ["ossec", "wazuh"])
 def test_stock_rules_tell_of_changed_files_once(stand: Stand, dialect: str):
+    nmap = stand.folder / "nmap.log"
+    nmap.touch()
     watched = stand.folder / "watched"
     watched.mkdir()
     (watched / "kept").write_text("as it was\n")
     stand.settings = stock(stand.folder / "stock", dialect)
     stand.start_manager()
     stand.join("web1")
-    daemon = stand.start_agent("web1", f'[syscheck]\ndirectories = ["{watched}"]\n')
+    daemon = stand.start_agent(
+        "web1", f'[[source]]\npath = "{nmap}"\nformat = "nmapg"\n[syscheck]\ndirectories = ["{watched}"]\n'
+    )
     wait_for(lambda: facts_of(stand) >= 1, "the baseline is taken")
     wait_for(lambda: stand.rules()["501"], "the new agent is told")
     wait_for(lambda: stand.rules()["502"] == 1, "the manager's start is told")
 
+    for ports, rule in (("22/open/tcp//ssh///", "581"), ("22/open/tcp//ssh///, 80/open/tcp//http///", "580")):
+        with nmap.open("a") as file:
+            file.write(f"Host: 192.0.2.1 (web1)\tPorts: {ports}\n" * 2)
+        wait_for(lambda rule=rule: stand.rules()[rule], f"{rule} tells of ports")
     (watched / "new").write_text("x")
     (watched / "kept").write_text("changed\n")
     wait_for(lambda: {"550", "554"} <= set(stand.rules()), "added and modified alerts")
     (watched / "new").unlink()
     wait_for(lambda: stand.rules()["553"], "the deletion")
 
-    about_files = [alert for alert in stand.alerts() if "syscheck" in alert]
+    assert (stand.rules()["580"], stand.rules()["581"]) == (1, 1), "what is as it was is no news"
+    about_files = [
+        alert for alert in stand.alerts() if "syscheck" in alert and alert["rule"]["id"] not in {"580", "581"}
+    ]
     assert {alert["rule"]["id"] for alert in about_files} <= {"550", "553", "554"}
     changed = next(alert for alert in about_files if alert["rule"]["id"] == "550")
     assert changed["rule"]["level"] == 7

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from hids.core.wire.ossec.events import EVENT_CHANNEL, LOGS, QUIET, ROOTCHECK, SCA, SYSCHECK, OldEvent
+from hids.core.wire.hostinfo import host_line
+from hids.core.wire.ossec.events import EVENT_CHANNEL, HOSTINFO, LOGS, QUIET, ROOTCHECK, SCA, SYSCHECK, OldEvent
 from hids.core.wire.ossec.syscheck import COMPLETED, REGISTRY, read_json, read_sum
 from hids.errors import RemoteProtocolError
 from hids.messages.lines import LogLine
@@ -39,6 +40,8 @@ def arrival(event: OldEvent, now_ms: int, *, complete: bool) -> Arrival:
     kinds: dict[str, Kind] = {ROOTCHECK: "rootcheck", EVENT_CHANNEL: "eventchannel", SCA: "sca"}
     kind = kinds.get(event.queue, "log")
     line = LogLine(event.location, event.message, now_ms, now_ms, kind)
+    if event.queue == HOSTINFO:
+        line = host_line(line)
     return Arrival((line,), dropped="" if kind != "log" or event.queue in LOGS else "unknown queue, taken as a log")
 
 

@@ -13,7 +13,7 @@ from hids.errors import RemoteProtocolError
 
 MAX_LOCATION = 4_096
 
-LOG, SYSCHECK, ROOTCHECK, EVENT_CHANNEL, SCA, DBSYNC = "1", "8", "9", "f", "p", "5"
+LOG, SYSCHECK, ROOTCHECK, EVENT_CHANNEL, SCA, DBSYNC, HOSTINFO = "1", "8", "9", "f", "p", "5", "3"
 LOGS = frozenset("123ab")
 """Logs, syslog, host information, databases' logs."""
 QUIET = frozenset("5deu")
