@@ -93,9 +93,13 @@ class Ledger(LoopActor):
         stored_keys: int,
         history_days: int,
         history_rows: int,
+        believed: Clock | None = None,
         record: Callable[[Sequence[Scan]], None] | None = None,
     ) -> None:
-        """`record` writes what came of policies; it is called before the commit, and may be so again after a crash."""
+        """`believed` is the clock by which what is old goes (hids.core.believed); None: `clock` itself.
+
+        `record` writes what came of policies; it is called before the commit, and may be so again after a crash.
+        """
         super().__init__(mailbox)
         self._record = record
         self._scans: list[Scan] = []
@@ -106,6 +110,7 @@ class Ledger(LoopActor):
         self._ends = dict(derived_ends)
         self._cursors = dict.fromkeys(outputs, 0)
         self._clock = clock
+        self._believed = believed or clock
         self._emit = emit
         self._settled = settled
         self._outbox_bytes = outbox_bytes
@@ -287,7 +292,7 @@ class Ledger(LoopActor):
         return batches
 
     def _keep_house(self) -> None:
-        now_ms = self._clock.now_ms()
+        now_ms = self._believed.now_ms()
         more = self._store.expire(now_ms - WINDOW_LIFE_MS) > 0
         more |= self._store.trim_history(now_ms - self._history_ms, self._history_rows) > 0
         dropped = self._store.trim_state(self._stored_keys)

@@ -76,6 +76,8 @@ READ_LAG_MS = 1_000
 
 RENEW_DAYS = 60
 """Long enough for a host that is seldom on; certificates are made for 825 days."""
+RENEW_PAUSE_S = 86_400.0
+"""After a renewal: by a clock that is ahead the new certificate may end soon, too."""
 ABILITIES: tuple[Ability, ...] = ("renew", "configure", "restart", "syscheck")
 
 
@@ -216,6 +218,7 @@ class Link(TaskActor):
         self._upkeep = upkeep
         self._identity: Identity | None = None
         self._new_key: EllipticCurvePrivateKey | None = None
+        self._renewed_s = float("-inf")
         self._spool = spool
         self._desk = desk
         self._state = state
@@ -409,6 +412,8 @@ class Link(TaskActor):
         identity = self._identity
         if identity is None or self._new_key is not None:
             return None
+        if self._clock.monotonic_s() - self._renewed_s < RENEW_PAUSE_S:
+            return None
         left_ms = identity.ends_ms - self._clock.now_ms()
         if left_ms > RENEW_DAYS * 86_400_000:
             return None
@@ -430,6 +435,7 @@ class Link(TaskActor):
         )
         new.check(identity.agent_id)
         new.write(self._folder)
+        self._renewed_s = self._clock.monotonic_s()
         log.info("certificate renewed", agent=new.agent_id)
         raise _Lost("the certificate is renewed", 0.0)
 

@@ -608,6 +608,7 @@ class Topology:
         return Monitor.start(
             mailbox,
             self.fleet,
+            self._manager,
             self.clock,
             self.dispatcher.tell,
             disconnected_after_s=self.config.agents.disconnected_after_s,

@@ -4,16 +4,20 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from waiting import SetClock, settle
 
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet
-from hids.actors.monitor import LATE_MS, SILENT_MS, Monitor, Tick
+from hids.actors.monitor import LATE_S, SILENT_S, Monitor, Tick
 from hids.actors.stage import Mailbox
 from hids.messages import Agent, AgentId
 
 AGENT = Agent(AgentId("007"), "web1", "")
 AFTER_S = 60.0
+MANAGER = Agent(AgentId("000"), "manager", "")
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
 
 
 class Bench:
@@ -29,7 +33,7 @@ class Bench:
         self.told: list[Tell] = []
         self.hung_up: list[str] = []
         self.mailbox = Mailbox("monitor")
-        Monitor.start(self.mailbox, self.fleet, self.clock, self.told.append, disconnected_after_s=AFTER_S)
+        Monitor.start(self.mailbox, self.fleet, MANAGER, self.clock, self.told.append, disconnected_after_s=AFTER_S)
 
     def _hang_up(self, reason: str, retry_s: int) -> None:
         assert retry_s == 1
@@ -87,7 +91,7 @@ def test_a_session_without_heartbeats_is_hung_up_and_told():
     """A host that lost power never closes its connection."""
 
     async def test(bench: Bench) -> None:
-        await bench.wait(int(max(SILENT_MS / 1000, AFTER_S)) - 1)
+        await bench.wait(int(max(SILENT_S, AFTER_S)) - 1)
         assert (bench.hung_up, bench.told) == ([], [])
         await bench.wait(1)
         assert bench.hung_up == ["no heartbeat came"]
@@ -120,11 +124,46 @@ def test_an_agent_that_we_do_not_read_is_not_silent():
 def test_after_our_own_sleep_agents_get_their_time_anew():
     async def test(bench: Bench) -> None:
         await bench.wait(5)
-        bench.clock.advance(LATE_MS / 1000 + 500)
+        bench.clock.advance(LATE_S + 500)
         await bench.tick()
-        await bench.wait(SILENT_MS // 1000 - 1)
+        await bench.wait(int(SILENT_S) - 1)
         assert (bench.hung_up, bench.told) == ([], [])
         await bench.wait(1)
         assert bench.hung_up == ["no heartbeat came"]
+
+    run(test)
+
+
+@pytest.mark.parametrize(("by_ms", "said"), [(DAY_MS, "forth by 86400 s"), (-HOUR_MS, "back by 3600 s")])
+def test_a_clock_that_jumps_is_told_and_makes_nobody_silent(by_ms: int, said: str):
+    async def test(bench: Bench) -> None:
+        await bench.wait(5)
+        bench.clock.ms += by_ms
+        await bench.wait(40)
+        assert [(told.agent, told.text) for told in bench.told] == [(MANAGER, f"clock jumped: {said}")]
+        assert bench.hung_up == []
+
+    run(test)
+
+
+def test_an_agent_that_dies_while_the_clock_goes_back_is_found_in_time():
+    async def test(bench: Bench) -> None:
+        await bench.wait(5)
+        bench.clock.ms -= HOUR_MS
+        await bench.wait(int(max(SILENT_S, AFTER_S)))
+        assert bench.hung_up == ["no heartbeat came"]
+
+    run(test)
+
+
+def test_an_agent_that_left_a_moment_before_the_clock_went_forth_has_its_time():
+    async def test(bench: Bench) -> None:
+        bench.leave()
+        await bench.wait(1)
+        bench.clock.ms += DAY_MS
+        await bench.wait(50)
+        assert [told.text for told in bench.told] == ["clock jumped: forth by 86400 s"]
+        await bench.wait(10)
+        assert [told.agent for told in bench.told] == [MANAGER, AGENT]
 
     run(test)
