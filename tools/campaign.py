@@ -6,7 +6,7 @@
     tools/campaign --faults 40 --every 8 --only kill        recovery after each kind of kill
 
 Faults: kill -9 and SIGSTOP of every process, the network cut or held in either direction, torn frames, a full disk (a
-tmpfs, as root), clocks that jump both ways, a webhook receiver that fails, hangs, or dies after it took. The campaign
+tmpfs, as root), clocks that jump both ways (libfaketime), a webhook receiver that fails, hangs, or dies after it took. The campaign
 plays the service manager: it starts main and agents again when they end.
 
 Afterwards every line that was written must be accounted for once in the ledger, and every failed login among them be one
@@ -25,13 +25,14 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from receiver import Receiver
 from sabotage import Clock, Disk, Faults
 from stand import Daemon, Stand, failed_login, wait_for
 from wire import Wire
 
+from hids.adapters.archive import lines_of
 from hids.adapters.proof import Proof
 from hids.errors import StoreError
 
@@ -61,6 +62,7 @@ class Fleet(Stand):
         self.clocks = (Clock(folder / "manager_clock"), Clock(folder / "agent_clock"))
         self.wire = Wire()
         self.receiver = Receiver(SECRET)
+        self.faults = Faults(self, self.wire, self.disk, self.clocks, self.receiver)
         self.names = [f"web{number:02}" for number in range(1, agents + 1)]
         self.rate = rate
         self.written: Counter[str] = Counter()
@@ -76,7 +78,7 @@ class Fleet(Stand):
         self._stop_load, self._stop_all = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self.before = self.clocks[0].folder
+        self.environment = self.clocks[0].environment
         secret = folder / "secret"
         secret.write_bytes(SECRET)
         secret.chmod(0o600)
@@ -129,6 +131,9 @@ class Fleet(Stand):
         try:
             super().close()
         finally:
+            for daemon in (*self.agents.values(), self.manager):
+                if daemon is not None:
+                    Clock.forget(daemon.pid)
             self.receiver.close()
             self.disk.close()
 
@@ -137,7 +142,7 @@ class Fleet(Stand):
             f'[manager]\naddress = "127.0.0.1:{self.wire.port}"\n[[source]]\npath = "{self.log_of(name)}"\n'
             "[silence]\ncanary_s = 0\n"  # every line that arrives must be one that was written here
         )
-        self.start_agent(name, config, self.clocks[1].folder)
+        self.start_agent(name, config, environment=self.clocks[1].environment)
 
     def _connected(self) -> int:
         status = self.try_ask("status")
@@ -149,6 +154,7 @@ class Fleet(Stand):
             assert self.manager is not None
             status = self.manager.process.poll()
             if status is not None and not self._stop_all.is_set():
+                Clock.forget(self.manager.pid)
                 self.ended["manager"] += 1
                 if status > 0:
                     self.given_up.append(status)
@@ -157,11 +163,12 @@ class Fleet(Stand):
                     self.folder / "manager.log",
                     "hids.cli.manager",
                     *("run", "--config", config, "--state", str(self.paths.lib)),
-                    before=self.before,
+                    environment=self.environment,
                 )
             with self._lock:
                 for name, daemon in tuple(self.agents.items()):
                     if daemon.process.poll() is not None and not self._stop_all.is_set():
+                        Clock.forget(daemon.pid)
                         self.ended[name] += 1
                         self._start_agent(name)
 
@@ -193,18 +200,29 @@ class Fleet(Stand):
             file.close()
 
     def _look(self) -> None:
-        """Follow alerts.json, and note when each attack was told."""
+        """Follow alerts.json, and the one after it when it is put away; note when each attack was told."""
         path = self.paths.alerts / "alerts.json"
-        rest = b""
-        wait_for(path.exists, "the first alert")
-        with path.open("rb") as file:
-            while not self._stop_all.wait(0.02):
-                *lines, rest = (rest + file.read()).split(b"\n")
-                at_s = time.monotonic()
-                for line in lines:
-                    user = user_of(line.decode(errors="replace"))
-                    if user:
-                        self.seen.setdefault(user, at_s)
+        while not self._stop_all.is_set():
+            wait_for(lambda: path.exists() or self._stop_all.is_set(), "the next file of alerts")
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                self._follow(path, file)
+
+    def _follow(self, path: Path, file: BinaryIO) -> None:
+        rest, inode = b"", os.fstat(file.fileno()).st_ino
+        while not self._stop_all.wait(0.02):
+            there = path.exists() and path.stat().st_ino == inode  # first: once it is put away nobody writes to it
+            *lines, rest = (rest + file.read()).split(b"\n")
+            at_s = time.monotonic()
+            for line in lines:
+                user = user_of(line.decode(errors="replace"))
+                if user:
+                    self.seen.setdefault(user, at_s)
+            if not there:
+                return
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Those of files that were put away, too: a clock that jumps ends a day."""
+        return [json.loads(line) for line in lines_of(self.paths.alerts / "alerts.json")]
 
 
 def user_of(text: str) -> str:
@@ -222,7 +240,7 @@ class Fault(NamedTuple):
 
 def attack(fleet: Fleet, options: argparse.Namespace) -> list[Fault]:
     """Do the faults, one every so often."""
-    faults = Faults(fleet, fleet.wire, fleet.disk, fleet.clocks, fleet.receiver)
+    faults = fleet.faults
     faults.seed(options.seed)
     kinds = faults.rounds(options.only)
     done: list[Fault] = []
@@ -361,6 +379,8 @@ def main() -> int:
         settled_s = settle(fleet)
         result = {
             "faults": len(faults),
+            "kinds": dict(sorted(Counter(fault.kind for fault in faults).items())),
+            "without": fleet.faults.without,
             **count(fleet),
             "seconds": round(seconds),
             "settled_s": round(settled_s, 1),
@@ -387,6 +407,8 @@ def report(result: dict[str, Any]) -> None:
     print(f"doubled: {result['doubled']} {result['doubled_in']}; sent again to the webhook: {result['webhook_again']}")
     print(f"the ledger {'balances' if result['balances'] else 'does not balance'}")
     print(f"started again: {result['restarted']}; the manager gave up {result['manager_gave_up']} times")
+    for kind, reason in result["without"].items():
+        print(f"not done: {kind}: {reason}")
     for kind, figures in result["recovery"].items():
         print(
             f"  {kind:30} {figures['times']:4} times   median {figures['median_s']:6.2f} s   max {figures['max_s']:6.2f} s"
