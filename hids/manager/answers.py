@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -268,7 +269,7 @@ class Answers:
         topology = self._topology
         before, topology.config = topology.config, self._read_config()
         done: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
-        topology.nursery.tell(Reload(topology.launch_nursery, done.set_result))
+        topology.nursery.tell(Reload(partial(topology.launch_nursery, reloads=True), done.set_result))
         problems = await done
         if problems:
             topology.config = before

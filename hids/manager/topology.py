@@ -453,6 +453,8 @@ class Topology:
     def _nursery(self, mailbox: Mailbox) -> object:
         def ready(said: NurseryReady) -> None:
             self.rulesets = said
+            if said.problems:
+                self.tell(f"rules refused: those that were good last are used: {said.problems[0]}")
 
         return Nursery.start(
             mailbox,
@@ -466,9 +468,10 @@ class Topology:
             loading_limit_s=LOADING_LIMIT_S,
         )
 
-    def launch_nursery(self) -> Launched:
+    def launch_nursery(self, *, reloads: bool = False) -> Launched:
         """A nursery process for the rulesets that the configuration names now."""
         options = (
+            *(("--reloads",) if reloads else ()),
             *("--tables", str(self.paths.tables)),
             *("--stats", str(self.paths.stats)),
             *("--manager", self.name),
