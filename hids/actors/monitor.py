@@ -1,19 +1,26 @@
 """Monitor: once a second, looks for what is silent, and hangs up on sessions whose agent is gone without a word.
 
     timer --Tick--> monitor --Tell--> dispatcher
+    registry --Roll--> monitor
 
 State    since when each agent is as it is; a new life begins to count anew. It counts by a clock that nobody can set, and says
-         when the one that can be set has jumped.
+         when the one that can be set has jumped. Which agents were told to be gone is on disk: those that were here before
+         main was started are missed, too, and told once.
 """
 
+import asyncio
 import datetime
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
 import structlog
 
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet, Presence
+from hids.actors.silence import Store
 from hids.actors.stage import LoopActor, Mailbox, OneLife
+from hids.errors import HidsError, StoreError
 from hids.messages import Agent, AgentId
 from hids.ports import Clock, Emit
 
@@ -32,8 +39,26 @@ JUMP_MS = 60_000
 """A clock that is so far from where it should be is told."""
 
 
+SAVE_EVERY = 10
+"""Ticks between two savings: by then the rules have seen it."""
+
+
 class Tick(OneLife):
     """timer -> monitor."""
+
+
+class Known(NamedTuple):
+    """An agent that was here once."""
+
+    agent: Agent
+    seen_ms: int
+
+
+class Roll(OneLife):
+    """registry -> monitor: all agents that may come."""
+
+    def __init__(self, known: Sequence[Known]) -> None:
+        self.known = known
 
 
 class _Watched(NamedTuple):
@@ -54,10 +79,19 @@ class Monitor(LoopActor):
         manager: Agent,
         clock: Clock,
         emit: Emit[Tell],
+        roll: Callable[[], Awaitable[Sequence[Known]]],
+        store: Store,
         *,
         disconnected_after_s: float,
     ) -> None:
+        """`roll` asks the registry; `store` keeps who was told."""
         super().__init__(mailbox)
+        self._roll = roll
+        self._store = store
+        self._told = self._saved = self._load()
+        self._calling: asyncio.Task[None] | None = None
+        self._called = False
+        self._ticks = 0
         self._fleet = fleet
         self._manager = manager
         self._clock = clock
@@ -68,9 +102,36 @@ class Monitor(LoopActor):
         self._patient_until_s = 0.0
         self._timer = self.later(TICK_S, Tick())
 
-    def on_receive(self, message: Tick) -> None:
-        """Look once."""
-        del message
+    def on_receive(self, message: Tick | Roll) -> None:
+        """Look once, or learn who may be missing."""
+        match message:
+            case Tick():
+                if not self._called and self._calling is None:
+                    self._calling = self.loop.create_task(self._call_roll())
+                self._look()
+                self._keep()
+                self._timer = self.later(TICK_S, Tick())
+            case Roll():
+                self._expect(message.known)
+
+    async def _call_roll(self) -> None:
+        try:
+            self.remind(Roll(await self._roll()))
+        except HidsError as error:
+            log.warning("the registry does not answer, asking again", reason=str(error))
+        finally:
+            self._calling = None
+
+    def _expect(self, known: Sequence[Known]) -> None:
+        """Those that were not here since main was started are gone for as long as it runs."""
+        self._called = True
+        for agent, seen_ms in known:
+            if self._fleet.get(agent.id) is None:
+                presence = self._fleet.of(agent)
+                presence.seen_ms = presence.ended_ms = seen_ms
+                presence.told_silent = agent.id in self._told
+
+    def _look(self) -> None:
         now_s = self._clock.monotonic_s()
         if now_s - self._looked_s > LATE_S:
             self._patient_until_s = now_s + SILENT_S
@@ -84,7 +145,27 @@ class Monitor(LoopActor):
                 continue
             if not presence.told_silent:
                 self._tell(presence)
-        self._timer = self.later(TICK_S, Tick())
+
+    def _keep(self) -> None:
+        """Keep who is told to be gone."""
+        self._ticks += 1
+        if self._ticks % SAVE_EVERY or not self._called:
+            return
+        self._told = frozenset(presence.agent.id for presence in self._fleet.all() if presence.told_silent)
+        if self._told != self._saved:
+            try:
+                self._store.save(msgspec.json.encode(sorted(self._told)))
+                self._saved = self._told
+            except StoreError as error:
+                log.warning("which agents are gone is not saved", reason=str(error))
+
+    def _load(self) -> frozenset[AgentId]:
+        try:
+            data = self._store.load()
+            return frozenset() if data is None else msgspec.json.decode(data, type=frozenset[AgentId])
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            log.warning("which agents were gone is lost, and told again", reason=str(error))
+            return frozenset()
 
     def _watch_clock(self, now_s: float) -> None:
         """Tell of a clock that jumped, or stood still in a sleep that the other one does not count."""
@@ -116,5 +197,7 @@ class Monitor(LoopActor):
         self._emit(Tell(presence.agent, f"agent disconnected: last seen {seen:%Y-%m-%dT%H:%M:%SZ}"))
 
     def closing(self) -> None:
-        """No timer outlives this life."""
+        """Nothing outlives this life."""
         self._timer.cancel()
+        if self._calling is not None:
+            self._calling.cancel()

@@ -59,7 +59,7 @@ from hids.actors.dispatcher import Dispatcher, Tell
 from hids.actors.exposition import Exposition
 from hids.actors.fleet import Fleet, Refusal
 from hids.actors.join_port import JoinPort
-from hids.actors.monitor import Monitor
+from hids.actors.monitor import Known, Monitor
 from hids.actors.nursery import Nursery
 from hids.actors.registers import ProgressRegister
 from hids.actors.registrar import Admit, Ask, Registrar, RenewFor
@@ -87,7 +87,7 @@ from hids.adapters.outputs.kinds import check_library
 from hids.adapters.paths import ManagerPaths, host_name
 from hids.adapters.pki import Authority
 from hids.adapters.process import Launched, ended, kill, launch, rss_mib
-from hids.adapters.registry import Registry
+from hids.adapters.registry import AgentRow, Registry
 from hids.adapters.session_port import SessionPort
 from hids.adapters.shared_configs import SharedConfigs
 from hids.adapters.shared_port import SharedPort
@@ -608,12 +608,22 @@ class Topology:
         return JoinPort.start(mailbox, open_port, answer, self.dispatcher.tell)
 
     def _monitor(self, mailbox: Mailbox) -> object:
+        async def roll() -> list[Known]:
+            rows: list[AgentRow] = await self.registrar.request(Ask(lambda registry: list(registry.list())))
+            return [
+                Known(Agent(row.id, row.name, row.address), row.last_seen_ms)
+                for row in rows
+                if row.removed_ms is None and row.last_seen_ms is not None
+            ]
+
         return Monitor.start(
             mailbox,
             self.fleet,
             self._manager,
             self.clock,
             self.dispatcher.tell,
+            roll,
+            self._stored("gone.json"),
             disconnected_after_s=self.config.agents.disconnected_after_s,
         )
 
@@ -622,29 +632,24 @@ class Topology:
             mailbox, self.shared_configs, self.fleet, self._manager, self.clock, self.dispatcher.tell
         )
 
+    def _stored(self, name: str) -> Store:
+        """A small file of what was learned."""
+        path = self.paths.lib / name
+        return Store(lambda: path.read_bytes() if path.exists() else None, lambda data: write_atomically(path, data))
+
     def _silence(self, mailbox: Mailbox) -> object:
-        path = self.paths.lib / "paces.json"
-
-        def save(data: bytes) -> None:
-            write_atomically(path, data)
-
         return Silence.start(
             mailbox,
             self.fleet,
             self.progress,
-            Store(lambda: path.read_bytes() if path.exists() else None, save),
+            self._stored("paces.json"),
             is_signed,
             self.clock,
             self.dispatcher.tell,
         )
 
     def _statistics(self, mailbox: Mailbox) -> object:
-        path = self.paths.lib / "volume.json"
-
-        def save(data: bytes) -> None:
-            write_atomically(path, data)
-
-        store = Store(lambda: path.read_bytes() if path.exists() else None, save)
+        store = self._stored("volume.json")
         return Statistics.start(mailbox, self.progress, store, self._manager, self.clock, self.dispatcher.tell)
 
     def _budget(self, mailbox: Mailbox) -> object:

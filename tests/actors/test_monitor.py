@@ -9,8 +9,10 @@ from waiting import SetClock, settle
 
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet
-from hids.actors.monitor import LATE_S, SILENT_S, Monitor, Tick
+from hids.actors.monitor import LATE_S, SAVE_EVERY, SILENT_S, Known, Monitor, Tick
+from hids.actors.silence import Store
 from hids.actors.stage import Mailbox
+from hids.errors import StoreError
 from hids.messages import Agent, AgentId
 
 AGENT = Agent(AgentId("007"), "web1", "")
@@ -32,8 +34,25 @@ class Bench:
         self.presence.hangup = self._hang_up
         self.told: list[Tell] = []
         self.hung_up: list[str] = []
+        self.known = [Known(AGENT, self.clock.ms)]
+        self.saved: list[bytes] = []
+        self.answers = True
+        self.start()
+
+    def start(self) -> None:
+        """A life of main begins."""
         self.mailbox = Mailbox("monitor")
-        Monitor.start(self.mailbox, self.fleet, MANAGER, self.clock, self.told.append, disconnected_after_s=AFTER_S)
+        store = Store(lambda: self.saved[-1] if self.saved else None, self.saved.append)
+        Monitor.start(
+            self.mailbox,
+            *(self.fleet, MANAGER, self.clock, self.told.append, self._roll, store),
+            disconnected_after_s=AFTER_S,
+        )
+
+    async def _roll(self) -> list[Known]:
+        if not self.answers:
+            raise StoreError("agents.db: locked")
+        return self.known
 
     def _hang_up(self, reason: str, retry_s: int) -> None:
         assert retry_s == 1
@@ -165,5 +184,49 @@ def test_an_agent_that_left_a_moment_before_the_clock_went_forth_has_its_time():
         assert [told.text for told in bench.told] == ["clock jumped: forth by 86400 s"]
         await bench.wait(10)
         assert [told.agent for told in bench.told] == [MANAGER, AGENT]
+
+    run(test)
+
+
+def test_an_agent_that_does_not_come_back_after_a_restart_of_main_is_told_once_over_all_restarts():
+    async def test(bench: Bench) -> None:
+        for life in range(3):
+            bench.fleet = Fleet()
+            bench.start()
+            await bench.wait(int(AFTER_S) - 1)
+            assert len(bench.told) == bool(life)
+            await bench.wait(SAVE_EVERY + 2)
+            assert [told.agent for told in bench.told] == [AGENT]
+
+    run(test)
+
+
+def test_an_agent_that_comes_back_after_a_restart_of_main_may_be_told_again_later():
+    async def test(bench: Bench) -> None:
+        bench.saved.append(b'["007"]')
+        bench.fleet = Fleet()
+        bench.start()
+        await bench.wait(3)
+        presence = bench.fleet.get(AGENT.id)
+        assert presence is not None
+        assert presence.told_silent  # so the session says that it is back
+        presence.connected, presence.told_silent, presence.seen_ms = True, False, bench.clock.ms
+        await bench.wait(SAVE_EVERY)
+        assert bench.saved[-1] == b"[]"
+        assert bench.told == []
+
+    run(test)
+
+
+def test_a_registry_that_does_not_answer_is_asked_again():
+    async def test(bench: Bench) -> None:
+        bench.answers = False
+        bench.fleet = Fleet()
+        bench.start()
+        await bench.wait(5)
+        assert bench.fleet.get(AGENT.id) is None
+        bench.answers = True
+        await bench.wait(2)
+        assert bench.fleet.get(AGENT.id) is not None
 
     run(test)
