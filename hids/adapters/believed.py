@@ -86,7 +86,7 @@ class ClockWatch:
             return []
         self._told_ms = doubt_ms
         return [
-            f"clock in doubt: {_span(doubt_ms)} ahead of what it should be; nothing is removed for its age for a day"
+            f"clock in doubt: {_span(doubt_ms)} ahead of the time that was seen to pass; nothing is removed for its age for a day"
         ]
 
 

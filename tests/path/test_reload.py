@@ -107,6 +107,7 @@ def test_a_nursery_that_starts_while_somebody_edits_the_rules_goes_on_with_those
     stand.start_manager()
     stand.join("web1")
     stand.start_agent("web1", f'[[source]]\npath = "{log}"\nfrom = "start"\n')
+    wait_for(lambda: stand.ask("status")["rulesets"], "the rules are loaded")
     (rules / "rules.xml").write_text('<group name="mine,"><rule id="299001" lev')
     os.kill(stand.pid_of("nursery"), signal.SIGKILL)
     append(log, lines("needle", 1))
