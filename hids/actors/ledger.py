@@ -94,9 +94,11 @@ class Ledger(LoopActor):
         history_days: int,
         history_rows: int,
         believed: Clock | None = None,
+        derived_epoch: int = 1,
         record: Callable[[Sequence[Scan]], None] | None = None,
     ) -> None:
-        """`believed` is the clock by which what is old goes (hids.core.believed); None: `clock` itself.
+        """`believed` is the clock by which what is old goes (hids.core.believed); None: `clock` itself. `derived_epoch` numbers
+        the history of derived lines.
 
         `record` writes what came of policies; it is called before the commit, and may be so again after a crash.
         """
@@ -111,6 +113,7 @@ class Ledger(LoopActor):
         self._cursors = dict.fromkeys(outputs, 0)
         self._clock = clock
         self._believed = believed or clock
+        self._derived_epoch = derived_epoch
         self._emit = emit
         self._settled = settled
         self._outbox_bytes = outbox_bytes
@@ -284,7 +287,7 @@ class Ledger(LoopActor):
             for part in cut(lines):
                 data = pack(part)
                 chain = link(chain, data)
-                batch = Batch(epoch=1, first_seq=seq + 1, count=len(part), chain=chain, data=data)
+                batch = Batch(epoch=self._derived_epoch, first_seq=seq + 1, count=len(part), chain=chain, data=data)
                 batches.append(DerivedBatch(source, agent, batch))
                 seq += len(part)
             self._ends[source] = (seq, chain)

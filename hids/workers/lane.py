@@ -82,7 +82,7 @@ async def _main(options: argparse.Namespace) -> int:  # noqa: PLR0915 - one step
     path = Path(options.ledger)
     restored_ms = None
     try:
-        store = LedgerFile(path)
+        store = LedgerFile(path, clock.now_ms())
     except StoreDamaged:
         restored_ms = restore(path, clock.now_ms())
         if restored_ms is None:
@@ -133,6 +133,7 @@ async def _main(options: argparse.Namespace) -> int:  # noqa: PLR0915 - one step
         channel.send,
         settled,
         believed=BelievedClock(clock, path.parent),
+        derived_epoch=store.derived_epoch,
         outbox_bytes=options.outbox_bytes,
         stored_keys=options.stored_keys,
         history_days=options.history_days,
