@@ -97,10 +97,10 @@ class Ledger(LoopActor):
         derived_epoch: int = 1,
         record: Callable[[Sequence[Scan]], None] | None = None,
     ) -> None:
-        """`believed` is the clock by which what is old goes (hids.core.believed); None: `clock` itself. `derived_epoch` numbers
-        the history of derived lines.
+        """Some of it is told by others.
 
-        `record` writes what came of policies; it is called before the commit, and may be so again after a crash.
+        `believed` is the clock by which what is old goes (hids.core.believed); None: `clock` itself. `derived_epoch` numbers
+        the history of derived lines. `record` writes what came of policies; it is called before the commit, and may be so again after a crash.
         """
         super().__init__(mailbox)
         self._record = record

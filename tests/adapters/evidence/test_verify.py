@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sealed import Bench, put_away
 
+import hids.adapters.evidence.verify as verify_module
 from hids.adapters.believed import BelievedClock
 from hids.adapters.evidence.anchors import Anchoring, CommandAnchor, FileAnchor, export
 from hids.adapters.evidence.heads import Heads, read_heads
 from hids.adapters.evidence.key import EvidenceKey, is_signed, public_key
-from hids.adapters.evidence.verify import RETIRED
+from hids.adapters.evidence.verify import RETIRED, Part
 from hids.adapters.retention import FileRetention
 from hids.adapters.rotated import rotated
 from hids.core.evidence import GENESIS, Begin, Seal, begin_line, marks_of, read_chain, seal_line, split
@@ -278,6 +279,19 @@ def test_what_was_put_away_is_compressed_and_still_read_and_verified(three_days:
     assert [old.there and old.there.suffix for old in rotated(three_days.path)] == [".gz", ".gz"]
     assert three_days.numbers() == list(range(1, 13))
     assert three_days.verify().problems == ()
+
+
+def test_a_file_that_is_compressed_while_it_is_verified_is_not_gone(three_days: Bench, monkeypatch: pytest.MonkeyPatch):
+    listed = verify_module.parts_of
+
+    def then_compressed(stream: Path) -> list[Part]:
+        parts = listed(stream)
+        keep(three_days, Limit())
+        return parts
+
+    monkeypatch.setattr(verify_module, "parts_of", then_compressed)
+    assert three_days.verify().problems == ()
+    assert rotated(three_days.path)[0].packed.exists()
 
 
 @pytest.mark.fault
