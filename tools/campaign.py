@@ -10,7 +10,7 @@ tmpfs, as root), clocks that jump both ways (libfaketime), a webhook receiver th
 plays the service manager: it starts main and agents again when they end.
 
 Afterwards every line that was written must be accounted for once in the ledger, and every failed login among them be one
-alert in alerts.json and, by its id, one at the webhook's receiver. Ends with 0 when that is so. With --json the last line
+alert in alerts.json and, by its id, one at the webhook's receiver; the alert files must be what was sealed. Ends with 0 when that is so. With --json the last line
 is one object.
 """
 
@@ -33,8 +33,11 @@ from stand import Daemon, Stand, failed_login, wait_for
 from wire import Wire
 
 from hids.adapters.archive import lines_of
+from hids.adapters.evidence.key import public_key
+from hids.adapters.evidence.verify import verify
 from hids.adapters.proof import Proof
 from hids.errors import StoreError
+from hids.workers.outputs import ALERT_OUTPUTS
 
 ATTACK_EVERY = 20
 """One line in so many is a failed login, and so must be an alert."""
@@ -331,6 +334,14 @@ def count(fleet: Fleet) -> dict[str, Any]:
     }
 
 
+def altered(fleet: Fleet) -> list[str]:
+    """What of the alert files is not what was sealed and signed."""
+    evidence = fleet.paths.evidence
+    files = [fleet.paths.alerts / name for name in ALERT_OUTPUTS]
+    problems = verify(evidence, files, public_key(evidence) or "").problems
+    return [f"{problem.stream}: {problem}" for problem in problems]
+
+
 def recovery(fleet: Fleet, faults: list[Fault]) -> dict[str, dict[str, float]]:
     """Seconds from each fault until an alert about a line that was written after it was in alerts.json."""
     told = sorted((written.at_s, fleet.seen[user]) for user, written in fleet.attacks.items() if user in fleet.seen)
@@ -382,6 +393,7 @@ def main() -> int:
             "kinds": dict(sorted(Counter(fault.kind for fault in faults).items())),
             "without": fleet.faults.without,
             **count(fleet),
+            "altered": altered(fleet),
             "seconds": round(seconds),
             "settled_s": round(settled_s, 1),
             "agents": options.agents,
@@ -394,7 +406,8 @@ def main() -> int:
     report(result)
     if options.json:
         print(json.dumps(result))
-    return int(bool(result["lost"] or result["doubled"] or not result["balances"] or result["forged"]))
+    wrong = result["lost"] or result["doubled"] or not result["balances"] or result["forged"] or result["altered"]
+    return int(bool(wrong))
 
 
 def report(result: dict[str, Any]) -> None:
@@ -406,6 +419,9 @@ def report(result: dict[str, Any]) -> None:
     print(f"lost: {result['lost']} {result['lost_in']}")
     print(f"doubled: {result['doubled']} {result['doubled_in']}; sent again to the webhook: {result['webhook_again']}")
     print(f"the ledger {'balances' if result['balances'] else 'does not balance'}")
+    print(f"the alert files are {'not ' if result['altered'] else ''}what was sealed")
+    for problem in result["altered"][:20]:
+        print(f"  {problem}")
     print(f"started again: {result['restarted']}; the manager gave up {result['manager_gave_up']} times")
     for kind, reason in result["without"].items():
         print(f"not done: {kind}: {reason}")
