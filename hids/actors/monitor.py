@@ -21,7 +21,7 @@ from hids.actors.fleet import Fleet, Presence
 from hids.actors.silence import Store
 from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.errors import HidsError, StoreError
-from hids.messages import Agent, AgentId
+from hids.messages.terms import Agent, AgentId
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()

@@ -13,7 +13,7 @@ from hids.actors.monitor import LATE_S, SAVE_EVERY, SILENT_S, Known, Monitor, Ti
 from hids.actors.silence import Store
 from hids.actors.stage import Mailbox
 from hids.errors import StoreError
-from hids.messages import Agent, AgentId
+from hids.messages.terms import Agent, AgentId
 
 AGENT = Agent(AgentId("007"), "web1", "")
 AFTER_S = 60.0

@@ -9,7 +9,9 @@ from hids.adapters.ledger import Ledger
 from hids.adapters.ledgercopy import copy_of, make_copy, restore
 from hids.core.wire.lines import GENESIS, link, pack
 from hids.errors import StoreDamaged, StoreError
-from hids.messages import Agent, AgentId, Batch, DerivedBatch, LogLine, Progress, SourceId
+from hids.messages.lane import DerivedBatch, Progress
+from hids.messages.lines import Batch, LogLine
+from hids.messages.terms import Agent, AgentId, SourceId
 from hids.ports import Group
 
 
