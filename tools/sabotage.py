@@ -13,7 +13,7 @@ from typing import Protocol
 
 import psutil
 from receiver import Receiver
-from wire import Wire
+from wire import Way, Wire
 
 RESERVE = 64 * 1024
 """Bytes that a full disk may have left, so that it is a write somewhere in the middle that fails."""
@@ -147,7 +147,8 @@ class Faults:
             "hold network both ways": lambda: self._hold(up=True, down=True),
             "hold network to manager": lambda: self._hold(up=True, down=False),
             "hold network to agents": lambda: self._hold(up=False, down=True),
-            "torn frames": self._tear,
+            "torn frames to manager": lambda: self._tear("up"),
+            "torn frames to agents": lambda: self._tear("down"),
             **({"disk full": self._fill} if disk.mounted else {}),
             **(self._jumps() if FAKETIME is not None else {}),
             "receiver fails": lambda: self._mood("failing"),
@@ -219,8 +220,8 @@ class Faults:
         self._later(self._random.uniform(0.5, 4.0), lambda: self._wire.hold(up=False, down=False))
         return True
 
-    def _tear(self) -> bool:
-        self._wire.tear()
+    def _tear(self, way: Way) -> bool:
+        self._wire.tear(way)
         return True
 
     def _fill(self) -> bool:
