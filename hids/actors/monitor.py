@@ -18,9 +18,9 @@ import structlog
 
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet, Presence
-from hids.actors.silence import Store
+from hids.actors.learned import Learned, Store
 from hids.actors.stage import LoopActor, Mailbox, OneLife
-from hids.errors import HidsError, StoreError
+from hids.errors import HidsError
 from hids.messages.terms import Agent, AgentId
 from hids.ports import Clock, Emit
 
@@ -45,6 +45,13 @@ SAVE_EVERY = 10
 
 class Tick(OneLife):
     """timer -> monitor."""
+
+
+class Gone(msgspec.Struct, frozen=True):
+    """What is kept."""
+
+    told: frozenset[AgentId] = frozenset()
+    """Agents of which the rules know that they are gone."""
 
 
 class Known(NamedTuple):
@@ -87,8 +94,8 @@ class Monitor(LoopActor):
         """`roll` asks the registry; `store` keeps who was told."""
         super().__init__(mailbox)
         self._roll = roll
-        self._store = store
-        self._told = self._saved = self._load()
+        self._learned = Learned(store, Gone, "agents that are gone")
+        self._gone = self._learned.load()
         self._calling: asyncio.Task[None] | None = None
         self._called = False
         self._ticks = 0
@@ -129,7 +136,7 @@ class Monitor(LoopActor):
             if self._fleet.get(agent.id) is None:
                 presence = self._fleet.of(agent)
                 presence.seen_ms = presence.ended_ms = seen_ms
-                presence.told_silent = agent.id in self._told
+                presence.told_silent = agent.id in self._gone.told
 
     def _look(self) -> None:
         now_s = self._clock.monotonic_s()
@@ -151,21 +158,10 @@ class Monitor(LoopActor):
         self._ticks += 1
         if self._ticks % SAVE_EVERY or not self._called:
             return
-        self._told = frozenset(presence.agent.id for presence in self._fleet.all() if presence.told_silent)
-        if self._told != self._saved:
-            try:
-                self._store.save(msgspec.json.encode(sorted(self._told)))
-                self._saved = self._told
-            except StoreError as error:
-                log.warning("which agents are gone is not saved", reason=str(error))
-
-    def _load(self) -> frozenset[AgentId]:
-        try:
-            data = self._store.load()
-            return frozenset() if data is None else msgspec.json.decode(data, type=frozenset[AgentId])
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            log.warning("which agents were gone is lost, and told again", reason=str(error))
-            return frozenset()
+        gone = Gone(frozenset(presence.agent.id for presence in self._fleet.all() if presence.told_silent))
+        if gone != self._gone:
+            self._gone = gone
+            self._learned.save(gone)
 
     def _watch_clock(self, now_s: float) -> None:
         """Tell of a clock that jumped, or stood still in a sleep that the other one does not count."""

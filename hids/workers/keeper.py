@@ -14,11 +14,7 @@ import msgspec
 
 from hids.actors.keeper import Duty, Keeper
 from hids.actors.stage import Mailbox
-<<<<<<< HEAD
 from hids.adapters.believed import BelievedClock, ClockWatch
-from hids.adapters.channel import open_channel
-=======
->>>>>>> main
 from hids.adapters.clock import SystemClock
 from hids.adapters.event_archive import ArchiveRetention
 from hids.adapters.evidence.anchors import Anchoring, CommandAnchor, FileAnchor

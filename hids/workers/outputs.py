@@ -19,25 +19,10 @@ from hids.adapters.evidence.seals import Seals
 from hids.adapters.evidence.streams import records_of
 from hids.adapters.outbox import Outbox, OutboxRow
 from hids.adapters.outputs.file import JSON_LINES, NEWS_LINES, AlertFile, Form, Keeping, text_blocks
-<<<<<<< HEAD
-from hids.adapters.search import SearchIndex
-from hids.ports import Clock
-from hids.workers.inside import (
-    Stopping,
-    collect_seldom,
-    follow_outbox,
-    hold,
-    leave_signals_to_main,
-    node_of,
-    run,
-    set_up_logging,
-    tell_pulse,
-)
-=======
 from hids.adapters.search_index import SearchIndex
 from hids.messages.outputs import ToOutput
+from hids.ports import Clock
 from hids.workers.inside import Household, collect_seldom, hold, move_in, newest_to, parser_of, run
->>>>>>> main
 
 ALERTS_JSON = "alerts.json"
 ALERTS_LOG = "alerts.log"

@@ -9,8 +9,8 @@ from waiting import SetClock, settle
 
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet
+from hids.actors.learned import Store
 from hids.actors.monitor import LATE_S, SAVE_EVERY, SILENT_S, Known, Monitor, Tick
-from hids.actors.silence import Store
 from hids.actors.stage import Mailbox
 from hids.errors import StoreError
 from hids.messages.terms import Agent, AgentId
@@ -203,7 +203,7 @@ def test_an_agent_that_does_not_come_back_after_a_restart_of_main_is_told_once_o
 
 def test_an_agent_that_comes_back_after_a_restart_of_main_may_be_told_again_later():
     async def test(bench: Bench) -> None:
-        bench.saved.append(b'["007"]')
+        bench.saved.append(b'{"told":["007"]}')
         bench.fleet = Fleet()
         bench.start()
         await bench.wait(3)
@@ -212,7 +212,7 @@ def test_an_agent_that_comes_back_after_a_restart_of_main_may_be_told_again_late
         assert presence.told_silent  # so the session says that it is back
         presence.connected, presence.told_silent, presence.seen_ms = True, False, bench.clock.ms
         await bench.wait(SAVE_EVERY)
-        assert bench.saved[-1] == b"[]"
+        assert bench.saved[-1] == b'{"told":[]}'
         assert bench.told == []
 
     run(test)
