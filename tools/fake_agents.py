@@ -11,6 +11,7 @@ nothing to tell does; with --rate it sends that many lines a second, too, and wa
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import time
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import psutil
+from processes import Processes
 from stand import Stand, wait_for
 
 from hids.adapters.identity import Identity, client_context
@@ -34,7 +35,6 @@ HEARTBEAT_S = 10.0
 AT_ONCE = 20
 """Connections between two breaths: this program shares the machine with the manager."""
 
-ATTACK_EVERY = 20
 UNDER_WAY = 10
 """Batches of one agent that wait for their acknowledgement at most; then it sends no more."""
 
@@ -74,7 +74,7 @@ class Sent(NamedTuple):
 class FakeAgent:
     """One session: hello, heartbeats, and batches of made-up lines as far as the credit goes."""
 
-    def __init__(self, port: int, folder: Path, number: int, rate: float) -> None:
+    def __init__(self, port: int, folder: Path, number: int, rate: float, attack_every: int) -> None:
         identity = Identity.read(folder)
         if identity is None:
             raise SystemExit(f"{folder}: not joined")
@@ -82,6 +82,7 @@ class FakeAgent:
         self._port = port
         self._number = number
         self._rate = rate
+        self._attack_every = attack_every
         self._chain, self._seq = GENESIS, 1
         self._waiting: deque[Sent] = deque()
         self._welcome = asyncio.Event()
@@ -144,10 +145,14 @@ class FakeAgent:
             await asyncio.sleep(1.0)
 
     def _line(self, seq: int) -> LogLine:
+        """One line; every so many is a failed login, an alert that feeds windows, and the others matter to nobody."""
         now_ms = time.time_ns() // 1_000_000
-        host, user = f"10.{self._number >> 8}.{self._number & 255}.{seq % 250}", seq % 500
-        what = f"Failed password for user{user}" if seq % ATTACK_EVERY == 0 else f"Accepted publickey for user{user}"
-        text = f"Nov 24 10:00:00 host{self._number} sshd[{seq % 30_000}]: {what} from {host} port 22 ssh2"
+        if seq % self._attack_every:
+            text = f"Nov 24 10:00:00 host{self._number} CRON[{seq % 30_000}]: (root) CMD (job number {seq})"
+            return LogLine("/var/log/syslog", text.encode(), now_ms, now_ms)
+        address = f"10.{self._number >> 8}.{self._number & 255}.{seq % 250}"
+        what = f"Failed password for invalid user u{seq % 500} from {address} port 22 ssh2"
+        text = f"Nov 24 10:00:00 host{self._number} sshd[{seq % 30_000}]: {what}"
         return LogLine("/var/log/auth.log", text.encode(), now_ms, now_ms)
 
 
@@ -156,7 +161,7 @@ async def hold(stand: Stand, folders: list[Path], options: argparse.Namespace) -
     agents: list[FakeAgent] = []
     tasks: list[asyncio.Task[None]] = []
     for number, folder in enumerate(folders):
-        agents.append(FakeAgent(stand.ports["agents"], folder, number, options.rate))
+        agents.append(FakeAgent(stand.ports["agents"], folder, number, options.rate, options.attack_every))
         tasks.append(asyncio.create_task(agents[-1].run()))
         if number % AT_ONCE == 0:
             await asyncio.sleep(0.05)
@@ -167,9 +172,8 @@ async def hold(stand: Stand, folders: list[Path], options: argparse.Namespace) -
             if task.done():
                 task.result()
         connected = (await asyncio.to_thread(stand.ask, "status"))["agents_connected"]
-    assert stand.manager is not None
-    tree = [psutil.Process(stand.manager.pid), *psutil.Process(stand.manager.pid).children(recursive=True)]
-    before = {process.pid: sum(process.cpu_times()[:2]) for process in tree}
+    tree = Processes(stand, generator=os.getpid())
+    before = tree.cpu()
     for agent in agents:
         agent.latencies_s.clear()
     lines = sum(agent.acknowledged for agent in agents)
@@ -177,19 +181,22 @@ async def hold(stand: Stand, folders: list[Path], options: argparse.Namespace) -
     await asyncio.sleep(options.seconds)
     wall = time.monotonic() - began
     lines = sum(agent.acknowledged for agent in agents) - lines
-    cpu = sum(sum(process.cpu_times()[:2]) - before[process.pid] for process in tree)
-    rss = sum(process.memory_info().rss for process in tree) / 1048576
-    main = tree[0].memory_info().rss / 1048576
+    cpu = {role: seconds - before.get(role, 0.0) for role, seconds in tree.cpu().items()}
+    rss = {role: mib for role, mib in tree.rss().items() if role != "generator"}
+    batches = sum(len(agent.latencies_s) for agent in agents)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     latencies = sorted(latency for agent in agents for latency in agent.latencies_s) or [0.0]
     return {
         "agents": len(folders),
-        "rss_mib_all": round(rss, 1),
-        "rss_mib_main": round(main, 1),
-        "cpu_percent_of_a_core": round(100 * cpu / wall, 2),
+        "rss_mib_all": round(sum(rss.values()), 1),
+        "rss_mib_main": round(rss["main"], 1),
+        "cpu_percent_of_a_core": round(100 * (sum(cpu.values()) - cpu["generator"]) / wall, 2),
+        "cpu_s": {role: round(seconds, 2) for role, seconds in cpu.items()},
         "lines_per_s": round(lines / wall),
+        "batches_per_s": round(batches / wall),
+        "cpu_ms_per_batch": {role: round(1000 * seconds / batches, 3) for role, seconds in cpu.items() if batches},
         "committed_after_ms": {
             "median": round(1000 * latencies[len(latencies) // 2]),
             "p99": round(1000 * latencies[len(latencies) * 99 // 100]),
@@ -202,6 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agents", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=0.0, help="lines a second of each; 0: none")
+    parser.add_argument("--attack-every", type=int, default=20, help="each such line is a failed login; 1: all are")
     parser.add_argument("--seconds", type=float, default=30.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
