@@ -74,15 +74,16 @@ class Sent(NamedTuple):
 class FakeAgent:
     """One session: hello, heartbeats, and batches of made-up lines as far as the credit goes."""
 
-    def __init__(self, port: int, folder: Path, number: int, rate: float, attack_every: int) -> None:
+    def __init__(self, port: int, folder: Path, number: int, options: argparse.Namespace) -> None:
         identity = Identity.read(folder)
         if identity is None:
             raise SystemExit(f"{folder}: not joined")
         self._context = client_context(identity.ca, Identity.file(folder))
         self._port = port
         self._number = number
-        self._rate = rate
-        self._attack_every = attack_every
+        self._rate: float = options.rate
+        self._every_s: float = options.every
+        self._attack_every: int = options.attack_every
         self._chain, self._seq = GENESIS, 1
         self._waiting: deque[Sent] = deque()
         self._welcome = asyncio.Event()
@@ -124,14 +125,14 @@ class FakeAgent:
             writer.write(frame(encode(Heartbeat(now_ms, now_ms))))
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
-        """A batch a second, as an agent's spool cuts them from a quiet log."""
+        """A batch now and then, with the lines that have come meanwhile, as an agent's spool cuts them."""
         if not self._rate:
             return
         await self._welcome.wait()
-        await asyncio.sleep(self._number % 100 / 100)
+        await asyncio.sleep(self._number % 100 / 100 * self._every_s)
         due = 0.0
         while True:
-            due += self._rate
+            due += self._rate * self._every_s
             lines = tuple(self._line(self._seq + n) for n in range(int(due)))
             due -= len(lines)
             if lines and len(self._waiting) < UNDER_WAY:
@@ -142,7 +143,7 @@ class FakeAgent:
                 self._waiting.append(Sent(self._seq - 1, time.monotonic()))
                 writer.write(frame(encode(batch)))
                 await writer.drain()
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(self._every_s)
 
     def _line(self, seq: int) -> LogLine:
         """One line; every so many is a failed login, an alert that feeds windows, and the others matter to nobody."""
@@ -161,7 +162,7 @@ async def hold(stand: Stand, folders: list[Path], options: argparse.Namespace) -
     agents: list[FakeAgent] = []
     tasks: list[asyncio.Task[None]] = []
     for number, folder in enumerate(folders):
-        agents.append(FakeAgent(stand.ports["agents"], folder, number, options.rate, options.attack_every))
+        agents.append(FakeAgent(stand.ports["agents"], folder, number, options))
         tasks.append(asyncio.create_task(agents[-1].run()))
         if number % AT_ONCE == 0:
             await asyncio.sleep(0.05)
@@ -209,6 +210,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agents", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=0.0, help="lines a second of each; 0: none")
+    parser.add_argument("--every", type=float, default=1.0, help="seconds from one batch of an agent to its next")
     parser.add_argument("--attack-every", type=int, default=20, help="each such line is a failed login; 1: all are")
     parser.add_argument("--seconds", type=float, default=30.0)
     options = parser.parse_args()
