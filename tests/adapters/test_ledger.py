@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hids.adapters.ledger import KNOWN_BATCHES, PROOF_HOURS, Ledger
+from hids.adapters.ledger import FORGOTTEN_TOGETHER, KNOWN_BATCHES, PROOF_HOURS, Ledger
 from hids.adapters.outbox import Outbox
 from hids.errors import StoreError
 from hids.messages import (
@@ -298,9 +298,11 @@ def test_a_batch_is_known_in_later_epochs_only(ledger: Ledger):
 
 def test_only_the_last_batches_of_a_source_are_known(ledger: Ledger):
     ledger.commit(Group(digests=[("agent/008", 1, b"theirs")]), 1)
-    ledger.commit(Group(digests=[("agent/007", 1, b"%d" % n) for n in range(KNOWN_BATCHES + 2)]), 1)
-    known = [ledger.knows("agent/007", b"%d" % n, 2) for n in range(4)]
-    assert known == [False, False, True, True]
+    ledger.commit(Group(digests=[("agent/007", 1, b"%d" % n) for n in range(1, KNOWN_BATCHES + 2)]), 1)
+    assert ledger.knows("agent/007", b"1", 2)  # those that are too old go together
+    ledger.commit(Group(digests=[("agent/007", 1, b"more %d" % n) for n in range(2 * FORGOTTEN_TOGETHER)]), 1)
+    oldest = next(n for n in range(1, KNOWN_BATCHES) if ledger.knows("agent/007", b"%d" % n, 2))
+    assert FORGOTTEN_TOGETHER < oldest <= 2 * FORGOTTEN_TOGETHER + 1
     assert ledger.knows("agent/008", b"theirs", 2)
 
 
