@@ -141,7 +141,7 @@ class Ledger(LoopActor):
             case Applied():
                 self._obey(message)
             case Cursors():
-                if not self._move_cursors(message):
+                if not self._move_cursors(message) and not self._is_due:
                     return
             case Settle():
                 self._settle(message)
