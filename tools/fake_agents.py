@@ -26,10 +26,11 @@ from stand import Stand, wait_for
 
 from hids.adapters.identity import Identity, client_context
 from hids.agent.joining import Manager, join
+from hids.agent.spooler import HOLD_S
 from hids.core.wire.frames import FrameReader, frame
 from hids.core.wire.lines import GENESIS, link, pack
 from hids.core.wire.session import PROTOCOL_VERSION
-from hids.messages import Ack, Batch, Heartbeat, Hello, LogLine, ToAgent, Welcome
+from hids.messages import MAX_BATCH_LINES, Ack, Batch, Heartbeat, Hello, LogLine, ToAgent, Welcome
 
 HEARTBEAT_S = 10.0
 AT_ONCE = 20
@@ -68,7 +69,9 @@ class Sent(NamedTuple):
     """A batch that waits for its acknowledgement."""
 
     last_seq: int
-    at_s: float
+    written_s: float
+    """When its first line was written: what a line waits for its batch counts."""
+    sent_s: float
 
 
 class FakeAgent:
@@ -89,7 +92,7 @@ class FakeAgent:
         self._welcome = asyncio.Event()
         self.acknowledged = 0
         self.latencies_s: list[float] = []
-        """From sending a batch to its acknowledgement, which comes when it is committed."""
+        """From a line, the first of its batch, to the acknowledgement of the batch, which comes when it is committed."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -114,7 +117,7 @@ class FakeAgent:
     def _acknowledge(self, seq: int) -> None:
         now_s = time.monotonic()
         while self._waiting and self._waiting[0].last_seq <= seq:
-            self.latencies_s.append(now_s - self._waiting.popleft().at_s)
+            self.latencies_s.append(now_s - self._waiting.popleft().written_s)
         self.acknowledged = seq
 
     async def _beat(self, writer: asyncio.StreamWriter) -> None:
@@ -125,22 +128,28 @@ class FakeAgent:
             writer.write(frame(encode(Heartbeat(now_ms, now_ms))))
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
-        """A batch now and then, with the lines that have come meanwhile, as an agent's spool cuts them."""
+        """A batch now and then, with the lines that have come meanwhile.
+
+        As an agent does, it waits for the acknowledgement of what is under way, or HOLD_S.
+        """
         if not self._rate:
             return
         await self._welcome.wait()
         await asyncio.sleep(self._number % 100 / 100 * self._every_s)
-        due = 0.0
+        done = time.monotonic()
+        """When the last line was written that is sent."""
         while True:
-            due += self._rate * self._every_s
-            lines = tuple(self._line(self._seq + n) for n in range(int(due)))
-            due -= len(lines)
-            if lines and len(self._waiting) < UNDER_WAY:
+            now_s = time.monotonic()
+            count = min(int((now_s - done) * self._rate), MAX_BATCH_LINES)
+            held = self._waiting and now_s < self._waiting[-1].sent_s + HOLD_S
+            if count and not held and len(self._waiting) < UNDER_WAY:
+                lines = tuple(self._line(self._seq + n) for n in range(count))
                 data = pack(lines)
                 self._chain = link(self._chain, data)
                 batch = Batch(1, self._seq, len(lines), self._chain, data)
                 self._seq += len(lines)
-                self._waiting.append(Sent(self._seq - 1, time.monotonic()))
+                self._waiting.append(Sent(self._seq - 1, done, now_s))
+                done += count / self._rate
                 writer.write(frame(encode(batch)))
                 await writer.drain()
             await asyncio.sleep(self._every_s)
