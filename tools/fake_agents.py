@@ -30,7 +30,8 @@ from hids.agent.spooler import HOLD_S
 from hids.core.wire.frames import FrameReader, frame
 from hids.core.wire.lines import GENESIS, link, pack
 from hids.core.wire.session import PROTOCOL_VERSION
-from hids.messages import MAX_BATCH_LINES, Ack, Batch, Heartbeat, Hello, LogLine, ToAgent, Welcome
+from hids.messages.agent_link import Ack, Heartbeat, Hello, ToAgent, Welcome
+from hids.messages.lines import MAX_BATCH_LINES, Batch, LogLine
 
 HEARTBEAT_S = 10.0
 AT_ONCE = 20

@@ -23,7 +23,7 @@ import structlog
 from hids.actors.stage import Mailbox, ThreadActor, Wake
 from hids.agent.collector import IN_FLIGHT
 from hids.agent.spool import Numbers, Spool
-from hids.messages import MAX_BATCH_LINES, MAX_BATCH_PACKED, Append, Batch, LogLine, Stored
+from hids.messages.lines import MAX_BATCH_LINES, MAX_BATCH_PACKED, Append, Batch, LogLine, Stored
 from hids.ports import Clock
 
 log = structlog.get_logger()

@@ -27,7 +27,7 @@ from hids.adapters.family import die_with_parent
 from hids.adapters.reports import ScheduledReports
 from hids.adapters.retention import FileRetention
 from hids.core.keeping import Keeping
-from hids.messages import ToOutput
+from hids.messages.outputs import ToOutput
 from hids.workers.inside import (
     Stopping,
     end_on_exit,

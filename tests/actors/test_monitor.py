@@ -10,7 +10,7 @@ from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet
 from hids.actors.monitor import LATE_MS, SILENT_MS, Monitor, Tick
 from hids.actors.stage import Mailbox
-from hids.messages import Agent, AgentId
+from hids.messages.terms import Agent, AgentId
 
 AGENT = Agent(AgentId("007"), "web1", "")
 AFTER_S = 60.0

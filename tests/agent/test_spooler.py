@@ -14,7 +14,7 @@ from hids.agent import spooler as spooler_module
 from hids.agent.collector import IN_FLIGHT
 from hids.agent.spool import Spool
 from hids.agent.spooler import AskNumbers, Fetch, OpenEpoch, Recall, Spooler
-from hids.messages import MAX_BATCH_LINES, MAX_BATCH_PACKED, Append, LogLine, Stored
+from hids.messages.lines import MAX_BATCH_LINES, MAX_BATCH_PACKED, Append, LogLine, Stored
 
 Scene = Callable[..., None]
 
