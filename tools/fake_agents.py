@@ -62,7 +62,7 @@ def join_all(stand: Stand, count: int) -> list[Path]:
         )
         return folder
 
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(16) as pool:
         return list(pool.map(one, range(count)))
 
 
