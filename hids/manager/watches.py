@@ -9,8 +9,9 @@ from hids.actors.budget import Budget
 from hids.actors.configurator import Configurator
 from hids.actors.control import Control
 from hids.actors.exposition import Exposition
+from hids.actors.learned import Store
 from hids.actors.monitor import Monitor
-from hids.actors.silence import Silence, Store
+from hids.actors.silence import Silence
 from hids.actors.stage import Mailbox
 from hids.actors.statistics import Statistics
 from hids.adapters.control import ControlSocket

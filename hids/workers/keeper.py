@@ -4,10 +4,8 @@ main <--Said-- keeper
 """
 
 import argparse
-import asyncio
 import hashlib
 import os
-import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,28 +14,17 @@ import msgspec
 
 from hids.actors.keeper import Duty, Keeper
 from hids.actors.stage import Mailbox
-from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.event_archive import ArchiveRetention
 from hids.adapters.evidence.anchors import Anchoring, CommandAnchor, FileAnchor
 from hids.adapters.evidence.heads import Heads
 from hids.adapters.evidence.key import EvidenceKey
 from hids.adapters.evidence.verify import RETIRED
-from hids.adapters.family import die_with_parent
 from hids.adapters.reports import ScheduledReports
 from hids.adapters.retention import FileRetention
 from hids.core.keeping import Keeping
 from hids.messages.outputs import ToOutput
-from hids.workers.inside import (
-    Stopping,
-    end_on_exit,
-    hold,
-    leave_signals_to_main,
-    node_of,
-    run,
-    set_up_logging,
-    tell_pulse,
-)
+from hids.workers.inside import Household, hold, move_in, parser_of, run
 from hids.workers.outputs import ALERT_OUTPUTS
 
 RETENTION_S = 15.0
@@ -80,33 +67,20 @@ def _cursor(lib: Path, *anchor: str) -> Path:
 
 
 async def _main(options: argparse.Namespace) -> int:
-    stopping, left = Stopping(), asyncio.Event()
     mailbox = Mailbox("duties")
-    end_on_exit((mailbox,), stopped=lambda _name: left.set())
-    channel = open_channel(
-        socket.socket(fileno=options.channel_fd), ToOutput, on_message=lambda _: None, on_close=stopping.stop
-    )
+    household = Household(options.channel_fd, ToOutput, (mailbox,), "keeper", lambda _: None)
     keeping = msgspec.json.decode(options.keeping, type=Keeping)
-    Keeper.start(mailbox, _duties(keeping), SystemClock(), channel.send)
-    pulse = asyncio.ensure_future(tell_pulse(channel, lambda: (node_of(mailbox, "keeper"),)))
-    status = await stopping.wait()
-    pulse.cancel()
-    mailbox.shut_down()
-    await left.wait()
-    return status
+    Keeper.start(mailbox, _duties(keeping), SystemClock(), household.send)
+    return await household.live()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run until main closes the channel."""
-    parser = argparse.ArgumentParser(prog="hids-keeper", description="Started by hids-manager; not for people.")
-    parser.add_argument("--channel-fd", type=int, required=True)
-    parser.add_argument("--parent", type=int, required=True)
+    parser = parser_of("hids-keeper")
     parser.add_argument("--lock", required=True, help="held while it runs")
     parser.add_argument("--keeping", required=True, help="JSON: what is kept where, and how long")
     options = parser.parse_args(arguments)
-    leave_signals_to_main()
-    die_with_parent(options.parent)
-    set_up_logging()
+    move_in(options.parent)
     with suppress(OSError):
         os.nice(NICE)
     hold(Path(options.lock))

@@ -31,7 +31,7 @@ from hids.messages.nursery import Fork, FromNursery, NurseryReady, NurseryRefuse
 from hids.messages.supervision import Pulse
 from hids.messages.terms import Correlation
 from hids.workers import worker
-from hids.workers.inside import PULSE_S, collect_seldom, leave_signals_to_main, run, set_up_logging
+from hids.workers.inside import PULSE_S, collect_seldom, move_in, run
 
 EX_CONFIG = 78
 """Exit status when the rulesets are refused (sysexits.h)."""
@@ -61,9 +61,7 @@ class Folder(msgspec.Struct, frozen=True):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Load, say so, and serve until main closes the socket."""
     options = _parser().parse_args(arguments)
-    leave_signals_to_main()
-    die_with_parent(options.parent)
-    set_up_logging()
+    move_in(options.parent)
     collect_seldom()
     control = socket.socket(fileno=options.control_fd)
     folders = msgspec.json.decode(options.rulesets, type=tuple[Folder, ...])

@@ -4,7 +4,6 @@ main --Outboxed--> [alert writer ...] --Cursors--> main
 """
 
 import argparse
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,21 +16,11 @@ from hids.adapters.evidence.heads import Heads
 from hids.adapters.evidence.key import EvidenceKey
 from hids.adapters.evidence.seals import Seals
 from hids.adapters.evidence.streams import records_of
-from hids.adapters.family import die_with_parent
 from hids.adapters.outbox import Outbox, OutboxRow
 from hids.adapters.outputs.file import JSON_LINES, NEWS_LINES, AlertFile, Form, Keeping, text_blocks
-from hids.adapters.search import SearchIndex
-from hids.workers.inside import (
-    Stopping,
-    collect_seldom,
-    follow_outbox,
-    hold,
-    leave_signals_to_main,
-    node_of,
-    run,
-    set_up_logging,
-    tell_pulse,
-)
+from hids.adapters.search_index import SearchIndex
+from hids.messages.outputs import ToOutput
+from hids.workers.inside import Household, collect_seldom, hold, move_in, newest_to, parser_of, run
 
 ALERTS_JSON = "alerts.json"
 ALERTS_LOG = "alerts.log"
@@ -110,10 +99,10 @@ def _from_outbox(outbox: Outbox, after: int, _newest: int) -> Iterator[Sequence[
 
 
 async def _main(options: argparse.Namespace) -> int:
-    stopping, left = Stopping(), asyncio.Event()
     alerts = Path(options.alerts)
     mailboxes = {name: Mailbox(name) for name in options.outputs.split(",")}
-    channel = follow_outbox(options.channel_fd, tuple(mailboxes.values()), left, stopping)
+    actors = tuple(mailboxes.values())
+    household = Household(options.channel_fd, ToOutput, actors, "alert writer", newest_to(actors))
     for name, opener in _openers(tuple(mailboxes), options).items():
         outbox = Outbox(Path(options.ledger))
         rows = (
@@ -121,23 +110,13 @@ async def _main(options: argparse.Namespace) -> int:
             if name in INDEX_OUTPUTS
             else partial(_from_outbox, outbox)
         )
-        AlertWriter.start(mailboxes[name], partial(reopened, opener, outbox), rows, channel.send)
-    pulse = asyncio.ensure_future(
-        tell_pulse(channel, lambda: tuple(node_of(mailbox, "alert writer") for mailbox in mailboxes.values()))
-    )
-    status = await stopping.wait()
-    pulse.cancel()
-    for mailbox in mailboxes.values():
-        mailbox.shut_down()
-    await left.wait()
-    return status
+        AlertWriter.start(mailboxes[name], partial(reopened, opener, outbox), rows, household.send)
+    return await household.live()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run until main closes the channel."""
-    parser = argparse.ArgumentParser(prog="hids-outputs", description="Started by hids-manager; not for people.")
-    parser.add_argument("--channel-fd", type=int, required=True)
-    parser.add_argument("--parent", type=int, required=True)
+    parser = parser_of("hids-outputs")
     parser.add_argument("--outputs", required=True, help="which, with commas")
     parser.add_argument("--ledger", required=True, help="path of ledger.db")
     parser.add_argument("--alerts", required=True, help="folder of the alert files")
@@ -148,9 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--search-days", type=int, default=0)
     parser.add_argument("--search-bytes", type=int, default=0)
     options = parser.parse_args(arguments)
-    leave_signals_to_main()
-    die_with_parent(options.parent)
-    set_up_logging()
+    move_in(options.parent)
     collect_seldom()
     hold(Path(options.alerts) / f".{options.outputs}.lock")
     run(_main(options))

@@ -11,7 +11,7 @@ import pytest
 from lane_stand import Host, Lane, Worker, on_a_loop
 from waiting import SetClock
 
-from hids.actors.correlation_window import SETTLE_MS
+from hids.core.correlate.applier import SETTLE_MS
 from hids.core.rules.load import load
 from hids.core.rules.plan import Plan, compile_plan
 from hids.core.rules.rule import SourceFile
