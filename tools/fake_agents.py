@@ -92,8 +92,10 @@ class FakeAgent:
         self._waiting: deque[Sent] = deque()
         self._welcome = asyncio.Event()
         self.acknowledged = 0
-        self.latencies_s: list[float] = []
+        self.from_line_s: list[float] = []
         """From a line, the first of its batch, to the acknowledgement of the batch, which comes when it is committed."""
+        self.from_batch_s: list[float] = []
+        """... and from when the batch was sent."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -118,7 +120,9 @@ class FakeAgent:
     def _acknowledge(self, seq: int) -> None:
         now_s = time.monotonic()
         while self._waiting and self._waiting[0].last_seq <= seq:
-            self.latencies_s.append(now_s - self._waiting.popleft().written_s)
+            sent = self._waiting.popleft()
+            self.from_line_s.append(now_s - sent.written_s)
+            self.from_batch_s.append(now_s - sent.sent_s)
         self.acknowledged = seq
 
     async def _beat(self, writer: asyncio.StreamWriter) -> None:
@@ -186,7 +190,8 @@ async def hold(stand: Stand, folders: list[Path], options: argparse.Namespace) -
     tree = Processes(stand, generator=os.getpid())
     before = tree.cpu()
     for agent in agents:
-        agent.latencies_s.clear()
+        agent.from_line_s.clear()
+        agent.from_batch_s.clear()
     lines = sum(agent.acknowledged for agent in agents)
     began = time.monotonic()
     await asyncio.sleep(options.seconds)
@@ -194,11 +199,10 @@ async def hold(stand: Stand, folders: list[Path], options: argparse.Namespace) -
     lines = sum(agent.acknowledged for agent in agents) - lines
     cpu = {role: seconds - before.get(role, 0.0) for role, seconds in tree.cpu().items()}
     rss = {role: mib for role, mib in tree.rss().items() if role != "generator"}
-    batches = sum(len(agent.latencies_s) for agent in agents)
+    batches = sum(len(agent.from_batch_s) for agent in agents)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    latencies = sorted(latency for agent in agents for latency in agent.latencies_s) or [0.0]
     return {
         "agents": len(folders),
         "rss_mib_all": round(sum(rss.values()), 1),
@@ -208,10 +212,17 @@ async def hold(stand: Stand, folders: list[Path], options: argparse.Namespace) -
         "lines_per_s": round(lines / wall),
         "batches_per_s": round(batches / wall),
         "cpu_ms_per_batch": {role: round(1000 * seconds / batches, 3) for role, seconds in cpu.items() if batches},
-        "committed_after_ms": {
-            "median": round(1000 * latencies[len(latencies) // 2]),
-            "p99": round(1000 * latencies[len(latencies) * 99 // 100]),
-        },
+        "line_committed_after_ms": in_ms([one for agent in agents for one in agent.from_line_s]),
+        "batch_committed_after_ms": in_ms([one for agent in agents for one in agent.from_batch_s]),
+    }
+
+
+def in_ms(seconds: list[float]) -> dict[str, int]:
+    """Median and 99th percentile."""
+    ordered = sorted(seconds) or [0.0]
+    return {
+        "median": round(1000 * ordered[len(ordered) // 2]),
+        "p99": round(1000 * ordered[len(ordered) * 99 // 100]),
     }
 
 
