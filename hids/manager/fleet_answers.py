@@ -8,7 +8,8 @@ import msgspec
 
 from hids.actors.configurator import Abandon, AskRollout, Try
 from hids.actors.fleet import Presence, Refusal
-from hids.adapters.registry import AgentRow, PendingRow
+from hids.adapters.approvals import PendingRow
+from hids.adapters.registry import AgentRow
 from hids.core.collect.shared import Member, Rollout, SharedFile, edition_for, parse_files
 from hids.errors import ConfigError
 from hids.manager.topology import Topology
