@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 import zstandard
-from sqlite_utils import Database
 
+from hids.adapters.ledger_schema import bring_up_to_date
 from hids.core.syscheck.change import IGNORED
 from hids.core.syscheck.paths import range_of, split
 from hids.core.wire.lines import GENESIS, link
@@ -25,8 +25,6 @@ from hids.messages.lines import Batch, LogLine
 from hids.messages.syscheck import DirectoryDigests, DirectoryListing, FileFact
 from hids.messages.terms import Agent, SourceId
 from hids.ports import DeadLetter, Group
-
-SCHEMA_VERSION = 3
 
 WAL_TRUNCATE_BYTES = 64 * 1024 * 1024
 """Above this the write-ahead log is folded back after a commit."""
@@ -74,11 +72,10 @@ class Ledger:
             StoreError: damaged, or written by a newer version.
         """
         self._path = path
-        self._now_ms = now_ms
         self._wal = path.with_name(path.name + "-wal")
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
-            self._prepare()
+            self._prepare(now_ms)
         except sqlite3.DatabaseError as error:
             failure = StoreError if isinstance(error, sqlite3.OperationalError) else StoreDamaged
             raise failure(
@@ -97,125 +94,17 @@ class Ledger:
     def _few(stored: set[int]) -> set[int] | None:
         return stored if len(stored) <= STORED_KNOWN else None
 
-    def _prepare(self) -> None:
+    def _prepare(self, now_ms: int) -> None:
         db = self._db
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA wal_autocheckpoint=4000")
         db.execute("PRAGMA busy_timeout=5000")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"{self._path}: schema {version} is newer than {SCHEMA_VERSION}, which this version knows; "
-                "install the version that wrote it"
-            )
-        for number, step in enumerate((self._create, self._add_proof, self._add_history), 1):
-            if version < number:
-                step(Database(db), number)
+        bring_up_to_date(db, self._path, now_ms)
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(f"damaged: {verdict}")
         self._path.chmod(0o600)
-
-    def _create(self, tables: Database, number: int) -> None:
-        with tables.atomic():
-            tables.table("progress").create({"source": str, "epoch": int, "seq": int, "chain": bytes}, pk="source")
-            tables.table("outbox").create({"first": int, "count": int, "data": bytes, "at_ms": int}, pk="first")
-            tables.table("state").create(
-                {"rule": str, "key": bytes, "data": bytes, "newest_ms": int}, pk=("rule", "key")
-            ).create_index(["newest_ms"])
-            tables.table("fired").create({"rule": str, "count": int}, pk="rule")
-            tables.table("syscheck").create({"agent": str, "path": str, "fact": bytes}, pk=("agent", "path"))
-            tables.table("derived").create(
-                {
-                    "source": str,
-                    "first_seq": int,
-                    "count": int,
-                    "chain": bytes,
-                    "data": bytes,
-                    "agent": bytes,
-                },
-                pk=("source", "first_seq"),
-            )
-            tables.table("derived_end").create({"source": str, "seq": int, "chain": bytes}, pk="source")
-            tables.table("hole").create(
-                {"source": str, "epoch": int, "first": int, "last": int, "reason": str},
-                pk=("source", "epoch", "first"),
-            )
-            tables.table("dead").create(
-                {"source": str, "epoch": int, "seq": int, "reason": str, "line": bytes},
-                pk=("source", "epoch", "seq"),
-            )
-            tables.table("digest").create(
-                {"source": str, "digest": bytes, "epoch": int, "n": int}, pk=("source", "digest")
-            ).create_index(["source", "n"])
-            tables.table("counts").create({"source": str, "what": str, "n": int}, pk=("source", "what"))
-            tables.table("meta").create({"name": str, "text": str, "number": int}, pk="name")
-            epoch = max(1, self._now_ms // 1000)
-            self._db.execute("INSERT INTO meta VALUES ('derived_epoch', '', ?)", (epoch,))
-            self._db.execute(f"PRAGMA user_version={number}")
-
-    def _add_proof(self, tables: Database, number: int) -> None:
-        """The quarantine with all that a replay takes, what each stretch of lines became, and suspects of the lane."""
-        where = {"source": str, "epoch": int}
-        with tables.atomic():
-            tables.table("quarantine").create(
-                {
-                    "number": int,
-                    **where,
-                    "seq": int,
-                    "reason": str,
-                    "text": bytes,
-                    "agent": bytes,
-                    "line": bytes,
-                    "at_ms": int,
-                    "state": str,
-                    "settled_ms": int,
-                },
-                pk="number",
-                not_null=("state",),
-                defaults={"state": "kept"},
-            ).create_index(["source", "epoch", "seq"], unique=True)
-            self._db.execute(
-                "INSERT INTO quarantine (source, epoch, seq, reason, text) SELECT source, epoch, seq, reason, line FROM dead"
-            )
-            tables.table("dead").drop()
-            tables.table("stretch").create(
-                {**where, "hour": int, "first": int, "last": int}, pk=("source", "epoch", "hour", "first")
-            ).create_index(["hour"])
-            tables.table("tally").create(
-                {**where, "hour": int, "what": str, "n": int}, pk=("source", "epoch", "hour", "what")
-            ).create_index(["hour"])
-            tables.table("suspect").create({**where, "seq": int, "deaths": int}, pk=("source", "epoch", "seq"))
-            self._db.execute(f"PRAGMA user_version={number}")
-
-    def _add_history(self, tables: Database, number: int) -> None:
-        """Baselines by folder, as digests and questions go; what changed and who answers for it; maintenances."""
-        self._db.create_function("folder", 1, _folder, deterministic=True)
-        with tables.atomic():
-            db = self._db
-            db.execute(
-                "CREATE TABLE baseline (agent TEXT, folder TEXT, name TEXT, fact BLOB NOT NULL, changes INTEGER NOT NULL, "
-                "told BLOB NOT NULL, PRIMARY KEY (agent, folder, name)) WITHOUT ROWID"
-            )
-            db.execute(
-                "INSERT INTO baseline SELECT agent, folder(path), substr(path, length(folder(path)) + 1), fact, 0, x'' "
-                "FROM syscheck"
-            )
-            tables.table("syscheck").drop()
-            db.execute(
-                "CREATE TABLE history (number INTEGER PRIMARY KEY AUTOINCREMENT, agent TEXT, folder TEXT, name TEXT, "
-                "at_ms INTEGER, stored_ms INTEGER, event TEXT, told BLOB, changes INTEGER, verdict TEXT, "
-                "accepted_ms INTEGER DEFAULT 0, accepted_by TEXT DEFAULT '')"
-            )
-            tables.table("history").create_index(["agent", "folder", "name", "number"])
-            tables.table("digest_check").create(
-                {"id": str, "agent": str, "at_ms": int, "directories": int, "done": int}, pk="id"
-            )
-            tables.table("differing").create({"id": str, "folder": str}, pk=("id", "folder"))
-            tables.table("baseline_order").create({"id": str, "at_ms": int, "data": bytes}, pk="id")
-            tables.table("maintenance").create({"id": str, "ended_ms": int, "data": bytes}, pk="id")
-            self._db.execute(f"PRAGMA user_version={number}")
 
     # -- reading
 
@@ -692,10 +581,6 @@ class _Ends:
         """Number of the last digest."""
         self.stretches: dict[str, tuple[int, int, int, int]] = {}
         """(epoch, hour, first, last) of the stretch that grows."""
-
-
-def _folder(path: str) -> str:
-    return split(path)[0]
 
 
 def baseline_of(fact: bytes, changes: int, told: bytes) -> Baseline:

@@ -14,7 +14,8 @@ from hids.adapters.identity import Identity
 from hids.agent import link as link_module
 from hids.agent import spooler as spooler_module
 from hids.agent.collector import SourceState
-from hids.agent.link import Link, LinkState, Timing
+from hids.agent.link import Link, Timing
+from hids.agent.linkstate import LinkState
 from hids.messages.agent_link import Configuration, Refused, Restart
 from hids.messages.lines import Append, LogLine
 from hids.messages.response import Noted, Respond, Responded
