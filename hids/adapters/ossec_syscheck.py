@@ -8,7 +8,7 @@ import glob
 import re
 import shlex
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
@@ -42,7 +42,6 @@ _ELSEWHERE = {
     "max_files_per_second": "is max_bytes_per_s now",
     "synchronization": "has no counterpart: the manager has each change once, and hidsctl syscheck verify proves it",
     "database": "has no counterpart",
-    "whodata": "has no counterpart here",
     "diff": "is diff_max_bytes and diff_budget_bytes now",
 }
 """Options that are known and not taken over -> what to know about it."""
@@ -57,6 +56,11 @@ _ATTRIBUTES_ELSEWHERE = {
 }
 _OF_WINDOWS = re.compile(r"%|[A-Za-z]:")
 """How its paths begin."""
+_WHODATA_ELSEWHERE = {
+    "restart_audit": "has no counterpart: no auditd is needed, and one that runs is left alone",
+    "audit_key": "has no counterpart: who-data has rules of its own",
+    "startup_healthcheck": "is always done, each minute",
+}
 _MOST_NICE = 19
 
 
@@ -127,8 +131,8 @@ class _Taken:
             self._note(option, f"<{name}> {_ELSEWHERE[name]}")
         elif name in _SWITCHES:
             self.values[name] = truth(f"<{name}>", text)
-        elif name == "directories":
-            self._take_directories(option, text)
+        elif name in self._WITH_PARTS:
+            self._WITH_PARTS[name](self, option, text)
         elif name in {"ignore", "nodiff"}:
             self._add(name, _globs(option, text))
         elif name == "frequency":
@@ -147,6 +151,16 @@ class _Taken:
                 self.values["max_files"] = number("<entries>", entry)
         else:
             raise ValueError(f"<{name}> is not known in <syscheck>")
+
+    def _take_whodata(self, option: Element, _text: str) -> None:
+        for child in option.children:
+            text = child.text.decode("utf-8", "replace").strip()
+            if child.name == "provider" and text == "audit":
+                self.values["whodata_provider"] = "audit"
+            elif child.name == "provider":
+                self._note(child, f'<provider> {text!r} has no counterpart: whodata_provider stays "auto"')
+            else:
+                self._note(child, f"<{child.name}> {_WHODATA_ELSEWHERE.get(child.name, 'has no counterpart')}")
 
     def _take_directories(self, option: Element, text: str) -> None:
         values = {each.name: each.value for each in option.attributes}
@@ -175,6 +189,8 @@ class _Taken:
             known = self.values.setdefault("directory", [])
             known[:] = [each for each in known if each["path"] != path]  # the last one holds
             known.append({"path": path, **options})
+
+    _WITH_PARTS: ClassVar = {"directories": _take_directories, "whodata": _take_whodata}
 
     def _add(self, name: str, more: Iterable[str]) -> None:
         self.values[name] = [*self.values.get(name, []), *more]

@@ -42,8 +42,9 @@ RENEW_DAYS = 30
 """A server certificate with fewer days left is made anew."""
 MAX_CSR_BYTES = 16 * 1024
 
-_BACKDATED = dt.timedelta(days=1)
-"""Certificates are valid from a day ago: an agent whose clock is behind can still join."""
+_SINCE = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+"""Certificates are valid from then on: so none is "not valid yet" for an agent whose clock is behind, or because ours was ahead
+when it was made."""
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?")
 
@@ -205,11 +206,10 @@ class Authority:
         names: Iterable[x509.GeneralName],
         purpose: x509.ObjectIdentifier,
     ) -> x509.Certificate:
-        now = _utc(self._clock)
-        end = min(now + dt.timedelta(days=LEAF_DAYS), self._ca.certificate.not_valid_after_utc)
+        end = min(_utc(self._clock) + dt.timedelta(days=LEAF_DAYS), self._ca.certificate.not_valid_after_utc)
         ca_key = self._ca.key.public_key()
         return (
-            _builder(subject, self._ca.certificate.subject, public_key, now, end)
+            _builder(subject, self._ca.certificate.subject, public_key, end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
@@ -224,7 +224,7 @@ def _new_ca(now: dt.datetime) -> _Pair:
     # A number in the name keeps the CAs of two managers apart where people look at certificates.
     name = _name(f"hids CA {secrets.token_hex(4)}")
     certificate = (
-        _builder(name, name, key.public_key(), now, now + dt.timedelta(days=CA_DAYS))
+        _builder(name, name, key.public_key(), now + dt.timedelta(days=CA_DAYS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
         .sign(key, hashes.SHA256())
@@ -236,7 +236,6 @@ def _builder(
     subject: x509.Name,
     issuer: x509.Name,
     public_key: ec.EllipticCurvePublicKey | Ed25519PublicKey,
-    now: dt.datetime,
     end: dt.datetime,
 ) -> x509.CertificateBuilder:
     return (
@@ -245,7 +244,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
+        .not_valid_before(_SINCE)
         .not_valid_after(end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
@@ -322,4 +321,4 @@ def _pem(certificate: x509.Certificate) -> bytes:
 
 
 def _utc(clock: Clock) -> dt.datetime:
-    return dt.datetime.fromtimestamp(clock.now_ms() // 1000, dt.UTC)
+    return max(_SINCE, dt.datetime.fromtimestamp(clock.now_ms() // 1000, dt.UTC))  # a clock may be at its beginning
