@@ -47,9 +47,10 @@ from hids.agent.config import (
     SyscheckConfig,
     load,
 )
-from hids.agent.link import Link, LinkState, os_name
+from hids.agent.link import Link
+from hids.agent.linkstate import LinkState
 from hids.agent.lock import lock
-from hids.agent.machine import machine_id
+from hids.agent.machine import machine_id, os_name
 from hids.agent.paths import Excluded
 from hids.agent.shared import SentPolicies, SharedFile
 from hids.agent.silence import SourceSilence

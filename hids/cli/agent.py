@@ -70,8 +70,7 @@ def join(
         from hids.agent.config import address_of  # noqa: PLC0415 - `status` needs none of these
         from hids.agent.joining import Manager  # noqa: PLC0415
         from hids.agent.joining import join as join_manager  # noqa: PLC0415
-        from hids.agent.link import os_name  # noqa: PLC0415
-        from hids.agent.machine import machine_id  # noqa: PLC0415
+        from hids.agent.machine import machine_id, os_name  # noqa: PLC0415
 
         host, port = address_of(manager if _has_port(manager) else f"{manager}:{JOINING_PORT}")
         identity = join_manager(
