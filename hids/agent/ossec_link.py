@@ -25,7 +25,7 @@ from hids import __version__
 from hids.actors.stage import Mailbox, Wake
 from hids.adapters.files import private_folder, write_atomically
 from hids.agent.collector import TaskActor
-from hids.agent.link import LinkState, Probe
+from hids.agent.linkstate import LinkState, Probe
 from hids.agent.ossec_identity import KEY_FILE, read_key
 from hids.agent.spool import Numbers
 from hids.agent.spooler import AskNumbers, Desk, Fetch, OpenEpoch, Recall

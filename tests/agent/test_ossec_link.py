@@ -14,7 +14,7 @@ from waiting import until
 from hids.actors.stage import Mailbox
 from hids.adapters.clock import SystemClock
 from hids.agent import ossec_link
-from hids.agent.link import LinkState, Probe
+from hids.agent.linkstate import LinkState, Probe
 from hids.agent.ossec_identity import write_key
 from hids.agent.ossec_link import COUNTERS_FILE, SHARED, OssecLink, Used
 from hids.agent.spooler import Desk, Spooler

@@ -1,12 +1,10 @@
-"""Telling: what is decided becomes alerts, numbered and counted. Part of the correlation window.
+"""Telling: what is decided becomes alerts, numbered and counted.
 
 State    the next alert's number and how often each rule has fired; both are in the ledger, and recalled at the start.
 """
 
-import time
 from collections import Counter
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 
 from hids.core.correlate.alert import compose
 from hids.core.correlate.correlator import Decision
@@ -30,7 +28,16 @@ class Told:
 class Teller:
     """Numbers alerts and writes them."""
 
-    def __init__(self, incidents: Incidents, fired: Mapping[str, int], next_alert: int, log_level: int) -> None:
+    def __init__(
+        self,
+        incidents: Incidents,
+        fired: Mapping[str, int],
+        next_alert: int,
+        log_level: int,
+        timestamp: Callable[[int], str],
+    ) -> None:
+        """`timestamp` writes an event time in the manager's zone."""
+        self._timestamp = timestamp
         self._incidents = incidents
         self._fired = dict(fired)
         self._number = next_alert
@@ -79,7 +86,7 @@ class Teller:
                 name=name,
                 number=self._number,
                 fired=self._fired.get(row.identity, 0),
-                timestamp=timestamp(event.at_ms),
+                timestamp=self._timestamp(event.at_ms),
                 previous=decision.previous,
                 previous_log=decision.previous_log,
                 description=dict(event.descriptions).get(decision.rule, b'""') if row.middle else b"",
@@ -91,17 +98,3 @@ class Teller:
 
     def _is_told(self, row: RuleRow) -> bool:
         return row.level > 0 and row.log >= 0 and (row.log > 0 or row.level >= self._log_level)
-
-
-def timestamp(at_ms: int) -> str:
-    """Event time as Wazuh writes it, `2026-11-24T03:21:43.123+0000`, in the manager's zone."""
-    seconds, milliseconds = divmod(at_ms, 1000)
-    moment, zone = _second(seconds)
-    return f"{moment}.{milliseconds:03d}{zone}"
-
-
-@lru_cache(maxsize=64)
-def _second(seconds: int) -> tuple[str, str]:
-    """A second's time and zone; alerts come many a second."""
-    local = time.localtime(seconds)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", local), time.strftime("%z", local)
