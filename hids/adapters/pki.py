@@ -3,7 +3,8 @@
     <folder>/ca.pem      key and certificate of the CA; made once, good for ten years. Who has a copy
                          can speak for any agent: keep it in backups, and the backups safe.
     <folder>/server.pem  key and certificate of the manager; made anew when names change or its time runs out.
-    <folder>/responses.pem  Ed25519 key that signs response orders, and its certificate; made anew likewise.
+    <folder>/responses.pem      Ed25519 key that signs response orders, and its certificate; made anew likewise.
+    <folder>/configuration.pem  the same for what agents are configured with.
 
 Each pair is one file with mode 0600, so a crash leaves both halves or none.
 """
@@ -29,6 +30,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hids.adapters.files import private_folder, read_private, write_atomically
 from hids.adapters.identity import AGENT_URI, ALPN, MALFORMED, key_pem, load_key, new_key, pin_of
 from hids.adapters.order_signing import RESPONSES_URI
+from hids.adapters.signing import CONFIGURATION_URI
 from hids.errors import ConfigError, JoinRefused, StoreError
 from hids.messages.terms import AgentId
 from hids.ports import Clock
@@ -164,17 +166,23 @@ class Authority:
 
     def responses_file(self) -> Path:
         """The file with the key that signs response orders, made or renewed as needed."""
-        path = self._folder / "responses.pem"
+        return self._signing_file("responses", RESPONSES_URI)
+
+    def configuration_file(self) -> Path:
+        """The file with the key that signs agents' configuration, made or renewed as needed."""
+        return self._signing_file("configuration", CONFIGURATION_URI)
+
+    def _signing_file(self, what: str, uri: str) -> Path:
+        path = self._folder / f"{what}.pem"
         try:
             data = read_private(path)
             certificate = None if data is None else x509.load_pem_x509_certificate(data)
         except (StoreError, *MALFORMED):
             certificate = None
-        wanted = [x509.UniformResourceIdentifier(RESPONSES_URI)]
+        wanted = [x509.UniformResourceIdentifier(uri)]
         if certificate is None or not self._is_good(certificate, wanted):
             key = Ed25519PrivateKey.generate()
-            name = _name("hids responses")
-            signed = self._sign(key.public_key(), name, wanted, ExtendedKeyUsageOID.CODE_SIGNING)
+            signed = self._sign(key.public_key(), _name(f"hids {what}"), wanted, ExtendedKeyUsageOID.CODE_SIGNING)
             pem = key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )

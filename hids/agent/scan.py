@@ -21,6 +21,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from hids.agent.accounts import forget_names
 from hids.agent.copies import Copies
 from hids.agent.filecache import (
     HIGHEST,
@@ -37,7 +38,7 @@ from hids.agent.filecache import (
 from hids.agent.folders import Folder, Folders
 from hids.agent.mounts import Mounts
 from hids.agent.news import Change, News, gone, path_of
-from hids.agent.observe import Known, Observer, Seen, forget_names, has_grown, is_news, is_same, status_of
+from hids.agent.observe import Known, Observer, Seen, has_grown, is_news, is_same, status_of
 from hids.agent.paths import shown
 from hids.agent.watches import Watches
 from hids.messages.syscheck import FileFact

@@ -138,22 +138,26 @@ def import_ossec_conf(
     *,
     home: Annotated[Path, typer.Option(help="Folder to which its names are relative.")] = Path("/var/ossec"),
 ) -> None:
-    """Print what an ossec.conf says of syscheck and rootcheck as a part of agent.toml."""
+    """Print what an ossec.conf says of syscheck, Windows' registry, rootcheck and policies (<sca>) as a part of agent.toml."""
     with _errors():
-        from hids.adapters import ossec_rootcheck, ossec_syscheck  # noqa: PLC0415
+        from hids.adapters import ossec_registry, ossec_rootcheck, ossec_sca, ossec_syscheck  # noqa: PLC0415
 
         try:
             text = file.read_bytes()
         except OSError as error:
             raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
-        syscheck = ossec_syscheck.syscheck_section(str(file), text)
-        rootcheck = ossec_rootcheck.rootcheck_section(str(file), text, str(home))
-        if syscheck is None and rootcheck is None:
-            raise ConfigError(f"{file}: there is neither <syscheck> nor <rootcheck> in it")
-        if syscheck is not None:
-            typer.echo(ossec_syscheck.as_toml(syscheck), nl=False)
-        if rootcheck is not None:
-            typer.echo(ossec_rootcheck.as_toml(rootcheck), nl=False)
+        conf = str(file)
+        parts = [
+            ossec_syscheck.as_toml(syscheck) if (syscheck := ossec_syscheck.syscheck_section(conf, text)) else "",
+            ossec_registry.as_toml(ossec_registry.registry_tables(conf, text)),
+            ossec_rootcheck.as_toml(found)
+            if (found := ossec_rootcheck.rootcheck_section(conf, text, str(home)))
+            else "",
+            ossec_sca.as_toml(sca) if (sca := ossec_sca.sca_section(conf, text, str(home))) else "",
+        ]
+        if not any(parts):
+            raise ConfigError(f"{file}: there is none of <syscheck>, <rootcheck> and <sca> in it")
+        typer.echo("\n".join(filter(None, parts)), nl=False)
 
 
 @app.command(epilog="Example: hids-agent run --config /etc/hids/agent.toml --state /var/lib/hids-agent")
@@ -183,18 +187,29 @@ def policy(
     *,
     timeout_s: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Of one command.")] = 30.0,
     commands: Annotated[bool, typer.Option(help="Whether the policy may run commands.")] = True,
+    hive: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=FILE", help="A hive file for rules about Windows' registry, and what its root is called."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON.")] = False,
 ) -> None:
-    """Evaluate a policy on this host, now, and print what came of it. Nothing is reported to the manager.
+    r"""Evaluate a policy on this host, now, and print what came of it. Nothing is reported to the manager.
+
+    A Windows that does not run here is looked at with --hive 'HKLM\SYSTEM=/mnt/Windows/System32/config/SYSTEM'.
 
     Exit status: 0 all that can be looked at is so, 1 some check failed, 2 the policy cannot be used, 3 it is not for this
     host.
     """
     from hids.agent.policyhost import LocalHost  # noqa: PLC0415 - the other commands need no policies
     from hids.agent.policyscan import scan  # noqa: PLC0415
+    from hids.agent.registrysource import registry_of  # noqa: PLC0415
 
-    report = scan(str(file), LocalHost(timeout_s=timeout_s, commands=commands))
     with _errors():
+        registry = registry_of([_hive(each) for each in hive or ()])
+        refusal = "" if commands else "--no-commands was given"
+        report = scan(str(file), LocalHost(timeout_s=timeout_s, refusal=refusal, registry=registry))
         if report.problem:
             raise ConfigError(plain(report.problem))
     checks = [
@@ -216,6 +231,13 @@ def policy(
 
 
 _NOT_FOR_THIS_HOST = 3
+
+
+def _hive(text: str) -> tuple[str, str]:
+    key, _, file = text.partition("=")
+    if not key or not file:
+        raise ConfigError(rf"--hive: expected KEY=FILE such as HKLM\SYSTEM=/images/SYSTEM, got {plain(text)!r}")
+    return key, file
 
 
 @app.command(epilog="Example: hids-agent status --json | jq .link.connected")

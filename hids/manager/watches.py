@@ -21,6 +21,7 @@ from hids.adapters.metrics_port import MetricsPort
 from hids.adapters.process import kill, rss_mib
 from hids.adapters.registry import AgentRow
 from hids.adapters.shared_configs import SharedConfigs
+from hids.adapters.signing import Signer
 from hids.manager.port import Port
 from hids.manager.site import Site
 from hids.messages.terms import Agent
@@ -61,8 +62,9 @@ class Watches:
     def start_configurator(self, mailbox: Mailbox) -> object:
         """Brings agents the configuration that is set for them."""
         site = self._site
+        signer = Signer.read(site.authority.configuration_file())
         return Configurator.start(
-            mailbox, self.shared_configs, site.fleet, site.manager, site.clock, site.dispatcher.tell
+            mailbox, self.shared_configs, signer, site.fleet, site.manager, site.clock, site.dispatcher.tell
         )
 
     def start_silence(self, mailbox: Mailbox) -> object:

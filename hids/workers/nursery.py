@@ -190,7 +190,7 @@ def _serve(control: socket.socket, plans: Sequence[Plan], manager: str, stats: P
                 process.join()
                 _send(control, WorkerExited(number, process.pid or 0, process.exitcode or 0))
         if control in ready:
-            data, descriptors, _flags, _address = socket.recv_fds(control, DATAGRAM_BYTES, 2)
+            data, descriptors = _receive(control)
             if not data:
                 os._exit(0)  # main is gone; workers see EOF on their own channels
             request = _fork_decoder.decode(data)
@@ -221,6 +221,15 @@ def _become_worker(
     control.close()
     die_with_parent(nursery)
     run(worker.main(channel_fd, progress_fd, number, plans, manager, stats))
+
+
+def _receive(control: socket.socket) -> tuple[bytes, list[int]]:
+    """One message and the descriptors that came with it; nothing when main is gone."""
+    try:
+        data, descriptors, _flags, _address = socket.recv_fds(control, DATAGRAM_BYTES, 2)
+    except ConnectionResetError:  # it was killed before it read what we sent
+        return b"", []
+    return data, descriptors
 
 
 def _send(control: socket.socket, message: FromNursery) -> None:
