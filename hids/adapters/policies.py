@@ -19,7 +19,7 @@ import msgspec
 import structlog
 from sqlite_utils import Database
 
-from hids.adapters.sqlite import is_damage
+from hids.adapters.sqlite import is_damage, put_aside
 from hids.core.policy.lines import (
     RESULTS,
     CheckBody,
@@ -306,10 +306,7 @@ class PolicyStore:
     def _again(self, db: Database, reason: str) -> Database:
         with suppress(sqlite3.Error):
             db.conn.close()
-        aside = self._path.with_name(self._path.name + ".old")
-        self._path.replace(aside)
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        aside = put_aside(self._path, ".old")
         log.error("results of policies are gathered anew", path=str(self._path), reason=reason, aside=str(aside))
         return self._open()
 

@@ -13,10 +13,8 @@ Renewal  a certificate that ends within RENEW_DAYS is replaced, with a new key; 
 
 import asyncio
 import hashlib
-import platform
 import random
 import socket
-import ssl
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,12 +25,15 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from hids import __version__
-from hids.actors.stage import Control, Mailbox, Wake
+from hids.actors.stage import Mailbox, Wake
 from hids.adapters.identity import Identity, client_context, key_pem, make_csr, new_key
 from hids.agent.collector import SourceState, TaskActor
 from hids.agent.config import address_of
+from hids.agent.linkstate import LinkState, Probe
+from hids.agent.machine import os_name
 from hids.agent.spool import Numbers
 from hids.agent.spooler import AskNumbers, Desk, Fetch, OpenEpoch, Recall
+from hids.agent.trouble import in_words
 from hids.core.wire.frames import FrameReader, frame
 from hids.core.wire.session import PROTOCOL_VERSION
 from hids.errors import HidsError, RemoteProtocolError, StoreError
@@ -123,10 +124,6 @@ class Responses(Protocol):
         ...
 
 
-class Probe(Control):
-    """responder -> link: have the manager say something."""
-
-
 class Timing(msgspec.Struct, frozen=True):
     """How long to wait for what, in seconds."""
 
@@ -140,22 +137,6 @@ class Timing(msgspec.Struct, frozen=True):
     """After a refusal that only a person can end."""
     farewell_s: float = 1.5
     """To deliver what is left when the agent stops."""
-
-
-class LinkState(msgspec.Struct):
-    """What `hids-agent status` shows of the link. Written by the link, read on the same loop."""
-
-    connected: bool = False
-    manager: str = ""
-    agent_id: str = ""
-    agent_name: str = ""
-    acked: int = 0
-    """Sequence that the manager committed last."""
-    problem: str = ""
-    peer: str = ""
-    """Address of the manager, as the last session had it."""
-    heard_s: float = 0.0
-    """When it was heard last, monotonic."""
 
 
 class _Lost(HidsError):  # noqa: N818 - a state of the connection
@@ -273,7 +254,7 @@ class Link(TaskActor):
                 self._away(str(lost))
                 await self._rest(lost.pause_s)
             except (OSError, StoreError, RemoteProtocolError, TimeoutError, asyncio.IncompleteReadError) as error:
-                self._away(_in_words(error))
+                self._away(in_words(error))
                 await self._rest(None)
             finally:
                 self._state.connected = False
@@ -352,6 +333,12 @@ class Link(TaskActor):
     def _trim(self) -> None:
         self._trim_timer = None
         self._spool.wake()
+
+    def hurry(self, hurry: bool) -> None:  # noqa: FBT001 - a fact, not a switch
+        """Tell the spooler whether what it stores can go at once."""
+        self._desk.hurry = hurry
+        if hurry and self._desk.waiting:
+            self._spool.wake()
 
     async def ask_numbers(self) -> Numbers:
         """Numbers for a HELLO."""
@@ -555,6 +542,7 @@ class _Session:
             await self._writer.wait_closed()
         finally:
             reading.cancel()
+            self._link.hurry(False)
             self._link.forget_renewal()
 
     async def _greet(self) -> None:
@@ -575,6 +563,7 @@ class _Session:
         self._link.heard()
         self._abilities = frozenset(welcome.abilities)
         self._link.welcomed(welcome)
+        self._link.hurry(True)
         self._renew()
         if welcome.from_seq > numbers.oldest:
             self._link.committed(self._epoch, welcome.from_seq - 1)
@@ -644,6 +633,7 @@ class _Session:
         if moved:
             self._progress_s = self._link.now_s()
             self._link.committed(self._epoch, ack.seq)
+            self._link.hurry(not self._out)
 
     # -- speaking
 
@@ -673,6 +663,7 @@ class _Session:
         self._next = batch.first_seq + batch.count
         self._out.append(_Sent(self._next - 1, len(batch.data)))
         self._out_bytes += len(batch.data)
+        self._link.hurry(False)
         await self._send(batch)
         return True
 
@@ -751,37 +742,3 @@ class _Session:
         if self._out or self._fetched:
             return False
         return (await self._link.ask_numbers()).next <= self._next
-
-
-def os_name() -> str:
-    """The operating system in two words, e.g. "debian 12"."""
-    try:
-        release = platform.freedesktop_os_release()
-    except OSError:
-        return platform.system().lower()
-    return f"{release.get('ID', 'linux')} {release.get('VERSION_ID', '')}".strip()
-
-
-def _in_words(error: BaseException) -> str:  # noqa: PLR0911 - a table
-    """A failed connection, and what to do about it."""
-    match error:
-        case ssl.SSLCertVerificationError():
-            return (
-                "the manager's certificate is not of the CA that this agent joined: another manager, or someone in "
-                "between; join again if the manager was set up anew"
-            )
-        case ssl.SSLError():
-            return (
-                f"TLS: {error.reason or error}; does this manager know the agent's certificate? If it was removed, "
-                "join again with a new token"
-            )
-        case socket.gaierror():
-            return f"cannot find the manager's address: {error.strerror}"
-        case ConnectionRefusedError():
-            return "nobody listens there; is the manager running?"
-        case TimeoutError():
-            return "no answer; is a firewall in between?"
-        case OSError():
-            return error.strerror or str(error)
-        case _:
-            return str(error)

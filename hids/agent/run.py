@@ -30,6 +30,7 @@ import structlog
 from hids import __version__
 from hids.actors.stage import Exited, Mailbox, MailboxFull
 from hids.actors.supervisor import ChildSpec, Node, StartChild, StopChild, Supervisor
+from hids.adapters import heap
 from hids.adapters.files import write_atomically
 from hids.adapters.identity import Identity
 from hids.agent.canary import FILE as CANARY_FILE
@@ -46,9 +47,10 @@ from hids.agent.config import (
     SyscheckConfig,
     load,
 )
-from hids.agent.link import Link, LinkState, os_name
+from hids.agent.link import Link
+from hids.agent.linkstate import LinkState
 from hids.agent.lock import lock
-from hids.agent.machine import machine_id
+from hids.agent.machine import machine_id, os_name
 from hids.agent.paths import Excluded
 from hids.agent.shared import SentPolicies, SharedFile
 from hids.agent.silence import SourceSilence
@@ -69,6 +71,8 @@ STATUS_S = 2.0
 STATUS_FILE = "status.json"
 POLICY_MARK = "policies.told"
 """In the state folder, see hids.agent.policy."""
+TRIM_S = 30.0
+"""How often memory that a scan or a backlog has left goes back to the system."""
 _SPOOL_BOUND = IN_FLIGHT * (MAX_SOURCES + 4) + 64
 """Room for all that collectors may have under way, and for the agent's own lines: nobody on the loop may wait."""
 _STOP_S = 3.0
@@ -144,9 +148,10 @@ class Agent:
         self._say(f"agent started: version {__version__} on {os_name()}")
         Supervisor.start(self._root.mailbox, self._root, self._specs(), self._clock)
         log.info("agent started", version=__version__, config=str(self._config_path), state=str(self._folder))
-        status = asyncio.create_task(self._keep_status())
+        upkeep = [asyncio.create_task(self._keep_status()), asyncio.create_task(_keep_small())]
         failure = await ended
-        status.cancel()
+        for task in upkeep:
+            task.cancel()
         self._write_status(self.status(running=False))
         if failure is not None:
             log.error("agent ends", reason=failure)
@@ -505,11 +510,18 @@ class Agent:
             log.warning("status not written", reason=str(error))
 
 
+async def _keep_small() -> None:
+    while True:
+        await asyncio.sleep(TRIM_S)
+        heap.give_back()
+
+
 def run(config_path: Path, folder: Path, clock: Clock) -> int:
     """Run an agent in this process until it ends; returns its exit status."""
     faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))  # a descriptor for each file that is read
+    heap.keep_in_one_arena()
     held = lock(folder)
     try:
         return asyncio.run(Agent(config_path, folder, clock).run())

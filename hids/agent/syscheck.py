@@ -36,7 +36,8 @@ from hids.agent.packages.explanation import LOOK_S as PACKAGES_LOOK_S
 from hids.agent.packages.explanation import Explanation
 from hids.agent.paths import Excluded, shown, spelled
 from hids.agent.pending import Pending
-from hids.agent.scan import ROOT, Scanner, Sheet
+from hids.agent.scan import ROOT, Scanner
+from hids.agent.sheet import Sheet
 from hids.agent.spooler import NOT_NOW, RecallKeys, RecallRange
 from hids.agent.watch import IGNORED, OVERFLOWED, Event, Watcher, WatchError
 from hids.agent.watches import Watches

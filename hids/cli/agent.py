@@ -70,8 +70,7 @@ def join(
         from hids.agent.config import address_of  # noqa: PLC0415 - `status` needs none of these
         from hids.agent.joining import Manager  # noqa: PLC0415
         from hids.agent.joining import join as join_manager  # noqa: PLC0415
-        from hids.agent.link import os_name  # noqa: PLC0415
-        from hids.agent.machine import machine_id  # noqa: PLC0415
+        from hids.agent.machine import machine_id, os_name  # noqa: PLC0415
 
         host, port = address_of(manager if _has_port(manager) else f"{manager}:{JOINING_PORT}")
         identity = join_manager(
@@ -163,20 +162,10 @@ def import_ossec_conf(
 @app.command(epilog="Example: hids-agent run --config /etc/hids/agent.toml --state /var/lib/hids-agent")
 def run(config: Config, state: State) -> None:
     """Read, watch and report until stopped (SIGTERM, Ctrl-C). SIGHUP reads agent.toml again."""
-    with _errors():
-        from hids.adapters.clock import SystemClock  # noqa: PLC0415
-        from hids.adapters.logs import configure  # noqa: PLC0415
-        from hids.agent.run import RESTART  # noqa: PLC0415
-        from hids.agent.run import run as run_agent  # noqa: PLC0415
-
-        configure()
-        status = run_agent(config, state, SystemClock())
-        sys.stdout.flush()
-        sys.stderr.flush()
-        if status == RESTART:
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command line
-        # A thread that hangs in a dead file system must not keep the process: all that counts is on disk.
-        os._exit(status)
+    # In place of this process, so that the agent's memory has no command line in it. -P: a folder of modules in the current
+    # directory is no part of the agent, unless this program was started that way (`python -m`).
+    isolated = [] if sys.path[0] in {"", str(Path.cwd())} else ["-P"]
+    os.execv(sys.executable, [sys.executable, *isolated, "-m", "hids.agent", str(config), str(state)])  # noqa: S606 - no shell
 
 
 @app.command(
@@ -269,8 +258,7 @@ def _errors() -> Generator[None]:
         yield
     except HidsError as error:
         typer.echo(f"hids-agent: {error}", err=True)
-        status = USAGE if isinstance(error, ConfigError) else FAILED
-        raise typer.Exit(getattr(error, "exit_status", status)) from None
+        raise typer.Exit(error.exit_status) from None
 
 
 def _first_line(path: Path) -> str:

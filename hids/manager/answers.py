@@ -15,7 +15,8 @@ from hids.actors import statistics
 from hids.actors.dispatcher import Tell
 from hids.actors.nursery import Reload
 from hids.actors.supervisor import Node
-from hids.adapters.registry import AgentRow, Terms
+from hids.adapters.registry import AgentRow
+from hids.adapters.tokens import Terms
 from hids.errors import ConfigError, HidsError
 from hids.manager.config import Config
 from hids.manager.fleet_answers import FleetAnswers

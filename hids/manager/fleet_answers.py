@@ -9,7 +9,8 @@ import msgspec
 
 from hids.actors.configurator import Abandon, AskRollout, Try
 from hids.actors.fleet import Presence, Refusal
-from hids.adapters.registry import AgentRow, PendingRow
+from hids.adapters.approvals import PendingRow
+from hids.adapters.registry import AgentRow
 from hids.core.collect.shared import Member, Rollout, SharedFile, edition_for, parse_files
 from hids.core.policy.texts import check_policies
 from hids.errors import ConfigError

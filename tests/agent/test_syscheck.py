@@ -512,7 +512,7 @@ def test_a_directory_that_cannot_be_read_is_not_taken_for_an_empty_one(
             raise PermissionError(13, "Permission denied", path)
         return real(path, *arguments, **named)
 
-    monkeypatch.setattr("hids.agent.scan.os.open", refuse)
+    monkeypatch.setattr("hids.agent.listing.os.open", refuse)
     (watched / "sub" / "f").unlink()
 
     async def scene(yard: Any, until: Any) -> None:
@@ -530,7 +530,7 @@ def test_a_directory_of_many_files_is_compared_in_slices(
     in_yard: Scene, watched: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("hids.agent.scan.SLICE_ENTRIES", 500)
-    monkeypatch.setattr("hids.agent.scan.KEPT_INFOS", 300)
+    monkeypatch.setattr("hids.agent.listing.KEPT_INFOS", 300)
     for number in range(3000):
         (watched / f"f{number}").write_text("x")
     facts: list[list[FileFact]] = []
