@@ -17,6 +17,7 @@ import zstandard
 from hids.adapters.ledger_schema import bring_up_to_date
 from hids.core.syscheck.change import IGNORED
 from hids.core.syscheck.paths import range_of, split
+from hids.core.wire.lines import GENESIS, link
 from hids.errors import StoreDamaged, StoreError
 from hids.messages.baseline import Baseline, BaselineOrder, Maintenance
 from hids.messages.lane import DerivedBatch, Place, Progress
@@ -62,13 +63,14 @@ _maintenance_decoder = msgspec.msgpack.Decoder(Maintenance)
 class Ledger:
     """The open database. Use it from one thread."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create it.
+    def __init__(self, path: Path, now_ms: int = 0) -> None:
+        """Open or create it; one that is new begins its derived lines in an epoch of `now_ms`, for there may have been others.
 
         Raises:
             StoreError: damaged, or written by a newer version.
         """
         self._path = path
+        self._now_ms = now_ms
         self._wal = path.with_name(path.name + "-wal")
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
@@ -83,6 +85,8 @@ class Ledger:
         rows = self._db.execute("SELECT rule, key FROM state LIMIT ?", (STORED_KNOWN + 1,))
         self._stored: set[int] | None = self._few({hash(row) for row in rows})
         """Hashes of the windows that are stored; None when they are too many to be known."""
+        self.derived_epoch = _derived_epoch(self._db)
+        """Of all derived lines; it grows when a copy takes the place of a ledger."""
 
     @staticmethod
     def _few(stored: set[int]) -> set[int] | None:
@@ -94,7 +98,7 @@ class Ledger:
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA wal_autocheckpoint=4000")
         db.execute("PRAGMA busy_timeout=5000")
-        bring_up_to_date(db, self._path)
+        bring_up_to_date(db, self._path, self._now_ms)
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(f"damaged: {verdict}")
@@ -171,7 +175,7 @@ class Ledger:
             DerivedBatch(
                 source=SourceId(source),
                 agent=_agent_decoder.decode(agent),
-                batch=Batch(epoch=1, first_seq=first, count=count, chain=chain, data=data),
+                batch=Batch(epoch=self.derived_epoch, first_seq=first, count=count, chain=chain, data=data),
             )
             for source, first, count, chain, data, agent in rows
         )
@@ -348,7 +352,7 @@ class Ledger:
         self._write_quarantine(db, group)
         for source, now in group.progress.items():
             db.execute("INSERT OR REPLACE INTO progress VALUES (?,?,?,?)", (source, now.epoch, now.seq, now.chain))
-            if source.startswith("derived/"):
+            if source.startswith("derived/") and now.epoch == self.derived_epoch:
                 db.execute("DELETE FROM derived WHERE source=? AND first_seq + count - 1 <= ?", (source, now.seq))
         self._write_digests(db, group.digests)
         for (source, what), n in group.counts.items():
@@ -496,6 +500,34 @@ class Ledger:
     def close(self) -> None:
         """Fold the write-ahead log back and close."""
         self._db.close()
+
+
+def _derived_epoch(db: sqlite3.Connection) -> int:
+    row = db.execute("SELECT number FROM meta WHERE name='derived_epoch'").fetchone()
+    return int(row[0]) if row else 1
+
+
+def renumber_derived(db: sqlite3.Connection, now_ms: int) -> None:
+    """Begin a new epoch of derived lines in a ledger that goes back in time.
+
+    Its derived lines get other sequences than those that were told after it, and so their alerts other ids. What waits for its
+    evaluation moves into the new epoch.
+    """
+    epoch = max(_derived_epoch(db) + 1, now_ms // 1000)
+    with db:
+        for (source,) in db.execute("SELECT source FROM derived_end").fetchall():
+            chain, seq = GENESIS, 1
+            rows = db.execute("SELECT first_seq, count, data FROM derived WHERE source=? ORDER BY first_seq", (source,))
+            for first_seq, count, data in rows.fetchall():
+                chain = link(chain, data)
+                # A new number is never above the old one, and the rows below have moved already: no collision.
+                db.execute(
+                    "UPDATE derived SET first_seq=?, chain=? WHERE source=? AND first_seq=?",
+                    (seq, chain, source, first_seq),
+                )
+                seq += count
+            db.execute("UPDATE derived_end SET seq=?, chain=? WHERE source=?", (seq - 1, chain, source))
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('derived_epoch', '', ?)", (epoch,))
 
 
 def baseline_of(fact: bytes, changes: int, told: bytes) -> Baseline:

@@ -1,6 +1,8 @@
 """Tables of ledger.db, and the steps from each version of them to the next."""
 
 import sqlite3
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from sqlite_utils import Database
@@ -11,8 +13,10 @@ from hids.errors import StoreError
 SCHEMA_VERSION = 3
 
 
-def bring_up_to_date(db: sqlite3.Connection, path: Path) -> None:
+def bring_up_to_date(db: sqlite3.Connection, path: Path, now_ms: int) -> None:
     """Make what is missing, each step in a transaction of its own.
+
+    A file that is new begins its derived lines in an epoch of `now_ms`: there may have been others.
 
     Raises:
         StoreError: a newer version wrote the file.
@@ -24,14 +28,15 @@ def bring_up_to_date(db: sqlite3.Connection, path: Path) -> None:
             "install the version that wrote it"
         )
     tables = Database(db)
-    for number, step in enumerate((_create, _add_proof, _add_history), 1):
+    steps: tuple[Callable[[Database], None], ...] = (partial(_create, now_ms), _add_proof, _add_history)
+    for number, step in enumerate(steps, 1):
         if version < number:
             with tables.atomic():
                 step(tables)
                 db.execute(f"PRAGMA user_version={number}")
 
 
-def _create(tables: Database) -> None:
+def _create(now_ms: int, tables: Database) -> None:
     tables.table("progress").create({"source": str, "epoch": int, "seq": int, "chain": bytes}, pk="source")
     tables.table("outbox").create({"first": int, "count": int, "data": bytes, "at_ms": int}, pk="first")
     tables.table("state").create(
@@ -64,6 +69,7 @@ def _create(tables: Database) -> None:
     ).create_index(["source", "n"])
     tables.table("counts").create({"source": str, "what": str, "n": int}, pk=("source", "what"))
     tables.table("meta").create({"name": str, "text": str, "number": int}, pk="name")
+    tables.conn.execute("INSERT INTO meta VALUES ('derived_epoch', '', ?)", (max(1, now_ms // 1000),))
 
 
 def _add_proof(tables: Database) -> None:

@@ -74,6 +74,10 @@ READ_LAG_MS = 1_000
 
 RENEW_DAYS = 60
 """Long enough for a host that is seldom on; certificates are made for 825 days."""
+JUMP_MS = 1_000
+"""A clock that is off by so much more than a moment ago was set."""
+RENEW_PAUSE_S = 86_400.0
+"""After a renewal: by a clock that is ahead the new certificate may end soon, too."""
 ABILITIES: tuple[Ability, ...] = ("renew", "configure", "restart", "syscheck")
 
 
@@ -194,6 +198,7 @@ class Link(TaskActor):
         self._upkeep = upkeep
         self._identity: Identity | None = None
         self._new_key: EllipticCurvePrivateKey | None = None
+        self._renewed_s = float("-inf")
         self._spool = spool
         self._desk = desk
         self._state = state
@@ -387,6 +392,8 @@ class Link(TaskActor):
         identity = self._identity
         if identity is None or self._new_key is not None:
             return None
+        if self._clock.monotonic_s() - self._renewed_s < RENEW_PAUSE_S:
+            return None
         left_ms = identity.ends_ms - self._clock.now_ms()
         if left_ms > RENEW_DAYS * 86_400_000:
             return None
@@ -408,6 +415,7 @@ class Link(TaskActor):
         )
         new.check(identity.agent_id)
         new.write(self._folder)
+        self._renewed_s = self._clock.monotonic_s()
         log.info("certificate renewed", agent=new.agent_id)
         raise _Lost("the certificate is renewed", 0.0)
 
@@ -434,6 +442,8 @@ class Link(TaskActor):
     def heartbeat(self, *, all_sent: bool, read_through_ms: int) -> Heartbeat:
         """How we are. `read_through_ms` is what the last one said."""
         now_ms = self._clock.now_ms()
+        if read_through_ms > now_ms:
+            read_through_ms = 0  # the clock was set back: what was said before is of another time
         if all_sent and not self._desk.stopped and all(source.idle for source in self._sources.values()):
             read_through_ms = now_ms - READ_LAG_MS
         return Heartbeat(
@@ -466,6 +476,10 @@ class Link(TaskActor):
         """Monotonic seconds."""
         return self._clock.monotonic_s()
 
+    def base_ms(self) -> int:
+        """What our clock said when the monotonic one was zero: that changes when somebody sets it."""
+        return self._clock.now_ms() - round(self._clock.monotonic_s() * 1000)
+
     def has_more(self, next_seq: int) -> bool:
         """Tell whether the spool holds lines from `next_seq` on."""
         return self._desk.next > next_seq
@@ -495,6 +509,8 @@ class _Session:
         """Order -> outcome that was said in this session."""
         self._ahead_ms = 0
         """What the manager's clock is ahead of ours."""
+        self._base_ms = 0
+        """What stands when our clock is not set (see `Link.base_ms`), as it was when the manager heard our time last."""
         now = link.now_s()
         self._heard_s = now
         self._progress_s = now
@@ -525,6 +541,7 @@ class _Session:
     async def _greet(self) -> None:
         numbers = await self._link.ask_numbers()
         self._epoch = numbers.epoch
+        self._base_ms = self._link.base_ms()
         await self._send(self._link.hello(numbers))
         async with asyncio.timeout(self._link.timing.connect_s):
             while not self._arrived:
@@ -616,7 +633,7 @@ class _Session:
         if self._replies:
             await self._send(self._replies.popleft())
             return True
-        if self._link.probing or self._link.now_s() >= self._heartbeat_s:
+        if self._link.probing or self._link.now_s() >= self._heartbeat_s or self._clock_was_set():
             self._link.probing = False
             await self._send_heartbeat()
             return True
@@ -664,8 +681,18 @@ class _Session:
         if renewal is not None:
             self._replies.append(renewal)
 
+    def _clock_was_set(self) -> bool:
+        """Whether the manager must hear what our clock says now, before it hears of lines that go by it."""
+        jump_ms = self._link.base_ms() - self._base_ms
+        if abs(jump_ms) < JUMP_MS:
+            return False
+        log.warning("the clock jumped", by_ms=jump_ms)
+        self._ahead_ms -= jump_ms
+        return True
+
     async def _send_heartbeat(self) -> None:
         self._renew()
+        self._base_ms = self._link.base_ms()
         all_sent = not self._fetched and not self._link.has_more(self._next)
         beat = self._link.heartbeat(all_sent=all_sent, read_through_ms=self._read_through_ms)
         self._read_through_ms = beat.read_through_ms

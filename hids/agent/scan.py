@@ -18,6 +18,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from hids.agent.accounts import forget_names
 from hids.agent.copies import Copies
 from hids.agent.filecache import (
     HIGHEST,
@@ -35,7 +36,7 @@ from hids.agent.folders import Folder, Folders
 from hids.agent.listing import Found, Survey, names_between, opened, status_at, survey
 from hids.agent.mounts import Mounts
 from hids.agent.news import Change, News, gone, path_of
-from hids.agent.observe import Known, Observer, Seen, forget_names, has_grown, is_news, is_same, status_of
+from hids.agent.observe import Known, Observer, Seen, has_grown, is_news, is_same, status_of
 from hids.agent.paths import shown
 from hids.agent.sheet import Sheet
 from hids.agent.watches import Watches

@@ -253,6 +253,7 @@ def _connect(path: Path, now_ms: int, previous_epoch: int) -> sqlite3.Connection
     # An actor is made on one thread and lives on another; never both at a time.
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
+        db.execute("PRAGMA cache_size = -512")  # KiB; the system's cache holds the rest
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")

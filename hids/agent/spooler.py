@@ -136,12 +136,12 @@ class Spooler(ThreadActor):
         self.mailbox.wake()
 
     def on_receive(self, message: Any) -> Any:
-        """Handle one message; the last of a burst of appends stores them all."""
+        """Handle one message; the last of a burst stores all appends in it, whatever that one asks."""
         answer: object = None
         match message:
             case Append():
                 self._desk.waiting.append(message)
-                if self.mailbox.depth == 0 or len(self._desk.waiting) >= GROUP:
+                if len(self._desk.waiting) >= GROUP:
                     self._store()
             case Wake():
                 if self._damage is not None:
@@ -160,6 +160,8 @@ class Spooler(ThreadActor):
                 answer = self._recall_stored(message)
             case _:
                 raise TypeError(f"{self.mailbox.name} cannot handle {type(message).__name__}")
+        if self.mailbox.depth == 0:
+            self._store()
         self._leave_when_done()
         return answer
 

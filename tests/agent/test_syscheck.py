@@ -217,7 +217,9 @@ def test_a_missing_directory_is_said_and_found_by_the_next_scan(in_yard: Scene, 
 
 
 @pytest.mark.skipif(QUEUE > 50_000, reason="the kernel's queue is too long to fill quickly")
-def test_an_overflow_makes_a_new_scan(in_yard: Scene, watched: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_overflow_makes_a_new_scan_is_counted_and_told(
+    in_yard: Scene, watched: Path, monkeypatch: pytest.MonkeyPatch
+):
     async def scene(yard: Any, until: Any) -> None:
         actors: list[Any] = []
         remember = Syscheck.on_start
@@ -234,6 +236,12 @@ def test_an_overflow_makes_a_new_scan(in_yard: Scene, watched: Path, monkeypatch
         (watched / "unseen").write_text("missed")
         loop.add_reader(inotify, actor._watcher._read)
         await until(lambda: ("unseen", "scan", False) in told(yard, watched)[before:])
+        await until(lambda: state.idle)
+        assert state.overflows == 1
+        assert state.state == "watching, the kernel's queue overflowed: 1"
+        assert yard.said == [
+            "notifications lost: the kernel's queue was full (fs.inotify.max_queued_events): scanning again"
+        ]
 
     in_yard(scene)
 
