@@ -31,6 +31,8 @@ WAL_TRUNCATE_BYTES = 64 * 1024 * 1024
 
 KNOWN_BATCHES = 10_000
 """Digests remembered per source, to recognise a batch that comes again in a new epoch."""
+FORGOTTEN_TOGETHER = 64
+"""So many more are there at most: looking for what is too old costs as much as a row."""
 
 HOUR_MS = 3_600_000
 """The ledger of proof adds up by hours of commit time."""
@@ -70,11 +72,10 @@ class Ledger:
             StoreError: damaged, or written by a newer version.
         """
         self._path = path
-        self._now_ms = now_ms
         self._wal = path.with_name(path.name + "-wal")
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
-            self._prepare()
+            self._prepare(now_ms)
         except sqlite3.DatabaseError as error:
             failure = StoreError if isinstance(error, sqlite3.OperationalError) else StoreDamaged
             raise failure(
@@ -87,18 +88,19 @@ class Ledger:
         """Hashes of the windows that are stored; None when they are too many to be known."""
         self.derived_epoch = _derived_epoch(self._db)
         """Of all derived lines; it grows when a copy takes the place of a ledger."""
+        self._ends = _Ends()
 
     @staticmethod
     def _few(stored: set[int]) -> set[int] | None:
         return stored if len(stored) <= STORED_KNOWN else None
 
-    def _prepare(self) -> None:
+    def _prepare(self, now_ms: int) -> None:
         db = self._db
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA wal_autocheckpoint=4000")
         db.execute("PRAGMA busy_timeout=5000")
-        bring_up_to_date(db, self._path, self._now_ms)
+        bring_up_to_date(db, self._path, now_ms)
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(f"damaged: {verdict}")
@@ -197,10 +199,20 @@ class Ledger:
 
         Within one epoch equal bytes are other lines: a program that says the same many times in one millisecond.
         """
+        if self._first_epoch(source, epoch) >= epoch:  # the usual case: it never had another
+            return False
         row = self._db.execute(
             "SELECT 1 FROM digest WHERE source=? AND digest=? AND epoch < ?", (source, digest, epoch)
         ).fetchone()
         return row is not None
+
+    def _first_epoch(self, source: str, epoch: int) -> int:
+        """The oldest epoch of a source's digests, or one before it; of a source without any, that of its first batch."""
+        first = self._ends.first_epochs.get(source)
+        if first is None:
+            (oldest,) = self._db.execute("SELECT min(epoch) FROM digest WHERE source=?", (source,)).fetchone()
+            first = self._ends.first_epochs[source] = epoch if oldest is None else oldest
+        return first
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Totals by (source, what)."""
@@ -350,16 +362,19 @@ class Ledger:
                 (hole.source, hole.epoch, hole.first, hole.last, hole.reason),
             )
         self._write_quarantine(db, group)
-        for source, now in group.progress.items():
-            db.execute("INSERT OR REPLACE INTO progress VALUES (?,?,?,?)", (source, now.epoch, now.seq, now.chain))
-            if source.startswith("derived/") and now.epoch == self.derived_epoch:
-                db.execute("DELETE FROM derived WHERE source=? AND first_seq + count - 1 <= ?", (source, now.seq))
+        rows = [(source, now.epoch, now.seq, now.chain) for source, now in group.progress.items()]
+        db.executemany("INSERT OR REPLACE INTO progress VALUES (?,?,?,?)", rows)
+        done = (
+            (source, now.seq)
+            for source, now in group.progress.items()
+            if source.startswith("derived/") and now.epoch == self.derived_epoch
+        )
+        db.executemany("DELETE FROM derived WHERE source=? AND first_seq + count - 1 <= ?", done)
         self._write_digests(db, group.digests)
-        for (source, what), n in group.counts.items():
-            db.execute(
-                "INSERT INTO counts VALUES (?,?,?) ON CONFLICT(source, what) DO UPDATE SET n = n + excluded.n",
-                (source, what, n),
-            )
+        db.executemany(
+            "INSERT INTO counts VALUES (?,?,?) ON CONFLICT(source, what) DO UPDATE SET n = n + excluded.n",
+            ((source, what, n) for (source, what), n in group.counts.items()),
+        )
         self._write_stretches(db, group)
         if group.notices is not None:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('notices', ?, ?)", group.notices)
@@ -386,25 +401,50 @@ class Ledger:
     def _write_stretches(self, db: sqlite3.Connection, group: Group) -> None:
         """Within an hour the lines of a source are one stretch, unless something between them is missing."""
         hour = group.at_ms // HOUR_MS
+        grown: list[tuple[str, int, int, int, int]] = []
         for (source, epoch), stretch in group.stretches.items():
-            moved = db.execute(
-                "UPDATE stretch SET last=? WHERE source=? AND epoch=? AND hour=? AND last=?",
-                (stretch.last, source, epoch, hour, stretch.first - 1),
-            )
-            if not moved.rowcount:
-                db.execute("INSERT INTO stretch VALUES (?,?,?,?,?)", (source, epoch, hour, stretch.first, stretch.last))
-            for what, n in stretch.counts.items():
-                db.execute(
-                    "INSERT INTO tally VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
-                    (source, epoch, hour, what, n),
-                )
+            where = (source, epoch, hour)
+            start, end = self._last_stretch(*where)
+            first = start if end == stretch.first - 1 else stretch.first
+            self._ends.stretches[source] = (epoch, hour, first, stretch.last)
+            grown.append((*where, first, stretch.last))
+        db.executemany("INSERT OR REPLACE INTO stretch VALUES (?,?,?,?,?)", grown)
+        db.executemany(
+            "INSERT INTO tally VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
+            (
+                (*where, hour, what, n)
+                for where, stretch in group.stretches.items()
+                for what, n in stretch.counts.items()
+            ),
+        )
+
+    def _last_stretch(self, source: str, epoch: int, hour: int) -> tuple[int, int]:
+        """First and last line of the last stretch of an hour; (0, -1) where there is none."""
+        last = self._ends.stretches.get(source)
+        if last is not None and last[:2] == (epoch, hour):
+            return last[2:]
+        row: tuple[int, int] | None = self._db.execute(
+            "SELECT first, last FROM stretch WHERE source=? AND epoch=? AND hour=? ORDER BY last DESC LIMIT 1",
+            (source, epoch, hour),
+        ).fetchone()
+        return row or (0, -1)
 
     def _write_digests(self, db: sqlite3.Connection, digests: Iterable[tuple[str, int, bytes]]) -> None:
+        rows: list[tuple[str, bytes, int, int]] = []
+        full: list[tuple[str, int]] = []
         for source, epoch, digest in digests:
-            row = db.execute("SELECT max(n) FROM digest WHERE source=?", (source,)).fetchone()
-            number = (row[0] or 0) + 1
-            db.execute("INSERT OR REPLACE INTO digest VALUES (?,?,?,?)", (source, digest, epoch, number))
-            db.execute("DELETE FROM digest WHERE source=? AND n <= ?", (source, number - KNOWN_BATCHES))
+            number = self._ends.digests[source] = self._last_digest(source) + 1
+            rows.append((source, digest, epoch, number))
+            if number % FORGOTTEN_TOGETHER == 0:
+                full.append((source, number - KNOWN_BATCHES))
+        db.executemany("INSERT OR REPLACE INTO digest VALUES (?,?,?,?)", rows)
+        db.executemany("DELETE FROM digest WHERE source=? AND n <= ?", full)
+
+    def _last_digest(self, source: str) -> int:
+        number = self._ends.digests.get(source)
+        if number is None:
+            (number,) = self._db.execute("SELECT coalesce(max(n), 0) FROM digest WHERE source=?", (source,)).fetchone()
+        return number or 0
 
     def expire(self, before_ms: int, limit: int = 2000) -> int:
         """Forget windows that mattered until a time before `before_ms`; returns how many went, at most `limit`."""
@@ -490,6 +530,7 @@ class Ledger:
             yield self._db
         except BaseException:
             self._db.execute("ROLLBACK")
+            self._ends = _Ends()
             raise
         self._db.execute("COMMIT")
 
@@ -528,6 +569,18 @@ def renumber_derived(db: sqlite3.Connection, now_ms: int) -> None:
                 seq += count
             db.execute("UPDATE derived_end SET seq=?, chain=? WHERE source=?", (seq - 1, chain, source))
         db.execute("INSERT OR REPLACE INTO meta VALUES ('derived_epoch', '', ?)", (epoch,))
+
+
+class _Ends:
+    """What tables end with, by source, as far as it was asked for: each batch adds a row to each of them."""
+
+    def __init__(self) -> None:
+        self.first_epochs: dict[str, int] = {}
+        """At most the oldest epoch of its digests."""
+        self.digests: dict[str, int] = {}
+        """Number of the last digest."""
+        self.stretches: dict[str, tuple[int, int, int, int]] = {}
+        """(epoch, hour, first, last) of the stretch that grows."""
 
 
 def baseline_of(fact: bytes, changes: int, told: bytes) -> Baseline:

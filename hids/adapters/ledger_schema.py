@@ -14,9 +14,7 @@ SCHEMA_VERSION = 3
 
 
 def bring_up_to_date(db: sqlite3.Connection, path: Path, now_ms: int) -> None:
-    """Make what is missing, each step in a transaction of its own.
-
-    A file that is new begins its derived lines in an epoch of `now_ms`: there may have been others.
+    """Make what is missing, each step in a transaction of its own; `now_ms` gives a new ledger the epoch of its derived lines.
 
     Raises:
         StoreError: a newer version wrote the file.
@@ -28,7 +26,7 @@ def bring_up_to_date(db: sqlite3.Connection, path: Path, now_ms: int) -> None:
             "install the version that wrote it"
         )
     tables = Database(db)
-    steps: tuple[Callable[[Database], None], ...] = (partial(_create, now_ms), _add_proof, _add_history)
+    steps: tuple[Callable[[Database], None], ...] = (partial(_create, now_ms=now_ms), _add_proof, _add_history)
     for number, step in enumerate(steps, 1):
         if version < number:
             with tables.atomic():
@@ -36,7 +34,7 @@ def bring_up_to_date(db: sqlite3.Connection, path: Path, now_ms: int) -> None:
                 db.execute(f"PRAGMA user_version={number}")
 
 
-def _create(now_ms: int, tables: Database) -> None:
+def _create(tables: Database, now_ms: int) -> None:
     tables.table("progress").create({"source": str, "epoch": int, "seq": int, "chain": bytes}, pk="source")
     tables.table("outbox").create({"first": int, "count": int, "data": bytes, "at_ms": int}, pk="first")
     tables.table("state").create(

@@ -334,6 +334,12 @@ class Link(TaskActor):
         self._trim_timer = None
         self._spool.wake()
 
+    def hurry(self, hurry: bool) -> None:  # noqa: FBT001 - a fact, not a switch
+        """Tell the spooler whether what it stores can go at once."""
+        self._desk.hurry = hurry
+        if hurry and self._desk.waiting:
+            self._spool.wake()
+
     async def ask_numbers(self) -> Numbers:
         """Numbers for a HELLO."""
         numbers: Numbers = await self._spool.request(AskNumbers())
@@ -536,6 +542,7 @@ class _Session:
             await self._writer.wait_closed()
         finally:
             reading.cancel()
+            self._link.hurry(False)
             self._link.forget_renewal()
 
     async def _greet(self) -> None:
@@ -556,6 +563,7 @@ class _Session:
         self._link.heard()
         self._abilities = frozenset(welcome.abilities)
         self._link.welcomed(welcome)
+        self._link.hurry(True)
         self._renew()
         if welcome.from_seq > numbers.oldest:
             self._link.committed(self._epoch, welcome.from_seq - 1)
@@ -625,6 +633,7 @@ class _Session:
         if moved:
             self._progress_s = self._link.now_s()
             self._link.committed(self._epoch, ack.seq)
+            self._link.hurry(not self._out)
 
     # -- speaking
 
@@ -654,6 +663,7 @@ class _Session:
         self._next = batch.first_seq + batch.count
         self._out.append(_Sent(self._next - 1, len(batch.data)))
         self._out_bytes += len(batch.data)
+        self._link.hurry(False)
         await self._send(batch)
         return True
 

@@ -4,10 +4,20 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
 from waiting import SetClock, settle, until
 
-from hids.actors.ledger import GROUP_BYTES, WINDOW_LIFE_MS, Housekeeping, Ledger
-from hids.actors.stage import Exited, Mailbox
+from hids.actors.ledger import (
+    BUSY_BATCHES,
+    BUSY_WAIT_S,
+    GROUP_BYTES,
+    GROUP_WAIT_S,
+    WINDOW_LIFE_MS,
+    Due,
+    Housekeeping,
+    Ledger,
+)
+from hids.actors.stage import BURST, Exited, Mailbox
 from hids.core.wire.lines import GENESIS, link, unpack
 from hids.errors import StoreError
 from hids.messages.lane import Applied, Committed, Progress, Settle
@@ -136,6 +146,54 @@ def test_what_comes_together_is_one_group_and_the_last_word_counts():
         bench.mailbox.tell(applied(10, b"d\n"))
         await bench.committed(2)
         assert [number for number, _ in bench.store.groups] == [101, 104]
+
+    run(test)
+
+
+def test_behind_many_batches_the_next_group_gathers_longer(monkeypatch: pytest.MonkeyPatch):
+    waits: list[float] = []
+    real = Ledger.later
+
+    def noted(self: Ledger, delay_s: float, message: Any) -> asyncio.TimerHandle:
+        waits.append(delay_s)
+        return real(self, delay_s, message)
+
+    monkeypatch.setattr(Ledger, "later", noted)
+
+    async def test(bench: Bench) -> None:
+        waits.clear()
+        for seq in range(1, BUSY_BATCHES + 1):
+            bench.mailbox.tell(applied(seq))
+        await bench.committed(1)
+        bench.mailbox.tell(applied(BUSY_BATCHES + 1))
+        await bench.committed(2)
+        bench.mailbox.tell(applied(BUSY_BATCHES + 2))
+        await bench.committed(3)
+        assert waits == [GROUP_WAIT_S, BUSY_WAIT_S, GROUP_WAIT_S]
+
+    run(test)
+
+
+def test_a_group_takes_what_waits_when_it_is_due():
+    async def test(bench: Bench) -> None:
+        bench.mailbox.tell(applied(1))
+        await settle(3)
+        bench.mailbox.tell_life(1, Due())
+        for seq in range(2, 2 * BURST):
+            bench.mailbox.tell(applied(seq))
+        await bench.committed(1)
+        assert bench.said[0].progress[SOURCE].seq > BURST
+
+    run(test)
+
+
+def test_a_cursor_that_has_not_moved_keeps_no_group_open():
+    async def test(bench: Bench) -> None:
+        bench.mailbox.tell(applied(1))
+        await settle(3)
+        bench.mailbox.tell_life(1, Due())
+        bench.mailbox.tell(Cursors({"alerts.json": 0}))
+        await bench.committed(1)
 
     run(test)
 

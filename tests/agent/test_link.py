@@ -12,6 +12,7 @@ from hids.actors.stage import Mailbox
 from hids.adapters.clock import SystemClock
 from hids.adapters.identity import Identity
 from hids.agent import link as link_module
+from hids.agent import spooler as spooler_module
 from hids.agent.collector import SourceState
 from hids.agent.link import Link, Timing
 from hids.agent.linkstate import LinkState
@@ -98,6 +99,45 @@ def test_it_says_goodbye_after_delivering_what_is_left(linked: Callable[..., Non
     linked(scene)
     until(lambda: manager.byes == 1)
     assert numbers(manager.texts) == [0, 1, 2]
+
+
+def test_while_a_batch_is_not_acknowledged_the_next_one_fills(
+    linked: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(spooler_module, "HOLD_S", 3600.0)
+
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        desk = agent.yard.desk
+        await until(lambda: agent.state.connected)
+        assert desk.hurry
+        manager.acks = False
+        agent.write(1)
+        await until(lambda: manager.batches == 1)
+        assert not desk.hurry
+        for waiting in (1, 2, 3):
+            agent.write(1)
+            await until(lambda waiting=waiting: len(desk.waiting) == waiting)
+        beats = len(manager.heartbeats)
+        await until(lambda: len(manager.heartbeats) > beats + 1)
+        assert manager.batches == 1
+        manager.acks = True  # the heartbeat's acknowledgement, or the next session's welcome
+        await until(lambda: numbers(manager.texts) == [0, 1, 2, 3])
+        assert manager.batches == 2
+        await until(lambda: desk.lines == 0)
+        assert desk.hurry
+
+    linked(scene)
+
+
+def test_nothing_hurries_while_there_is_no_manager(linked: Callable[..., None]):
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        await until(lambda: agent.state.connected)
+        manager.refusal = Refused(reason="not now", retry_s=3600)
+        manager.silent = True
+        await until(lambda: not agent.state.connected)
+        assert not agent.yard.desk.hurry
+
+    linked(scene)
 
 
 def test_credit_is_kept_but_one_batch_always_goes(linked: Callable[..., None]):
