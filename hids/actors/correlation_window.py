@@ -70,6 +70,7 @@ class CorrelationWindow(LoopActor):
             timestamp,
             recalled.fired,
             recalled.next_alert,
+            recalled.progress,
             log_level=log_level,
             budget_bytes=budget_bytes,
             first_seen_days=first_seen_days,
@@ -135,6 +136,6 @@ class CorrelationWindow(LoopActor):
         if reached < (report.epoch, report.seq):
             return
         del self._through[source]
-        applied = self._applier.missed(report, self._clock.monotonic_s())
+        applied = self._applier.missed(report, self._clock.now_ms(), self._clock.monotonic_s())
         if applied is not None:
             self._emit(applied)

@@ -89,9 +89,15 @@ class Ledger(LoopActor):
         stored_keys: int,
         history_days: int,
         history_rows: int,
+        believed: Clock | None = None,
+        derived_epoch: int = 1,
         record: Callable[[Sequence[Scan]], None] | None = None,
     ) -> None:
-        """`record` writes what came of policies; it is called before the commit, and may be so again after a crash."""
+        """Some of it is told by others.
+
+        `believed` is the clock by which what is old goes (hids.core.believed); None: `clock` itself. `derived_epoch` numbers
+        the history of derived lines. `record` writes what came of policies; it is called before the commit, and may be so again after a crash.
+        """
         super().__init__(mailbox)
         self._record = record
         self._scans: list[Scan] = []
@@ -102,6 +108,8 @@ class Ledger(LoopActor):
         self._ends = dict(derived_ends)
         self._cursors = dict.fromkeys(outputs, 0)
         self._clock = clock
+        self._believed = believed or clock
+        self._derived_epoch = derived_epoch
         self._emit = emit
         self._settled = settled
         self._outbox_bytes = outbox_bytes
@@ -281,7 +289,7 @@ class Ledger(LoopActor):
             for part in cut(lines):
                 data = pack(part)
                 chain = link(chain, data)
-                batch = Batch(epoch=1, first_seq=seq + 1, count=len(part), chain=chain, data=data)
+                batch = Batch(epoch=self._derived_epoch, first_seq=seq + 1, count=len(part), chain=chain, data=data)
                 batches.append(DerivedBatch(source, agent, batch))
                 seq += len(part)
             self._ends[source] = (seq, chain)
@@ -289,7 +297,7 @@ class Ledger(LoopActor):
         return batches
 
     def _keep_house(self) -> None:
-        now_ms = self._clock.now_ms()
+        now_ms = self._believed.now_ms()
         more = self._store.expire(now_ms - WINDOW_LIFE_MS) > 0
         more |= self._store.trim_history(now_ms - self._history_ms, self._history_rows) > 0
         dropped = self._store.trim_state(self._stored_keys)

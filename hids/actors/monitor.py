@@ -1,34 +1,79 @@
 """Monitor: once a second, looks for what is silent, and hangs up on sessions whose agent is gone without a word.
 
     timer --Tick--> monitor --Tell--> dispatcher
+    registry --Roll--> monitor
 
-State    none; what it looks at is in the fleet register.
+State    since when each agent is as it is; a new life begins to count anew. It counts by a clock that nobody can set, and says
+         when the one that can be set has jumped. Which agents were told to be gone is on disk: those that were here before
+         main was started are missed, too, and told once.
 """
 
+import asyncio
 import datetime
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
+import msgspec
 import structlog
 
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet, Presence
+from hids.actors.learned import Learned, Store
 from hids.actors.stage import LoopActor, Mailbox, OneLife
+from hids.errors import HidsError
+from hids.messages.terms import Agent, AgentId
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()
 
 TICK_S = 1.0
 
-SILENT_MS = 45_000
+SILENT_S = 45.0
 """A session without a word for so long is dead, whatever TCP says: its host lost power, say.
 
 Heartbeats come each 10 s.
 """
-LATE_MS = 5_000
-"""A tick that comes so late says that we slept, or that the clock was set: agents get their time anew."""
+LATE_S = 5.0
+"""A tick that comes so late says that we were stopped: agents get their time anew."""
+JUMP_MS = 60_000
+"""A clock that is so far from where it should be is told."""
+
+
+SAVE_EVERY = 10
+"""Ticks between two savings: by then the rules have seen it."""
 
 
 class Tick(OneLife):
     """timer -> monitor."""
+
+
+class Gone(msgspec.Struct, frozen=True):
+    """What is kept."""
+
+    told: frozenset[AgentId] = frozenset()
+    """Agents of which the rules know that they are gone."""
+
+
+class Known(NamedTuple):
+    """An agent that was here once."""
+
+    agent: Agent
+    seen_ms: int
+
+
+class Roll(OneLife):
+    """registry -> monitor: all agents that may come."""
+
+    def __init__(self, known: Sequence[Known]) -> None:
+        self.known = known
+
+
+class _Watched(NamedTuple):
+    """How an agent was seen last, and since when it is so."""
+
+    connected: bool
+    seen_ms: int
+    since_s: float
 
 
 class Monitor(LoopActor):
@@ -38,41 +83,108 @@ class Monitor(LoopActor):
         self,
         mailbox: Mailbox,
         fleet: Fleet,
+        manager: Agent,
         clock: Clock,
         emit: Emit[Tell],
+        roll: Callable[[], Awaitable[Sequence[Known]]],
+        store: Store,
         *,
         disconnected_after_s: float,
     ) -> None:
+        """`roll` asks the registry; `store` keeps who was told."""
         super().__init__(mailbox)
+        self._roll = roll
+        self._learned = Learned(store, Gone, "agents that are gone")
+        self._gone = self._learned.load()
+        self._calling: asyncio.Task[None] | None = None
+        self._called = False
+        self._ticks = 0
         self._fleet = fleet
+        self._manager = manager
         self._clock = clock
         self._emit = emit
-        self._after_ms = int(disconnected_after_s * 1000)
-        self._looked_ms = clock.now_ms()
-        self._patient_until_ms = 0
+        self._after_s = disconnected_after_s
+        self._watched: dict[AgentId, _Watched] = {}
+        self._looked_ms, self._looked_s = clock.now_ms(), clock.monotonic_s()
+        self._patient_until_s = 0.0
         self._timer = self.later(TICK_S, Tick())
 
-    def on_receive(self, message: Tick) -> None:
-        """Look once."""
-        del message
-        now_ms = self._clock.now_ms()
-        if now_ms - self._looked_ms > LATE_MS:
-            self._patient_until_ms = now_ms + SILENT_MS
-        self._looked_ms = now_ms
+    def on_receive(self, message: Tick | Roll) -> None:
+        """Look once, or learn who may be missing."""
+        match message:
+            case Tick():
+                if not self._called and self._calling is None:
+                    self._calling = self.loop.create_task(self._call_roll())
+                self._look()
+                self._keep()
+                self._timer = self.later(TICK_S, Tick())
+            case Roll():
+                self._expect(message.known)
+
+    async def _call_roll(self) -> None:
+        try:
+            self.remind(Roll(await self._roll()))
+        except HidsError as error:
+            log.warning("the registry does not answer, asking again", reason=str(error))
+        finally:
+            self._calling = None
+
+    def _expect(self, known: Sequence[Known]) -> None:
+        """Those that were not here since main was started are gone for as long as it runs."""
+        self._called = True
+        for agent, seen_ms in known:
+            if self._fleet.get(agent.id) is None:
+                presence = self._fleet.of(agent)
+                presence.seen_ms = presence.ended_ms = seen_ms
+                presence.told_silent = agent.id in self._gone.told
+
+    def _look(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if now_s - self._looked_s > LATE_S:
+            self._patient_until_s = now_s + SILENT_S
+        self._watch_clock(now_s)
+        self._looked_s = now_s
         for presence in self._fleet.all():
-            if self._is_dead(presence, now_ms) and presence.hangup is not None:
+            quiet_s = now_s - self._since_s(presence, now_s)
+            if self._is_dead(presence, quiet_s, now_s) and presence.hangup is not None:
                 presence.hangup("no heartbeat came", 1)
-            elif presence.connected or now_ms - presence.ended_ms < self._after_ms:
+            elif presence.connected or quiet_s < self._after_s:
                 continue
             if not presence.told_silent:
                 self._tell(presence)
-        self._timer = self.later(TICK_S, Tick())
 
-    def _is_dead(self, presence: Presence, now_ms: int) -> bool:
+    def _keep(self) -> None:
+        """Keep who is told to be gone."""
+        self._ticks += 1
+        if self._ticks % SAVE_EVERY or not self._called:
+            return
+        gone = Gone(frozenset(presence.agent.id for presence in self._fleet.all() if presence.told_silent))
+        if gone != self._gone:
+            self._gone = gone
+            self._learned.save(gone)
+
+    def _watch_clock(self, now_s: float) -> None:
+        """Tell of a clock that jumped, or stood still in a sleep that the other one does not count."""
+        now_ms = self._clock.now_ms()
+        jump_ms = now_ms - self._looked_ms - round((now_s - self._looked_s) * 1000)
+        self._looked_ms = now_ms
+        if abs(jump_ms) >= JUMP_MS:
+            log.warning("the clock jumped", by_ms=jump_ms)
+            self._emit(
+                Tell(self._manager, f"clock jumped: {'forth' if jump_ms > 0 else 'back'} by {abs(jump_ms) // 1000} s")
+            )
+
+    def _since_s(self, presence: Presence, now_s: float) -> float:
+        """Since when nothing has changed with an agent, to a tick."""
+        known = self._watched.get(presence.agent.id)
+        if known is None or (known.connected, known.seen_ms) != (presence.connected, presence.seen_ms):
+            known = self._watched[presence.agent.id] = _Watched(presence.connected, presence.seen_ms, now_s - TICK_S)
+        return known.since_s
+
+    def _is_dead(self, presence: Presence, quiet_s: float, now_s: float) -> bool:
         """Whether a session that counts as alive has been silent too long, while we were listening."""
-        listened = now_ms >= self._patient_until_ms and not presence.held_back
-        silent_ms = now_ms - presence.seen_ms
-        return presence.connected and listened and silent_ms >= max(SILENT_MS, self._after_ms)
+        listened = now_s >= self._patient_until_s and not presence.held_back
+        return presence.connected and listened and quiet_s >= max(SILENT_S, self._after_s)
 
     def _tell(self, presence: Presence) -> None:
         presence.told_silent = True
@@ -81,5 +193,7 @@ class Monitor(LoopActor):
         self._emit(Tell(presence.agent, f"agent disconnected: last seen {seen:%Y-%m-%dT%H:%M:%SZ}"))
 
     def closing(self) -> None:
-        """No timer outlives this life."""
+        """Nothing outlives this life."""
         self._timer.cancel()
+        if self._calling is not None:
+            self._calling.cancel()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import tomli_w
 
-from hids.adapters import ossec_rootcheck, ossec_syscheck
+from hids.adapters import ossec_registry, ossec_rootcheck, ossec_sca, ossec_syscheck
 from hids.adapters.ossec_conf import NAMES, Options, reports_toml, ruleset_files, sections_of
 from hids.adapters.ossec_manager import ossec_manager
 from hids.adapters.ossec_outputs import ossec_outputs
@@ -29,7 +29,7 @@ _MANAGER = frozenset(
         *("agentless", "command", "active-response", "reports", "integration"),
     )
 )
-_AGENT = frozenset(("localfile", "syscheck", "rootcheck", "labels"))
+_AGENT = frozenset(("localfile", "syscheck", "rootcheck", "labels", "sca"))
 _CENTRAL = frozenset(("localfile", "syscheck", "rootcheck", "labels"))
 """What the manager may set for its agents."""
 _NOTHING: dict[str, str] = {
@@ -43,7 +43,7 @@ _NOTHING: dict[str, str] = {
     "osquery": "run osqueryd as before, and read its results log with a [[source]] of format json",
     "syscollector": "there is no inventory",
     "wodle": "modules are not run: what a program prints is read by a [[source]] of format command",
-    "sca": "name the policies in [policy] files of agent.toml: Wazuh's files run as they are (docs/policy.md)",
+    "sca": "put the policies into agents.d/ and name them in [policy] files there: Wazuh's run as they are (docs/policy.md)",
     "docker-listener": "read the journal of docker with a [[source]]",
     "fluent-forward": "use an [[output]], or read alerts.json",
     "socket": "use an [[output]], or read alerts.json",
@@ -95,7 +95,7 @@ def migrate(home: Path, rules: Path, dialect: str = "") -> Migration:
     notes = [*_left_out(sections)]
     files = ruleset_files(home, name, text)
     manager = _manager(name, text, notes, dialect, home, rules if files else None)
-    agent = _agent(name, text, notes, home)
+    agent = "\n".join(filter(None, (_agent(name, text, notes, home), _own(name, text, notes, home))))
     central = dict(_central(home, notes))
     keys = home / "etc/client.keys"
     return Migration(dialect, manager, agent, central, tuple(files), keys if keys.is_file() else None, tuple(notes))
@@ -158,6 +158,18 @@ def _agent(conf: str, text: bytes, notes: list[str], home: Path) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def _own(conf: str, text: bytes, notes: list[str], home: Path) -> str:
+    """What only an agent's own file sets."""
+    registry = ossec_registry.registry_tables(conf, text)
+    notes += registry.notes
+    parts = [ossec_registry.as_toml(registry._replace(notes=()))]
+    policies = ossec_sca.sca_section(conf, text, str(home))
+    if policies is not None:
+        notes += policies.notes
+        parts.append(ossec_sca.as_toml(policies._replace(notes=())))
+    return "\n".join(filter(None, parts))
+
+
 def _labels(conf: str, text: bytes) -> dict[str, str]:
     return {
         label.get("key") or "": label.text.decode("utf-8", "surrogateescape").strip()
@@ -183,7 +195,12 @@ def _central(home: Path, notes: list[str]) -> Iterator[tuple[str, str]]:
                 if section.name not in _CENTRAL:
                     why = _NOTHING.get(section.name, "agents have it in their own agent.toml only")
                     notes.append(f"{conf}:{section.line}: <{section.name}> is not taken over: {why}")
-            text = _agent(f"{conf}, <agent_config> number {number}", inside, notes, home)
+            place = f"{conf}, <agent_config> number {number}"
+            text = _agent(place, inside, notes, home)
+            if ossec_registry.registry_tables(place, inside).tables:
+                notes.append(
+                    f"{place}: <windows_registry> is not taken over: agents have it in their own agent.toml only"
+                )
             if text:
                 members = ", ".join(
                     f"{key} = {json.dumps(words)}" for key, words in _match(element, group, str(conf), notes).items()

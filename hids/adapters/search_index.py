@@ -20,7 +20,7 @@ from sqlite_utils import Database
 from hids.adapters.outbox import OutboxRow
 from hids.adapters.packed import unpack
 from hids.adapters.search_schema import BUSY_WAIT_S, SCHEMA, VERSION
-from hids.adapters.sqlite import is_damage
+from hids.adapters.sqlite import is_damage, put_aside
 from hids.core.alert.text import flat
 from hids.core.rules.compliance import FRAMEWORKS, Required
 from hids.errors import StoreError
@@ -244,10 +244,7 @@ class SearchIndex:
         """Put the file aside and make a new one."""
         with suppress(sqlite3.Error):
             db.conn.close()
-        aside = self._path.with_name(self._path.name + ".old")
-        self._path.replace(aside)
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        aside = put_aside(self._path, ".old")
         log.error("search index is built anew", path=str(self._path), reason=reason, aside=str(aside))
         return self._open()
 

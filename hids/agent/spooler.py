@@ -169,21 +169,16 @@ class Spooler(ThreadActor):
         self.mailbox.wake()
 
     def on_receive(self, message: Any) -> Any:
-        """Handle one message; the last of a burst of appends stores them all."""
+        """Handle one message; the last of a burst stores all appends in it, whatever that one asks."""
         answer: object = None
         match message:
             case Append():
-                self._desk.waiting.append(message)
-                self._gathered.add(message)
-                if self._may_hold():
-                    self._hold()
-                elif self.mailbox.depth == 0 or len(self._desk.waiting) >= GROUP:
-                    self._store()
+                self._take(message)
             case Wake():
                 if self._damage is not None:
                     raise self._damage
                 self._trim()
-                if self._desk.hurry or self._clock.monotonic_s() >= self._held_until_s:
+                if not self._is_held():
                     self._store()
             case Fetch():
                 answer = self._fetch(message)
@@ -197,6 +192,8 @@ class Spooler(ThreadActor):
                 answer = self._recall_stored(message)
             case _:
                 raise TypeError(f"{self.mailbox.name} cannot handle {type(message).__name__}")
+        if self.mailbox.depth == 0 and not self._is_held():
+            self._store()
         self._leave_when_done()
         return answer
 
@@ -219,9 +216,22 @@ class Spooler(ThreadActor):
 
     # -- writing
 
+    def _take(self, append: Append) -> None:
+        """Have it wait for the others of its burst."""
+        self._desk.waiting.append(append)
+        self._gathered.add(append)
+        if self._may_hold():
+            self._hold()
+        elif len(self._desk.waiting) >= GROUP:
+            self._store()
+
     def _may_hold(self) -> bool:
         """Whether to gather more before anything is stored."""
         return not self._desk.hurry and not self._gathered.is_enough and len(self._desk.waiting) < GROUP
+
+    def _is_held(self) -> bool:
+        """Whether more is being gathered now."""
+        return bool(self._held_until_s) and self._may_hold() and self._clock.monotonic_s() < self._held_until_s
 
     def _hold(self) -> None:
         """Store what waits in a while."""

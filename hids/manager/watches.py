@@ -10,7 +10,7 @@ from hids.actors.configurator import Configurator
 from hids.actors.control import Control
 from hids.actors.exposition import Exposition
 from hids.actors.learned import Store
-from hids.actors.monitor import Monitor
+from hids.actors.monitor import Known, Monitor
 from hids.actors.silence import Silence
 from hids.actors.stage import Mailbox
 from hids.actors.statistics import Statistics
@@ -19,9 +19,12 @@ from hids.adapters.files import write_atomically
 from hids.adapters.identity import is_signed
 from hids.adapters.metrics_port import MetricsPort
 from hids.adapters.process import kill, rss_mib
+from hids.adapters.registry import AgentRow
 from hids.adapters.shared_configs import SharedConfigs
+from hids.adapters.signing import Signer
 from hids.manager.port import Port
 from hids.manager.site import Site
+from hids.messages.terms import Agent
 
 Answer = Callable[[str, dict[str, Any], str], Awaitable[Any]]
 """Serves the control socket (hids.manager.answers)."""
@@ -41,14 +44,27 @@ class Watches:
     def start_monitor(self, mailbox: Mailbox) -> object:
         """Looks for agents that are gone."""
         site = self._site
-        after_s = site.config.agents.disconnected_after_s
-        return Monitor.start(mailbox, site.fleet, site.clock, site.dispatcher.tell, disconnected_after_s=after_s)
+
+        async def roll() -> list[Known]:
+            rows: list[AgentRow] = await site.ask(lambda registry: list(registry.list()))
+            return [
+                Known(Agent(row.id, row.name, row.address), row.last_seen_ms)
+                for row in rows
+                if row.removed_ms is None and row.last_seen_ms is not None
+            ]
+
+        return Monitor.start(
+            mailbox,
+            *(site.fleet, site.manager, site.clock, site.dispatcher.tell, roll, _store(site.paths.lib / "gone.json")),
+            disconnected_after_s=site.config.agents.disconnected_after_s,
+        )
 
     def start_configurator(self, mailbox: Mailbox) -> object:
         """Brings agents the configuration that is set for them."""
         site = self._site
+        signer = Signer.read(site.authority.configuration_file())
         return Configurator.start(
-            mailbox, self.shared_configs, site.fleet, site.manager, site.clock, site.dispatcher.tell
+            mailbox, self.shared_configs, signer, site.fleet, site.manager, site.clock, site.dispatcher.tell
         )
 
     def start_silence(self, mailbox: Mailbox) -> object:

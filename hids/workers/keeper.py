@@ -14,6 +14,7 @@ import msgspec
 
 from hids.actors.keeper import Duty, Keeper
 from hids.actors.stage import Mailbox
+from hids.adapters.believed import BelievedClock, ClockWatch
 from hids.adapters.clock import SystemClock
 from hids.adapters.event_archive import ArchiveRetention
 from hids.adapters.evidence.anchors import Anchoring, CommandAnchor, FileAnchor
@@ -28,27 +29,31 @@ from hids.workers.inside import Household, hold, move_in, parser_of, run
 from hids.workers.outputs import ALERT_OUTPUTS
 
 RETENTION_S = 15.0
+CLOCK_S = 60.0
 NICE = 10
 """Compressing may wait for everything else."""
 
 
 def _duties(keeping: Keeping) -> list[Duty]:
-    clock = SystemClock()
     evidence, lib = Path(keeping.evidence), Path(keeping.lib)
+    clock = BelievedClock(SystemClock(), lib)
     files = [Path(keeping.alerts) / name for name in ALERT_OUTPUTS]
     retired = Heads(evidence / RETIRED, EvidenceKey.open_or_create(evidence))
     duties = [
+        Duty("clock", CLOCK_S, ClockWatch(clock).run),
         Duty(
             "retention",
             RETENTION_S,
             FileRetention(files, retired, clock, keeping.limit, compress=keeping.compress).run,
-        )
+        ),
     ]
     if keeping.archive:
         archive = ArchiveRetention(Path(keeping.archive), clock, keeping.archive_limit)
         duties.append(Duty("retention of the archive", RETENTION_S, archive.run))
     if keeping.scheduled:
-        reports = ScheduledReports(keeping.scheduled, Path(keeping.reports), Path(keeping.search), files[0], clock)
+        # By a clock that was set ahead, a day would be over that is not; while we were off it may be.
+        calendar = BelievedClock(SystemClock(), None)
+        reports = ScheduledReports(keeping.scheduled, Path(keeping.reports), Path(keeping.search), files[0], calendar)
         duties.append(Duty("reports", RETENTION_S, reports.run))
     if keeping.anchor_file:
         cursor = _cursor(lib, keeping.anchor_file)

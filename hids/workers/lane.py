@@ -23,6 +23,7 @@ from hids.actors.ledger import Ledger, Say
 from hids.actors.rootcheck_store import RootcheckStore
 from hids.actors.stage import Mailbox
 from hids.actors.syscheck_store import LOOK_BACK_MS, Baselined, Memory, SyscheckStore
+from hids.adapters.believed import BelievedClock
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.findings import Findings
@@ -73,7 +74,7 @@ async def _main(options: argparse.Namespace) -> int:  # noqa: PLR0915 - one step
     path = Path(options.ledger)
     restored_ms = None
     try:
-        store = LedgerFile(path)
+        store = LedgerFile(path, clock.now_ms())
     except StoreDamaged:
         restored_ms = restore(path, clock.now_ms())
         if restored_ms is None:
@@ -123,6 +124,8 @@ async def _main(options: argparse.Namespace) -> int:  # noqa: PLR0915 - one step
         clock,
         channel.send,
         settled,
+        believed=BelievedClock(clock, path.parent),
+        derived_epoch=store.derived_epoch,
         outbox_bytes=options.outbox_bytes,
         stored_keys=options.stored_keys,
         history_days=options.history_days,

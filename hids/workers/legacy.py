@@ -15,6 +15,7 @@ from hids.actors.legacy_desk import LegacyDesk
 from hids.actors.stage import Mailbox
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
+from hids.adapters.dbsync_rows import DbSyncRows
 from hids.adapters.journal import Journal
 from hids.adapters.legacy_port import LegacyPort
 from hids.adapters.shared_files import SharedFiles
@@ -39,6 +40,7 @@ async def _main(options: argparse.Namespace) -> int:
         desk,
         partial(LegacyPort, udp, handover),
         open_journal,
+        DbSyncRows(Path(options.journal) / "dbsync.db"),
         SharedFiles(Path(options.shared), clock),
         os.urandom,
         clock,

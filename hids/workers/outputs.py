@@ -11,6 +11,7 @@ from pathlib import Path
 from hids.actors.alert_writer import AlertWriter, Destination
 from hids.actors.stage import Mailbox
 from hids.adapters.archive import rows_after
+from hids.adapters.believed import BelievedClock
 from hids.adapters.clock import SystemClock
 from hids.adapters.evidence.heads import Heads
 from hids.adapters.evidence.key import EvidenceKey
@@ -20,6 +21,7 @@ from hids.adapters.outbox import Outbox, OutboxRow
 from hids.adapters.outputs.file import JSON_LINES, NEWS_LINES, AlertFile, Form, Keeping, text_blocks
 from hids.adapters.search_index import SearchIndex
 from hids.messages.outputs import ToOutput
+from hids.ports import Clock
 from hids.workers.inside import Household, collect_seldom, hold, move_in, newest_to, parser_of, run
 
 ALERTS_JSON = "alerts.json"
@@ -39,9 +41,9 @@ Opener = Callable[[int], Destination[OutboxRow]]
 class _Index:
     """`SearchIndex` as a destination: what it has is durable at once."""
 
-    def __init__(self, path: Path, newest: int, days: int, max_bytes: int) -> None:
+    def __init__(self, path: Path, newest: int, clock: Clock, days: int, max_bytes: int) -> None:
         self._index = SearchIndex(path, newest)
-        self._clock = SystemClock()
+        self._clock = clock
         self._days = days
         self._max_bytes = max_bytes
 
@@ -71,9 +73,14 @@ def _openers(names: Sequence[str], options: argparse.Namespace) -> dict[str, Ope
         ALERTS_JSON: partial(_open_file, options, ALERTS_JSON, JSON_LINES),
         ALERTS_LOG: partial(_open_file, options, ALERTS_LOG, text_blocks()),
         INCIDENTS_JSON: partial(_open_file, options, INCIDENTS_JSON, NEWS_LINES),
-        SEARCH_DB: lambda newest: _Index(Path(options.search), newest, options.search_days, options.search_bytes),
+        SEARCH_DB: partial(_open_index, options),
     }
     return {name: known[name] for name in names}
+
+
+def _open_index(options: argparse.Namespace, newest: int) -> _Index:
+    clock = BelievedClock(SystemClock(), Path(options.ledger).parent)
+    return _Index(Path(options.search), newest, clock, options.search_days, options.search_bytes)
 
 
 def _open_file(options: argparse.Namespace, name: str, form: Form, newest: int) -> AlertFile:

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 from waiting import SetClock, settle, until
 
-from hids.actors.ledger import BUSY_BATCHES, BUSY_WAIT_S, GROUP_BYTES, GROUP_WAIT_S, Due, Housekeeping, Ledger
+from hids.actors.ledger import (
+    BUSY_BATCHES,
+    BUSY_WAIT_S,
+    GROUP_BYTES,
+    GROUP_WAIT_S,
+    WINDOW_LIFE_MS,
+    Due,
+    Housekeeping,
+    Ledger,
+)
 from hids.actors.stage import BURST, Exited, Mailbox
 from hids.core.wire.lines import GENESIS, link, unpack
 from hids.errors import StoreError
@@ -20,6 +29,8 @@ from hids.ports import DeadLetter, Group, Stretch
 AGENT = Agent(AgentId("007"), "web1", "")
 MANAGER = Agent(AgentId("000"), "boss", "")
 SOURCE = SourceId("agent/007")
+BELIEVED_MS = 1_600_000_000_000
+"""What the other clock says is not believed."""
 
 
 class Store:
@@ -32,6 +43,7 @@ class Store:
         self.gone: tuple[int, int] | None = None
         self.letters: list[DeadLetter] = []
         self.wal = 0
+        self.expired_ms = 0
 
     def commit(self, group: Group, first_alert: int) -> None:
         if self.failing:
@@ -39,6 +51,7 @@ class Store:
         self.groups.append((first_alert, group))
 
     def expire(self, before_ms: int) -> int:
+        self.expired_ms = before_ms
         return 0
 
     def trim_state(self, limit: int) -> tuple[int, int] | None:
@@ -84,6 +97,7 @@ class Bench:
             stored_keys=5,
             history_days=1,
             history_rows=1000,
+            believed=SetClock(BELIEVED_MS),
             record=lambda scans: self.scans.append((len(self.store.groups), list(scans))),
         )
 
@@ -286,6 +300,18 @@ def test_the_end_commits_what_is_open():
         # On a busy machine its time may be over before the end comes; then there is an empty group, too.
         assert [alert for _, group in bench.store.groups for alert in group.alerts] == [b"a\n"]
         await settle()
+
+    run(test)
+
+
+def test_what_is_old_goes_by_the_time_that_is_believed():
+    async def test(bench: Bench) -> None:
+        bench.mailbox.tell_life(1, Housekeeping())
+        await until(lambda: bench.store.expired_ms, "it looks for what is old")
+        assert bench.store.expired_ms == BELIEVED_MS - WINDOW_LIFE_MS
+        bench.mailbox.tell(applied(1))
+        await bench.committed(1)
+        assert bench.store.groups[0][1].at_ms == SetClock().ms
 
     run(test)
 

@@ -4,16 +4,22 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from waiting import SetClock, settle
 
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet
-from hids.actors.monitor import LATE_MS, SILENT_MS, Monitor, Tick
+from hids.actors.learned import Store
+from hids.actors.monitor import LATE_S, SAVE_EVERY, SILENT_S, Known, Monitor, Tick
 from hids.actors.stage import Mailbox
+from hids.errors import StoreError
 from hids.messages.terms import Agent, AgentId
 
 AGENT = Agent(AgentId("007"), "web1", "")
 AFTER_S = 60.0
+MANAGER = Agent(AgentId("000"), "manager", "")
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
 
 
 class Bench:
@@ -28,8 +34,25 @@ class Bench:
         self.presence.hangup = self._hang_up
         self.told: list[Tell] = []
         self.hung_up: list[str] = []
+        self.known = [Known(AGENT, self.clock.ms)]
+        self.saved: list[bytes] = []
+        self.answers = True
+        self.start()
+
+    def start(self) -> None:
+        """A life of main begins."""
         self.mailbox = Mailbox("monitor")
-        Monitor.start(self.mailbox, self.fleet, self.clock, self.told.append, disconnected_after_s=AFTER_S)
+        store = Store(lambda: self.saved[-1] if self.saved else None, self.saved.append)
+        Monitor.start(
+            self.mailbox,
+            *(self.fleet, MANAGER, self.clock, self.told.append, self._roll, store),
+            disconnected_after_s=AFTER_S,
+        )
+
+    async def _roll(self) -> list[Known]:
+        if not self.answers:
+            raise StoreError("agents.db: locked")
+        return self.known
 
     def _hang_up(self, reason: str, retry_s: int) -> None:
         assert retry_s == 1
@@ -87,7 +110,7 @@ def test_a_session_without_heartbeats_is_hung_up_and_told():
     """A host that lost power never closes its connection."""
 
     async def test(bench: Bench) -> None:
-        await bench.wait(int(max(SILENT_MS / 1000, AFTER_S)) - 1)
+        await bench.wait(int(max(SILENT_S, AFTER_S)) - 1)
         assert (bench.hung_up, bench.told) == ([], [])
         await bench.wait(1)
         assert bench.hung_up == ["no heartbeat came"]
@@ -120,11 +143,90 @@ def test_an_agent_that_we_do_not_read_is_not_silent():
 def test_after_our_own_sleep_agents_get_their_time_anew():
     async def test(bench: Bench) -> None:
         await bench.wait(5)
-        bench.clock.advance(LATE_MS / 1000 + 500)
+        bench.clock.advance(LATE_S + 500)
         await bench.tick()
-        await bench.wait(SILENT_MS // 1000 - 1)
+        await bench.wait(int(SILENT_S) - 1)
         assert (bench.hung_up, bench.told) == ([], [])
         await bench.wait(1)
         assert bench.hung_up == ["no heartbeat came"]
+
+    run(test)
+
+
+@pytest.mark.parametrize(("by_ms", "said"), [(DAY_MS, "forth by 86400 s"), (-HOUR_MS, "back by 3600 s")])
+def test_a_clock_that_jumps_is_told_and_makes_nobody_silent(by_ms: int, said: str):
+    async def test(bench: Bench) -> None:
+        await bench.wait(5)
+        bench.clock.ms += by_ms
+        await bench.wait(40)
+        assert [(told.agent, told.text) for told in bench.told] == [(MANAGER, f"clock jumped: {said}")]
+        assert bench.hung_up == []
+
+    run(test)
+
+
+def test_an_agent_that_dies_while_the_clock_goes_back_is_found_in_time():
+    async def test(bench: Bench) -> None:
+        await bench.wait(5)
+        bench.clock.ms -= HOUR_MS
+        await bench.wait(int(max(SILENT_S, AFTER_S)))
+        assert bench.hung_up == ["no heartbeat came"]
+
+    run(test)
+
+
+def test_an_agent_that_left_a_moment_before_the_clock_went_forth_has_its_time():
+    async def test(bench: Bench) -> None:
+        bench.leave()
+        await bench.wait(1)
+        bench.clock.ms += DAY_MS
+        await bench.wait(50)
+        assert [told.text for told in bench.told] == ["clock jumped: forth by 86400 s"]
+        await bench.wait(10)
+        assert [told.agent for told in bench.told] == [MANAGER, AGENT]
+
+    run(test)
+
+
+def test_an_agent_that_does_not_come_back_after_a_restart_of_main_is_told_once_over_all_restarts():
+    async def test(bench: Bench) -> None:
+        for life in range(3):
+            bench.fleet = Fleet()
+            bench.start()
+            await bench.wait(int(AFTER_S) - 1)
+            assert len(bench.told) == bool(life)
+            await bench.wait(SAVE_EVERY + 2)
+            assert [told.agent for told in bench.told] == [AGENT]
+
+    run(test)
+
+
+def test_an_agent_that_comes_back_after_a_restart_of_main_may_be_told_again_later():
+    async def test(bench: Bench) -> None:
+        bench.saved.append(b'{"told":["007"]}')
+        bench.fleet = Fleet()
+        bench.start()
+        await bench.wait(3)
+        presence = bench.fleet.get(AGENT.id)
+        assert presence is not None
+        assert presence.told_silent  # so the session says that it is back
+        presence.connected, presence.told_silent, presence.seen_ms = True, False, bench.clock.ms
+        await bench.wait(SAVE_EVERY)
+        assert bench.saved[-1] == b'{"told":[]}'
+        assert bench.told == []
+
+    run(test)
+
+
+def test_a_registry_that_does_not_answer_is_asked_again():
+    async def test(bench: Bench) -> None:
+        bench.answers = False
+        bench.fleet = Fleet()
+        bench.start()
+        await bench.wait(5)
+        assert bench.fleet.get(AGENT.id) is None
+        bench.answers = True
+        await bench.wait(2)
+        assert bench.fleet.get(AGENT.id) is not None
 
     run(test)

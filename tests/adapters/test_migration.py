@@ -69,6 +69,27 @@ def test_what_it_becomes_is_what_the_daemons_take(home: Path, tmp_path: Path) ->
     assert found.keys == home / "etc/client.keys"
 
 
+def test_policies_and_the_registry(home: Path, tmp_path: Path) -> None:
+    conf = home / "etc/ossec.conf"
+    more = (
+        r"<syscheck><windows_registry arch='both'>HKEY_USERS\x</windows_registry></syscheck>"
+        "<sca><time>04:00</time><policies><policy enabled='no'>ruleset/sca/x.yml</policy></policies><max_eps>1</max_eps></sca>"
+    )
+    conf.write_text(conf.read_text().replace("<odd/>", more))
+    shared = home / "etc/shared/agent.conf"
+    shared.write_text(shared.read_text().replace("<labels>", more + "<labels>", 1))
+    found = migrate(home, tmp_path / "rules")
+    agent = parse(found.agent, "agent.toml")
+    assert [(table.path, table.arch) for table in agent.registry] == [("HKEY_USERS\\x", "both")]
+    assert agent.policy.files == (f"{home}/ruleset/sca/*.yml",)
+    assert (agent.policy.ignore, agent.policy.scan_time) == ((f"{home}/ruleset/sca/x.yml",), "04:00")
+    assert any("<max_eps> has no counterpart" in note for note in found.notes)
+    assert [note.partition(" is not taken over: ")[0].rpartition("<")[2] for note in found.notes if "agent.conf" in note][-3:] == [
+        "sca>", "active-response>", "windows_registry>"
+    ]  # fmt: skip
+    assert all(parse_file(text, name).policy is None for name, text in found.central.items())
+
+
 def test_parts_for_groups_of_agents(home: Path, tmp_path: Path) -> None:
     central = migrate(home, tmp_path / "rules").central
     web, databases = (parse_file(text, name) for name, text in sorted(central.items()))

@@ -147,6 +147,18 @@ def test_answers_include_what_was_told_before(in_yard: Scene):
     in_yard(scene)
 
 
+def test_the_end_of_a_burst_is_stored_when_it_ends_in_a_question(in_yard: Scene):
+    async def scene(yard: Any, until: Any) -> None:
+        route = yard.desk.routes["test"] = Route()
+        for number in range(20):
+            for _ in range(10):
+                yard.spool.tell(append("x"))
+            await yard.spool.request(Recall(""))
+            await until(lambda number=number: route.stored == 10 * (number + 1))
+
+    in_yard(scene)
+
+
 def test_an_acknowledgement_of_another_epoch_trims_nothing(in_yard: Scene):
     async def scene(yard: Any, until: Any) -> None:
         yard.spool.tell(append("a"))

@@ -3,7 +3,7 @@
 Windows and cells are in memory; what is touched leaves with what is applied, and the ledger commits it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -13,6 +13,7 @@ from hids.core.correlate.cells import Cells
 from hids.core.correlate.correlator import FIRST_SEEN_DAYS, IGNORED_DAYS, LATE_MAX_MS, Correlator
 from hids.core.correlate.expectations import Sender
 from hids.core.correlate.incidents import Incidents
+from hids.core.correlate.reach import Reach
 from hids.core.correlate.repeats import Repeats
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.telling import Teller, Told
@@ -72,6 +73,7 @@ class Applier:
         timestamp: Callable[[int], str],
         fired: Mapping[str, int],
         next_alert: int,
+        sources: Iterable[str],
         *,
         log_level: int,
         budget_bytes: int,
@@ -88,6 +90,7 @@ class Applier:
             timestamp: writes an event time in the manager's zone.
             fired: rule identity -> times fired so far.
             next_alert: number of the next alert.
+            sources: whose lines are committed.
             log_level: lowest level of a rule that is told.
             budget_bytes: what windows may hold in memory.
             first_seen_days: how long first-time-seen keys are remembered.
@@ -109,6 +112,7 @@ class Applier:
         self._timestamp = timestamp
         self._teller = Teller(Incidents(self._cells), fired, next_alert, log_level, timestamp)
         self._rulesets = _rulesets_decoder.decode(self._cells.get(_RULESETS) or _encode(()))
+        self._reach = Reach(self._cells, (name for name in sources if not name.startswith("derived/")))
         self._table_of = table_of
         self._knows = knows
         self._applied: dict[tuple[str, bytes], int] = {}
@@ -166,11 +170,13 @@ class Applier:
             counts={what: n for what, n in work.counts.items() if n},
         )
 
-    def missed(self, report: ReadThrough, lane_s: float) -> Applied | None:
+    def missed(self, report: ReadThrough, now_ms: int, lane_s: float) -> Applied | None:
         """Alert for all that has not come in time, now that all is applied that the report is about."""
         told = Told()
+        self._reach.report(report.source, report.at_ms, now_ms)
+        fleet_ms = self._reach.through(now_ms)
         for table in filter(None, map(self._table_if_there, self._rulesets)):
-            self._miss(told, table, report)
+            self._miss(told, table, report, fleet_ms)
         state = self._take_state(lane_s)
         if not state:
             return None
@@ -222,9 +228,10 @@ class Applier:
             )
             work.lines.append(("agent", agent_line(text, work.now_ms)))
 
-    def _miss(self, told: Told, table: RuleTable, report: ReadThrough) -> None:
+    def _miss(self, told: Told, table: RuleTable, report: ReadThrough, fleet_ms: int) -> None:
         """Alert for all of a ruleset that has not come in time."""
-        for rule, missed in self._correlator.due(table, report.agent.id, report.at_ms - SETTLE_MS):
+        agent_ms = report.at_ms - SETTLE_MS
+        for rule, missed in self._correlator.due(table, report.agent.id, agent_ms, fleet_ms - SETTLE_MS):
             origin, identity = missed.origin, table.rules[rule].identity
             began = self._table_if_there(origin.ruleset)
             same = _place_of(identity, began)

@@ -45,6 +45,7 @@ class Lane:
             lambda at_ms: f"at {at_ms}",
             {},
             1,
+            (),
             log_level=3,
             budget_bytes=1 << 20,
         )
@@ -110,7 +111,11 @@ def test_lateness_is_told_once_an_hour():
 def test_a_report_on_which_nothing_is_due_applies_nothing_and_a_table_that_is_gone_is_passed_over():
     lane = Lane()
     lane.apply(event(0))
-    assert lane.applier.missed(ReadThrough(SOURCE, AGENT, 1, 4, NOW_MS), 1.0) is None
+    report = ReadThrough(SOURCE, AGENT, 1, 4, NOW_MS)
+    first = lane.applier.missed(report, NOW_MS, 1.0)
+    assert first is not None, "the first report in an hour is noted"
+    assert (set(first.state), first.alerts) == ({("heard", SOURCE.encode())}, ())
+    assert lane.applier.missed(report, NOW_MS, 1.0) is None
     with pytest.raises(KeyError):
         lane.applier.apply(
             Outcome(SOURCE, AGENT, 1, 5, 1, b"", b"e" * 16, 1, msgspec.msgpack.encode(OutcomeBody(("gone",), (), ()))),

@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 from debs import DebianRoot, needs_dpkg
 
-from hids.agent.package_databases import Apk, Dpkg, Rpm, databases
-from hids.core.syscheck.packages import Owned
+from hids.agent.packages.apk import Apk
+from hids.agent.packages.database import Aliases
+from hids.agent.packages.databases import databases
+from hids.agent.packages.dpkg import Dpkg
+from hids.agent.packages.rpm import Rpm
+from hids.core.syscheck.packages import Owned, Package
+
+NOTHING = Package("x", "", "", 0)
 
 LOCKER = """
 import fcntl, sys
@@ -31,14 +37,17 @@ def test_dpkg_says_what_it_installed(tmp_path: Path):
     (package,) = dpkg.packages().values()
     assert (package.name, package.version) == ("demo", "1.0")
     assert abs(package.at_ms - (debian.root / "usr/bin/x").stat().st_ctime_ns // 1_000_000) < 60_000
-    owned = {each.path: each for each in dpkg.owned("demo", (root,))}
+    owned = {each.path: each for each in dpkg.owned("demo", package, (root,))}
     md5 = hashlib.md5(b"x", usedforsecurity=False).hexdigest()
     assert owned[root + b"/usr/bin/x"] == Owned(root + b"/usr/bin/x", md5)
     assert owned[root + b"/etc/x.conf"].is_conffile
     assert owned[root + b"/etc/x.conf"].digest == hashlib.md5(b"a", usedforsecurity=False).hexdigest()
     assert root + b"/usr/bin" in owned
-    assert [each.path for each in dpkg.owned("demo", (root + b"/etc",))] == [root + b"/etc", root + b"/etc/x.conf"]
-    assert list(dpkg.owned("demo", (b"/elsewhere",))) == []
+    assert [each.path for each in dpkg.owned("demo", package, (root + b"/etc",))] == [
+        root + b"/etc",
+        root + b"/etc/x.conf",
+    ]
+    assert list(dpkg.owned("demo", package, (b"/elsewhere",))) == []
     assert dpkg.token() == before
     debian.dpkg("-i", str(debian.build("1.1", {"usr/bin/x": "y"})))
     assert dpkg.token() != before
@@ -68,15 +77,15 @@ def test_a_manager_at_work_is_seen_by_its_lock(tmp_path: Path, kind: str):
 
 def test_what_is_missing_or_broken_owns_nothing(tmp_path: Path):
     dpkg = Dpkg(tmp_path / "no")
-    assert (dpkg.packages(), list(dpkg.owned("x", (b"",))), dpkg.is_busy()) == ({}, [], False)
+    assert (dpkg.packages(), list(dpkg.owned("x", NOTHING, (b"",))), dpkg.is_busy()) == ({}, [], False)
     apk = Apk(tmp_path / "no")
-    assert (apk.packages(), list(apk.owned("x", (b"",))), apk.is_busy()) == ({}, [], False)
+    assert (apk.packages(), list(apk.owned("x", NOTHING, (b"",))), apk.is_busy()) == ({}, [], False)
     (tmp_path / "info").mkdir()
     (tmp_path / "info" / "odd.list").write_bytes(b"\xff\xfe\n/a\n\0\n")
     (tmp_path / "status").write_bytes(b"\xff: \n nonsense\n\n:\nPackage\n")
     odd = Dpkg(tmp_path)
     assert [package.name for package in odd.packages().values()] == ["odd"]
-    assert [each.path for each in odd.owned("odd", (b"/a",))] == [b"/a"]
+    assert [each.path for each in odd.owned("odd", odd.packages()["odd"], (b"/a",))] == [b"/a"]
 
 
 def test_apk(tmp_path: Path):
@@ -84,9 +93,13 @@ def test_apk(tmp_path: Path):
     text = b"C:Q1abc=\nP:busybox\nV:1.36-r1\nF:bin\nR:busybox\nZ:Q1" + base64.b64encode(digest.digest()) + b"\n\n"
     (tmp_path / "installed").write_bytes(text)
     apk = Apk(tmp_path)
-    assert apk.packages()["busybox"].version == "1.36-r1"
-    assert list(apk.owned("busybox", (b"/bin",))) == [Owned(b"/bin"), Owned(b"/bin/busybox", digest.hexdigest())]
-    assert list(apk.owned("busybox", (b"/etc",))) == []
+    busybox = apk.packages()["busybox"]
+    assert busybox.version == "1.36-r1"
+    assert list(apk.owned("busybox", busybox, (b"/bin",))) == [
+        Owned(b"/bin"),
+        Owned(b"/bin/busybox", digest.hexdigest()),
+    ]
+    assert list(apk.owned("busybox", busybox, (b"/etc",))) == []
 
 
 SPEC = """Name: demo
@@ -127,7 +140,7 @@ def test_a_real_rpm(tmp_path: Path):
     assert known.at_ms > 1_700_000_000_000
     token = database.token()
     one, conf = (hashlib.sha256(text).hexdigest() for text in (b"one\n", b"c\n"))
-    assert set(database.owned(key, (b"/hidsdemo",))) == {
+    assert set(database.owned(key, known, (b"/hidsdemo",))) == {
         Owned(b"/hidsdemo/file", one),
         Owned(b"/hidsdemo/x.conf", conf, is_conffile=True),
         Owned(b"/hidsdemo/link", "", target=b"file"),
@@ -151,7 +164,7 @@ def test_rpm_is_asked_with_arguments_and_may_fail(tmp_path: Path):
     rpm = Rpm(str(program), tmp_path)
     ((key, package),) = rpm.packages().items()
     assert package.version == "5.2-1"
-    assert list(rpm.owned(key, (b"/usr/bin",))) == [
+    assert list(rpm.owned(key, package, (b"/usr/bin",))) == [
         Owned(b"/usr/bin/bash", "a" * 64),
         Owned(b"/usr/bin/sh", "", target=b"bash"),
     ]
@@ -161,3 +174,34 @@ def test_rpm_is_asked_with_arguments_and_may_fail(tmp_path: Path):
 @pytest.mark.skipif(not Path("/var/lib/dpkg/status").exists(), reason="this host has no dpkg")
 def test_this_host_has_dpkg():
     assert "dpkg" in [database.name for database in databases()]
+
+
+def test_dpkg_is_searched_for_a_path_without_being_read_in(tmp_path: Path):
+    info = tmp_path / "info"
+    info.mkdir()
+    path, sums = b"/usr/bin/tool", b"0" * 32 + b"  usr/share/filler\n"
+    digest = hashlib.md5(b"x", usedforsecurity=False).hexdigest()
+    for before in range(13_100, 13_112):  # around where one part of the file ends and the next begins
+        text = sums * (before // len(sums) * 20)
+        (info / "a.md5sums").write_bytes(text[: before * 20] + b"\n" + digest.encode() + b"  usr/bin/tool\n")
+        assert list(Dpkg(tmp_path).claims((path,))) == [Owned(path, digest)]
+    (info / "a.md5sums").unlink()
+    (info / "a.list").write_bytes(path + b"\n/usr/bin/tool2\n/usr/bin/link\n")
+    assert list(Dpkg(tmp_path).claims((path,))) == [Owned(path)]
+    assert list(Dpkg(tmp_path).claims((b"/usr/bin/link",))) == [Owned(b"/usr/bin/link")]
+    assert list(Dpkg(tmp_path).claims((b"/usr/bin", b"/bin/tool", b"/usr/bin/too"))) == []
+    (tmp_path / "status").write_text(f"Package: a\nConffiles:\n /etc/a b {digest}\n /etc/new newconffile\n")
+    assert list(Dpkg(tmp_path).claims((b"/etc/a b",))) == [Owned(b"/etc/a b", digest, is_conffile=True)]
+    assert list(Dpkg(tmp_path).claims((b"/etc/a", b"/etc/new"))) == []
+
+
+def test_links_in_the_root_directory_are_other_names(tmp_path: Path):
+    (tmp_path / "usr" / "bin").mkdir(parents=True)
+    (tmp_path / "bin").symlink_to("usr/bin")
+    (tmp_path / "evil").symlink_to("/etc")
+    aliases = Aliases(str(tmp_path))
+    assert aliases.real(b"/bin/x") == b"/usr/bin/x"
+    assert aliases.real(b"/evil/x") == b"/evil/x"
+    assert aliases.spellings(b"/usr/bin/x") == (b"/usr/bin/x", b"/bin/x")
+    assert aliases.spellings(b"/usr/binary") == (b"/usr/binary",)
+    assert aliases.links_into(b"/usr") == (b"/bin",)

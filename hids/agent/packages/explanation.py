@@ -15,9 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from hids.agent.owners import Owner, Owners
-from hids.agent.package_databases import PackageDatabase
+from hids.agent.packages.database import PackageDatabase
+from hids.agent.packages.owners import Owner, Owners
 from hids.agent.paths import spelled
+from hids.core.syscheck.packages import algorithm_of
 from hids.messages.syscheck import FileFact, Packaged
 from hids.ports import Clock
 
@@ -29,13 +30,11 @@ BEFORE_MS = 600_000
 AFTER_MS = 60_000
 """... and settled so long after we saw that it is done."""
 _CHUNK = 256 * 1024
-_ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256"}
-"""By the digits of a digest."""
 _PASSING = re.compile(rb"(.+?)(?:\.dpkg-new|\.dpkg-tmp|\.apk-new|;[0-9a-f]{8})")
 """Names under which package managers write a file before it gets its own."""
 
 
-class Packages:
+class Explanation:
     """Explains facts."""
 
     def __init__(
@@ -152,7 +151,7 @@ class Packages:
             return False
         if self._owners is not None and any(not owner.gone for owner in self._owners.of(path)):
             return True
-        return any(database.owns(path) for database in self._databases)
+        return any(True for database in self._databases for _ in database.claims((path,)))
 
 
 def _of_gone(found: list[Owner], now_ms: int) -> Packaged | None:
@@ -179,9 +178,9 @@ def _packaged(owner: Owner, content: str, *, recent: bool) -> Packaged:
 
 def _digest(path: bytes, like: str, fact: FileFact) -> str:
     """The file's digest by the algorithm of another. What the fact knows is not read again."""
-    algorithm = _ALGORITHMS.get(len(like), "")
-    known: str = getattr(fact, algorithm, "") if algorithm else ""
-    if known or not algorithm:
+    algorithm = algorithm_of(like)
+    known: str = getattr(fact, algorithm)
+    if known:
         return known
     digest = hashlib.new(algorithm, usedforsecurity=False)
     told = hashlib.sha256()

@@ -13,13 +13,15 @@ from typing import NamedTuple
 
 import structlog
 
-from hids.agent.package_databases import PackageDatabase
+from hids.agent.packages.database import Aliases, PackageDatabase
 from hids.core.syscheck.packages import Owned, Package, is_below
 
 log = structlog.get_logger()
 
 KEPT_MS = 7 * 24 * 3600 * 1000
 """How long it is known that a package let go of a path."""
+CACHE_KIB = 256
+"""Of pages in memory: questions are few, and SQLite would keep 2 MiB."""
 SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE about (root TEXT NOT NULL);
@@ -59,17 +61,9 @@ class Owners:
         self._path = path
         self._databases = databases
         self._roots = tuple(os.fsencode(root.rstrip("/")) for root in sorted(roots))
-        self._aliases = _aliases()
-        others = (
-            alias + root[len(real) :]
-            for alias, real in self._aliases.items()
-            for root in self._roots
-            if is_below(root, (real,))
-        )
-        self._looked_for = (
-            *self._roots,
-            *others,
-            *(alias for alias, real in self._aliases.items() if is_below(real, self._roots)),
+        self._aliases = Aliases()
+        self._looked_for = tuple(
+            path for root in self._roots for path in (*self._aliases.spellings(root), *self._aliases.links_into(root))
         )
         """As databases may call them."""
         self._tokens: dict[str, object] = {}
@@ -145,20 +139,14 @@ class Owners:
             "INSERT OR REPLACE INTO file VALUES (?,?,?,?,?,0)",
             (
                 (path, number, each.digest, each.is_conffile, each.target)
-                for each in database.owned(key, self._looked_for)
-                if is_below(path := self._real(each.path), self._roots)
+                for each in database.owned(key, package, self._looked_for)
+                if is_below(path := self._aliases.real(each.path), self._roots)
             ),
         )
 
     def _let_go(self, number: int, now_ms: int) -> None:
         self._db.execute("UPDATE package SET stamp='', from_ms=?, to_ms=? WHERE id=?", (now_ms, now_ms, number))
         self._db.execute("UPDATE file SET gone_ms=? WHERE package=? AND gone_ms=0", (now_ms, number))
-
-    def _real(self, path: bytes) -> bytes:
-        """Where a path really is: /bin and its like may be links into /usr."""
-        first = path[: path.find(b"/", 1)] if path.count(b"/") > 1 else path
-        alias = self._aliases.get(first)
-        return path if alias is None else alias + path[len(first) :]
 
     # -- the file
 
@@ -175,6 +163,7 @@ class Owners:
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
             self._path.chmod(0o600)
+            db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
             roots = os.fsdecode(b"\0".join((*self._roots, *(each.name.encode() for each in self._databases))))
             (version,) = db.execute("PRAGMA user_version").fetchone()
             known = db.execute("SELECT root FROM about").fetchone() if version == SCHEMA_VERSION else None
@@ -200,9 +189,3 @@ class Owners:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-
-
-def _aliases() -> dict[bytes, bytes]:
-    """Links in the root directory, with what they are."""
-    with os.scandir(b"/") as entries:
-        return {entry.path: os.path.realpath(entry.path) for entry in entries if entry.is_symlink()}

@@ -12,9 +12,9 @@ from debs import DebianRoot, needs_dpkg
 from waiting import SetClock
 
 from hids.adapters.clock import SystemClock
-from hids.agent.owners import KEPT_MS, Owners
-from hids.agent.package_databases import Alternatives
-from hids.agent.packages import BUSY_S, Packages
+from hids.agent.packages.dpkg import Alternatives
+from hids.agent.packages.explanation import BUSY_S, Explanation
+from hids.agent.packages.owners import KEPT_MS, Owners
 from hids.agent.paths import shown
 from hids.messages.syscheck import FileFact
 
@@ -28,8 +28,10 @@ def debian(tmp_path: Path) -> DebianRoot:
 
 
 @pytest.fixture
-def packages(debian: DebianRoot, tmp_path: Path) -> Iterator[Packages]:
-    opened = Packages(tmp_path / "packages.db", [debian.database], [str(debian.root)], SystemClock(), lambda _s: None)
+def packages(debian: DebianRoot, tmp_path: Path) -> Iterator[Explanation]:
+    opened = Explanation(
+        tmp_path / "packages.db", [debian.database], [str(debian.root)], SystemClock(), lambda _s: None
+    )
     opened.sync()
     yield opened
     opened.close()
@@ -44,12 +46,12 @@ def fact(path: Path, **more: object) -> FileFact:
     return FileFact(path=shown(str(path)), seen="live", kind=kind, sha256=sha256, **more)  # type: ignore[arg-type]
 
 
-def answers(packages: Packages, *facts: FileFact) -> list[tuple[str, str, bool] | None]:
+def answers(packages: Explanation, *facts: FileFact) -> list[tuple[str, str, bool] | None]:
     explained = packages.explain(facts)
     return [each.package and (each.package.version, each.package.content, each.package.recent) for each in explained]
 
 
-def test_an_installation_and_a_trojan(debian: DebianRoot, packages: Packages):
+def test_an_installation_and_a_trojan(debian: DebianRoot, packages: Explanation):
     files = {"usr/bin/a": "a", "usr/bin/b": "b", "etc/c.conf": "c"}
     debian.dpkg("-i", str(debian.build("1.0", files, ("etc/c.conf",))))
     a, b, c, d = (debian.root / path for path in ("usr/bin/a", "usr/bin/b", "etc/c.conf", "usr/bin/d"))
@@ -65,7 +67,7 @@ def test_an_installation_and_a_trojan(debian: DebianRoot, packages: Packages):
     ]
 
 
-def test_a_baseline_is_not_asked_about(debian: DebianRoot, packages: Packages):
+def test_a_baseline_is_not_asked_about(debian: DebianRoot, packages: Explanation):
     debian.dpkg("-i", str(debian.build("1.0", {"usr/bin/a": "a"})))
     seen = fact(debian.root / "usr/bin/a")
     baseline = FileFact(path=seen.path, seen="baseline")
@@ -73,7 +75,7 @@ def test_a_baseline_is_not_asked_about(debian: DebianRoot, packages: Packages):
     assert packages.explain([baseline, seen])[0] == baseline
 
 
-def test_an_upgrade_lets_go_and_a_removal_does(debian: DebianRoot, packages: Packages, tmp_path: Path):
+def test_an_upgrade_lets_go_and_a_removal_does(debian: DebianRoot, packages: Explanation, tmp_path: Path):
     debian.dpkg("-i", str(debian.build("1.0", {"usr/bin/a": "a", "usr/bin/old": "o"})))
     packages.sync()
     debian.dpkg("-i", str(debian.build("2.0", {"usr/bin/a": "A"})))
@@ -83,7 +85,7 @@ def test_an_upgrade_lets_go_and_a_removal_does(debian: DebianRoot, packages: Pac
     assert answers(packages, fact(a)) == [("2.0", "unknown", False)]  # the package still has it
     debian.dpkg("--purge", "demo")
     assert answers(packages, fact(a)) == [("2.0", "same", True)]
-    again = Packages(tmp_path / "packages.db", [debian.database], [str(debian.root)], SystemClock(), lambda _s: None)
+    again = Explanation(tmp_path / "packages.db", [debian.database], [str(debian.root)], SystemClock(), lambda _s: None)
     assert answers(again, fact(a)) == [("2.0", "same", True)]  # after a restart as well
     again.close()
 
@@ -92,7 +94,7 @@ def test_what_was_there_before_is_not_recent(debian: DebianRoot, tmp_path: Path)
     debian.dpkg("-i", str(debian.build("1.0", {"usr/bin/a": "a"})))
     listed = debian.admin / "info" / "demo.list"
     os.utime(listed, (1_700_000_000, 1_700_000_000))
-    packages = Packages(tmp_path / "p.db", [debian.database], [str(debian.root)], SystemClock(), lambda _s: None)
+    packages = Explanation(tmp_path / "p.db", [debian.database], [str(debian.root)], SystemClock(), lambda _s: None)
     packages.sync()
     a = debian.root / "usr/bin/a"
     a.write_text("trojan")
@@ -102,7 +104,7 @@ def test_what_was_there_before_is_not_recent(debian: DebianRoot, tmp_path: Path)
     packages.close()
 
 
-def test_altered_sums_are_not_believed(debian: DebianRoot, packages: Packages):
+def test_altered_sums_are_not_believed(debian: DebianRoot, packages: Explanation):
     """Sums are taken when the package changes; who alters them later alters nothing."""
     debian.dpkg("-i", str(debian.build("1.0", {"usr/bin/a": "a"})))
     packages.sync()
@@ -113,7 +115,7 @@ def test_altered_sums_are_not_believed(debian: DebianRoot, packages: Packages):
     assert answers(packages, fact(a)) == [("1.0", "other", True)]
 
 
-def test_links_answer_by_what_they_point_at(debian: DebianRoot, packages: Packages, tmp_path: Path):
+def test_links_answer_by_what_they_point_at(debian: DebianRoot, packages: Explanation, tmp_path: Path):
     tree = tmp_path / "build-demo-1.0"
     (tree / "usr/lib").mkdir(parents=True)
     (tree / "usr/lib/libx.so.1").symlink_to("libx.so.1.0")
@@ -132,7 +134,7 @@ def test_alternatives_lead_to_a_packages_file_or_nowhere_good(debian: DebianRoot
     debian.dpkg("-i", str(debian.build("1.0", {"usr/bin/demo-one": "x", "opt/elsewhere": "y"})))
     places = [str(debian.root / "usr"), str(debian.root / "etc")]
     known = [debian.database, Alternatives(alternatives, str(debian.root))]
-    packages = Packages(tmp_path / "p.db", known, places, SystemClock(), lambda _s: None)
+    packages = Explanation(tmp_path / "p.db", known, places, SystemClock(), lambda _s: None)
     packages.sync()
     name = debian.root / "etc/alternatives/demo"
     link = debian.root / "usr/bin/demo"
@@ -153,7 +155,7 @@ def test_alternatives_lead_to_a_packages_file_or_nowhere_good(debian: DebianRoot
     packages.close()
 
 
-def test_names_in_passing_belong_to_their_package(debian: DebianRoot, packages: Packages):
+def test_names_in_passing_belong_to_their_package(debian: DebianRoot, packages: Explanation):
     debian.dpkg("-i", str(debian.build("1.0", {"usr/bin/a": "a"})))
     passing = debian.root / "usr/bin/a.dpkg-new"
     assert answers(packages, FileFact(path=str(passing), seen="scan")) == [("1.0", "same", True)]
@@ -162,7 +164,7 @@ def test_names_in_passing_belong_to_their_package(debian: DebianRoot, packages: 
     assert answers(packages, FileFact(path=str(debian.root / "b.dpkg-new"), seen="scan")) == [None]
 
 
-def test_any_bytes_may_be_in_a_name(debian: DebianRoot, packages: Packages):
+def test_any_bytes_may_be_in_a_name(debian: DebianRoot, packages: Explanation):
     debian.dpkg("-i", str(debian.build("1.0", {"opt/back\\slash é": "x"})))
     assert answers(packages, fact(debian.root / "opt/back\\slash é")) == [("1.0", "same", True)]
 
@@ -176,7 +178,7 @@ def test_a_package_manager_at_work_is_waited_for_but_not_for_ever(debian: Debian
         clock.advance(seconds)
 
     (debian.admin / "lock").touch()
-    packages = Packages(tmp_path / "p.db", [debian.database], [str(debian.root)], clock, rest)
+    packages = Explanation(tmp_path / "p.db", [debian.database], [str(debian.root)], clock, rest)
     packages.await_quiet()
     assert rests == []
     code = "import fcntl, sys; f = open(sys.argv[1], 'ab'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True); sys.stdin.read()"
@@ -221,7 +223,7 @@ def test_the_index_forgets_in_time_and_is_made_anew_when_broken(debian: DebianRo
 
 
 def test_without_a_package_manager_nothing_is_explained(tmp_path: Path):
-    packages = Packages(tmp_path / "p.db", [], ["/"], SystemClock(), lambda _s: None)
+    packages = Explanation(tmp_path / "p.db", [], ["/"], SystemClock(), lambda _s: None)
     seen = FileFact(path="/usr/bin/x", seen="live")
     packages.sync()
     packages.await_quiet()
