@@ -44,7 +44,7 @@ class Channel(asyncio.Protocol):
         self._queued: list[bytes] = []
         """Frames that are not yet given to the transport."""
         self._flushing = False
-        """`flush` is due in this turn of the loop, or will be when the channel is open."""
+        """`flush` is due."""
         self.opening: asyncio.Task[Any] | None = None
         """Held so that the loop does not lose the task that connects."""
         self.closed = False

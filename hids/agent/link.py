@@ -288,6 +288,7 @@ class Link(TaskActor):
     def _away(self, problem: str) -> None:
         self._state.connected = False  # before the pause, not behind it
         self._state.problem = problem
+        self.hurry(False)
         if problem != self._said:
             self._said = problem
             log.warning("no session with the manager, trying on", manager=self._state.manager, reason=problem)
@@ -542,7 +543,6 @@ class _Session:
             await self._writer.wait_closed()
         finally:
             reading.cancel()
-            self._link.hurry(False)
             self._link.forget_renewal()
 
     async def _greet(self) -> None:

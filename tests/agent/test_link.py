@@ -131,13 +131,16 @@ def test_while_a_batch_is_not_acknowledged_the_next_one_fills(
 
 def test_nothing_hurries_while_there_is_no_manager(linked: Callable[..., None]):
     async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        await until(lambda: not agent.yard.desk.hurry)  # it was refused
+        manager.refusal = None
         await until(lambda: agent.state.connected)
-        manager.refusal = Refused(reason="not now", retry_s=3600)
-        manager.silent = True
-        await until(lambda: not agent.state.connected)
-        assert not agent.yard.desk.hurry
+        assert agent.yard.desk.hurry
 
-    linked(scene)
+    def refused(agent: Agent, manager: Any, until: Any) -> Any:
+        manager.refusal = Refused(reason="not now", retry_s=0)
+        return scene(agent, manager, until)
+
+    linked(refused)
 
 
 def test_credit_is_kept_but_one_batch_always_goes(linked: Callable[..., None]):
