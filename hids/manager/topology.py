@@ -735,6 +735,7 @@ class Topology:
             reports=str(self.paths.reports),
             search=str(self.paths.search),
             scheduled=tuple(report.scheduled() for report in self.config.report),
+            mail=self.config.mail if any(report.email_to for report in self.config.report) else None,
             anchor_file=evidence.anchor_file,
             anchor_command=evidence.anchor_command,
             anchor_s=evidence.anchor_s,

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,8 @@ from hids.adapters.evidence.heads import Heads
 from hids.adapters.evidence.key import EvidenceKey
 from hids.adapters.evidence.verify import RETIRED
 from hids.adapters.family import die_with_parent
-from hids.adapters.reports import ScheduledReports
+from hids.adapters.mailspool import MailSpool
+from hids.adapters.reports import ScheduledReports, alerts_between
 from hids.adapters.retention import FileRetention
 from hids.core.keeping import Keeping
 from hids.messages import ToOutput
@@ -41,6 +43,8 @@ from hids.workers.inside import (
 from hids.workers.outputs import ALERT_OUTPUTS
 
 RETENTION_S = 15.0
+MAIL_S = 30.0
+"""Between two tries of a mail that the server does not take."""
 NICE = 10
 """Compressing may wait for everything else."""
 
@@ -61,8 +65,7 @@ def _duties(keeping: Keeping) -> list[Duty]:
         archive = ArchiveRetention(Path(keeping.archive), clock, keeping.archive_limit)
         duties.append(Duty("retention of the archive", RETENTION_S, archive.run))
     if keeping.scheduled:
-        reports = ScheduledReports(keeping.scheduled, Path(keeping.reports), Path(keeping.search), files[0], clock)
-        duties.append(Duty("reports", RETENTION_S, reports.run))
+        duties += _reporting(keeping, clock)
     if keeping.anchor_file:
         cursor = _cursor(lib, keeping.anchor_file)
         anchoring = Anchoring(FileAnchor(Path(keeping.anchor_file)), evidence, files, cursor)
@@ -72,6 +75,22 @@ def _duties(keeping: Keeping) -> list[Duty]:
         anchoring = Anchoring(CommandAnchor(keeping.anchor_command), evidence, files, cursor)
         duties.append(Duty("anchor command", keeping.anchor_s, anchoring.run))
     return duties
+
+
+def _reporting(keeping: Keeping, clock: SystemClock) -> list[Duty]:
+    """Reports are made whether or not the mail server is there."""
+    lib = Path(keeping.lib)
+    alerts = partial(alerts_between, Path(keeping.search), Path(keeping.alerts) / ALERT_OUTPUTS[0])
+    duties: list[Duty] = []
+    spool: MailSpool | None = None
+    if keeping.mail is not None:
+        from hids.adapters.outputs.mailer import SmtpMailer  # noqa: PLC0415 - most keepers send none
+
+        spool = MailSpool(lib / "report-mails", SmtpMailer(keeping.mail), clock)
+        duties.append(Duty("report mails", MAIL_S, spool.run))
+    post = spool.add if spool is not None else None
+    reports = ScheduledReports(keeping.scheduled, Path(keeping.reports), lib / "reports.json", alerts, clock, post)
+    return [Duty("reports", RETENTION_S, reports.run), *duties]
 
 
 def _cursor(lib: Path, *anchor: str) -> Path:
