@@ -13,6 +13,7 @@ from hids.core.outputs import AnyOutput, Email, is_address
 from hids.core.report import DEFAULT_BY, Key
 from hids.core.report_schedule import Format, Frequency, Scheduled, file_name
 from hids.core.response.policy import Command, Policy, Response, ResponseLimits, check
+from hids.core.telemetry import Telemetry
 from hids.errors import ConfigError
 from hids.messages import Correlation
 
@@ -237,6 +238,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     archive: Archive = Archive()
     metrics: Metrics = Metrics()
     report: tuple[ReportConfig, ...] = ()
+    telemetry: Telemetry = Telemetry()
 
     @property
     def mail(self) -> Email | None:
@@ -332,6 +334,8 @@ def _check_outputs(config: Config, path: Path) -> None:
 def _check_keeping(config: Config, path: Path) -> None:
     if config.metrics.listen:
         address_of(config.metrics.listen, f"{path}: [metrics] listen")
+    if (problem := config.telemetry.problem()) is not None:
+        raise ConfigError(f"{path}: [telemetry] {problem}")
     names = [file_name(report.scheduled(), date.min) for report in config.report]
     for report, name in zip(config.report, names, strict=True):
         if names.count(name) > 1:

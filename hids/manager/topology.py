@@ -33,6 +33,7 @@ The tree starts at the output end and stops at the input end, so whoever is aliv
     ├─ statistics              learns how many lines an hour brings
     ├─ budget                  replaces processes that hold too much memory
     ├─ exposition              answers Prometheus, where [metrics] says so
+    ├─ telemetry               process: pushes the same figures to a collector, where [telemetry] says so
     └─ control                 answers hidsctl
 """
 
@@ -83,7 +84,7 @@ from hids.adapters.joining import JoinDesk, JoinListener
 from hids.adapters.listening import listen, listen_udp
 from hids.adapters.markpage import MarkPage
 from hids.adapters.metrics_port import MetricsPort
-from hids.adapters.outputs.kinds import check_library
+from hids.adapters.outputs.kinds import check_library, need
 from hids.adapters.paths import ManagerPaths, host_name
 from hids.adapters.pki import Authority
 from hids.adapters.process import Launched, ended, kill, launch, rss_mib
@@ -175,6 +176,9 @@ class Topology:
         self.responses: ResponseTree | None = None
         """None: nothing is done about alerts."""
         self.keeper = Mailbox("keeper")
+        self.telemetry = Mailbox("telemetry")
+        if config.telemetry.endpoint:
+            need("opentelemetry.exporter.otlp.proto.http", "otel", "[telemetry] endpoint")
         self.statistics = Mailbox("statistics")
         self.archive = Mailbox("archive", LANE_BOUND)
         self.lane = Mailbox("lane", LANE_BOUND)
@@ -264,6 +268,7 @@ class Topology:
                 self._child(self.statistics, "statistics", self._statistics),
                 self._child(Mailbox("budget"), "budget", self._budget),
                 *self._exposition(measure),
+                *self._telemetry(),
                 self._child(
                     Mailbox("control"),
                     "control socket",
@@ -297,6 +302,17 @@ class Topology:
                 lambda mailbox: Exposition.start(mailbox, open_port, measure, self.clock),
             ),
         )
+
+    def _telemetry(self) -> tuple[ChildSpec, ...]:
+        if not self.config.telemetry.endpoint:
+            return ()
+        options = (
+            *("--lock", str(self.paths.lib / "telemetry.lock")),
+            *("--paths", msgspec.json.encode(self.paths, enc_hook=str).decode()),
+            *("--manager", self.name),
+            *("--telemetry", msgspec.json.encode(self.config.telemetry).decode()),
+        )
+        return (self._process(self.telemetry, "telemetry", "hids.workers.telemetry", options, self._said),)
 
     def ports(self) -> dict[str, int | tuple[int, ...]]:
         """Where the manager listens."""
@@ -651,6 +667,7 @@ class Topology:
                 self.index,
                 self.senders,
                 self.keeper,
+                self.telemetry,
                 self.archive,
                 self.lane,
                 self.nursery,
