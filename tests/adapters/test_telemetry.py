@@ -104,7 +104,7 @@ def test_a_collector_that_refuses_is_told_and_tried_again(collector: Collector, 
 def test_a_collector_that_is_not_there_is_told():
     with pytest.raises(StoreError, match=r"127\.0\.0\.1:1/v1/metrics: .*Failed to export"):
         export("http://127.0.0.1:1/v1/metrics", timeout_s=0.2).run()
-    with pytest.raises(StoreError, match="Connection refused.*Failed to export"):
+    with pytest.raises(StoreError, match="Connection refused"):
         export("http://127.0.0.1:1/v1/metrics", timeout_s=1.5).run()
 
 

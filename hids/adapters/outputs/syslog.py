@@ -188,8 +188,14 @@ async def _read_to_end(reader: asyncio.StreamReader) -> None:
 
 
 def _unsent(writer: asyncio.StreamWriter) -> int:
-    """Bytes that the other side's kernel has not acknowledged (Linux' SIOCOUTQ); 0 where that is not known."""
+    """Bytes that the other side's kernel has not acknowledged (Linux' SIOCOUTQ); 0 where that is not known.
+
+    Raises:
+        ConnectionResetError: there is no connection any more.
+    """
     sock = writer.get_extra_info("socket")
+    if sock is None:  # over TLS the transport lets go of it before the reader hears of the end
+        raise ConnectionResetError("the server closed the connection")
     try:
         count: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]
     except OSError:
