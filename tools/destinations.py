@@ -27,7 +27,8 @@ from sinks import LineSink, MailSink, free_port
 from wire import Wire
 
 PASSWORD = "a passing word"  # noqa: S105 - of servers that live for minutes
-_ID = re.compile(r"^\s*(\S+-\d+-\d+(?:-\d+)?)\s*$|\b(\d{3}-\d+-\d+(?:-\d+)?)\b", re.MULTILINE)
+_ID = re.compile(r"[\w./]+-\d+-\d+(?:-\d+)?")
+"""An alert's, and other things that look like one."""
 
 
 class Destination(Protocol):
@@ -89,8 +90,7 @@ class _Mailbox(MailSink):
         while self.mails:
             body = self.mails.pop().get_body(("plain",))
             assert body is not None
-            found = {first or second for first, second in _ID.findall(body.get_content())}
-            self._found.update(found)
+            self._found.update(set(_ID.findall(body.get_content())))
         return answer
 
 

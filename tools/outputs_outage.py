@@ -164,6 +164,7 @@ def measure(stand: Stand, there: list[Destination], options: argparse.Namespace)
     stand.start_agent("web1", f'[[source]]\npath = "{log}"\n')
     wait_for(lambda: stand.nodes().get("session-1"), "the agent is connected")
     samples, load = Samples(stand), Load(log, stand.paths.alerts / "alerts.json", options.rate, options.alerts)
+    at_most = 2 * options.alerts + 2
     load.begin()
     began_s = _pass(options.calm)
     result: dict[str, Any] = {"seconds_away": options.minutes * 60, "outputs": {each.output: {} for each in there}}
@@ -177,13 +178,13 @@ def measure(stand: Stand, there: list[Destination], options: argparse.Namespace)
         result["outputs"][each.output]["waited"] = int(samples.last(each.output)["lag"])
         each.come_back()
     _say("back")
-    for output, after_s in _caught_up(samples, there, back_s).items():
+    for output, after_s in _caught_up(samples, there, back_s, at_most).items():
         result["outputs"][output]["caught_up_after_s"] = round(after_s, 1)
     all_s = time.monotonic()
     _say("caught up; now one after the other")
-    others = _one_by_one(samples, there, options.each)
+    others = _one_by_one(samples, there, options.each, at_most)
     alone_s = time.monotonic()
-    _caught_up(samples, there, alone_s)
+    _caught_up(samples, there, alone_s, at_most)
     load.end()
     result |= _counted(stand, there, result["outputs"])
     result["pipeline"] = {
@@ -215,7 +216,9 @@ def measure(stand: Stand, there: list[Destination], options: argparse.Namespace)
     return result
 
 
-def _one_by_one(samples: Samples, there: list[Destination], each_s: float) -> dict[str, dict[str, float]]:
+def _one_by_one(
+    samples: Samples, there: list[Destination], each_s: float, at_most: float
+) -> dict[str, dict[str, float]]:
     """Each is away for a while; how far the others lagged meanwhile, at the most, and what they took a second."""
     found: dict[str, dict[str, float]] = {}
     for away in there:
@@ -229,12 +232,12 @@ def _one_by_one(samples: Samples, there: list[Destination], each_s: float) -> di
             "others_most_lag": max(samples.most(name, "lag", since_s, until_s) for name in (*names, *FILES)),
             "others_least_per_s": min(samples.per_s(name, since_s, until_s) for name in (*names, *FILES)),
         }
-        _caught_up(samples, [away], until_s)
+        _caught_up(samples, [away], until_s, at_most)
     return found
 
 
-def _caught_up(samples: Samples, there: list[Destination], since_s: float) -> dict[str, float]:
-    """When each had nothing waiting and nothing failing, in seconds from a moment on."""
+def _caught_up(samples: Samples, there: list[Destination], since_s: float, at_most: float) -> dict[str, float]:
+    """When each had no more waiting than what came just now, and nothing failing, in seconds from a moment on."""
     done: dict[str, float] = {}
 
     def all_are() -> bool:
@@ -242,7 +245,7 @@ def _caught_up(samples: Samples, there: list[Destination], since_s: float) -> di
             at_s, facts = samples.rows[-1]
             of_it = facts.get(each.output, {})
             fresh = each.output not in done and at_s > since_s + 1 and not of_it.get("failing", "unknown")
-            if fresh and of_it["lag"] <= max(50, of_it["per_s"] * 2):
+            if fresh and of_it["lag"] <= at_most:
                 done[each.output] = at_s - since_s
                 _say(f"{each.output} has caught up after {at_s - since_s:.0f} s")
         return len(done) == len(there)
@@ -269,6 +272,8 @@ def _counted(stand: Stand, there: list[Destination], outputs: dict[str, dict[str
             _say(str(error))
         figures = outputs[each.output]
         figures["lost"] = len(wanted - latest.keys())
+        if figures["lost"]:
+            _say(f"{each.output} has not: {', '.join(sorted(wanted - latest.keys())[:10])}")
         figures["again"] = sum(n - 1 for name, n in latest.items() if name in wanted)
         again += figures["again"]
         lost += figures["lost"] if each.output != MAY_LOSE else 0
