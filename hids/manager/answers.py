@@ -12,6 +12,7 @@ import structlog
 import hids
 from hids.actors import statistics
 from hids.actors.dispatcher import Tell
+from hids.actors.monitor import Forget
 from hids.actors.nursery import Reload
 from hids.actors.registrar import Ask
 from hids.actors.supervisor import Node
@@ -239,6 +240,7 @@ class Answers:
             topology.legacy.renew()
             if presence is not None and presence.hangup is None:
                 presence.connected = False
+        topology.monitor.tell(Forget(row.id))
         topology.dispatcher.tell(Tell(Agent(row.id, row.name, address), f"agent removed: by {who}"))
         return self._row(row)
 

@@ -66,6 +66,7 @@ class Agents(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """`[agents]`."""
 
     disconnected_after_s: Positive = 60.0
+    disconnected_at_most_s: Positive = 86_400.0
 
 
 class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

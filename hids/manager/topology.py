@@ -176,6 +176,7 @@ class Topology:
         self.responses: ResponseTree | None = None
         """None: nothing is done about alerts."""
         self.keeper = Mailbox("keeper")
+        self.monitor = Mailbox("monitor")
         self.telemetry = Mailbox("telemetry")
         if config.telemetry.endpoint:
             need("opentelemetry.exporter.otlp.proto.http", "otel", "[telemetry] endpoint")
@@ -257,7 +258,7 @@ class Topology:
                 self._process(self.keeper, "keeper", "hids.workers.keeper", self._keeper_options(), self._said),
                 self._supervisor(self.engine, self._engine()),
                 self._child(Mailbox("join_port"), "joining", self._join_port),
-                self._child(Mailbox("monitor"), "monitor", self._monitor),
+                self._child(self.monitor, "monitor", self._monitor),
                 *(
                     (self._child(self.responses.desk, "responses", self.responses.start_desk),)
                     if self.responses is not None
@@ -621,13 +622,21 @@ class Topology:
         return JoinPort.start(mailbox, open_port, answer, self.dispatcher.tell)
 
     def _monitor(self, mailbox: Mailbox) -> object:
+        agents = self.config.agents
         return Monitor.start(
             mailbox,
             self.fleet,
+            self._store("absences.json"),
             self.clock,
             self.dispatcher.tell,
-            disconnected_after_s=self.config.agents.disconnected_after_s,
+            disconnected_after_s=agents.disconnected_after_s,
+            disconnected_at_most_s=agents.disconnected_at_most_s,
         )
+
+    def _store(self, name: str) -> Store:
+        """A small file of what an actor has learned."""
+        path = self.paths.lib / name
+        return Store(lambda: path.read_bytes() if path.exists() else None, partial(write_atomically, path))
 
     def _configurator(self, mailbox: Mailbox) -> object:
         return Configurator.start(
@@ -635,28 +644,18 @@ class Topology:
         )
 
     def _silence(self, mailbox: Mailbox) -> object:
-        path = self.paths.lib / "paces.json"
-
-        def save(data: bytes) -> None:
-            write_atomically(path, data)
-
         return Silence.start(
             mailbox,
             self.fleet,
             self.progress,
-            Store(lambda: path.read_bytes() if path.exists() else None, save),
+            self._store("paces.json"),
             is_signed,
             self.clock,
             self.dispatcher.tell,
         )
 
     def _statistics(self, mailbox: Mailbox) -> object:
-        path = self.paths.lib / "volume.json"
-
-        def save(data: bytes) -> None:
-            write_atomically(path, data)
-
-        store = Store(lambda: path.read_bytes() if path.exists() else None, save)
+        store = self._store("volume.json")
         return Statistics.start(mailbox, self.progress, store, self._manager, self.clock, self.dispatcher.tell)
 
     def _budget(self, mailbox: Mailbox) -> object:
