@@ -38,8 +38,8 @@ from hids.workers.inside import (
 )
 
 NICE = 10
-MAX_BYTES = 1024 * 1024 * 1024
-"""Of address space, so that no answer of a collector fills the memory. 100,000 points need some 150 MiB."""
+MAX_BYTES = 512 * 1024 * 1024
+"""Of address space, so that no answer of a collector fills the memory. A push of 100,000 points has 217 MiB resident."""
 
 
 def _duty(options: argparse.Namespace) -> Duty:
