@@ -1,25 +1,15 @@
 """What the inside asks of the outside. Adapters implement these; tests bring their own."""
 
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from hids.messages import (
-    Agent,
-    Baseline,
-    BaselineOrder,
-    Batch,
-    DerivedBatch,
-    DigestCheck,
-    Dropped,
-    FileChange,
-    Hole,
-    LogLine,
-    Maintenance,
-    Progress,
-    SourceId,
-)
+from hids.messages.baseline import Baseline, BaselineOrder, DigestCheck, FileChange, Maintenance
+from hids.messages.evaluation import Dropped
+from hids.messages.lane import DerivedBatch, Hole, Progress
+from hids.messages.lines import Batch, LogLine
+from hids.messages.terms import Agent, SourceId
 
 M_contra = TypeVar("M_contra", contravariant=True)
 
@@ -41,6 +31,29 @@ class Emit(Protocol[M_contra]):
 
     def __call__(self, message: M_contra, /) -> None:
         """Deliver `message`; waits or raises when the receiver is full (see hids.actors.stage)."""
+        ...
+
+
+class Wire(Protocol):
+    """One agent's connection, as its session has it (hids.adapters.session_port)."""
+
+    address: str
+    certificate: bytes
+
+    def attach(self, deliver: Callable[[Any], int], closed: Callable[[str], None]) -> None:
+        """Connect the session."""
+        ...
+
+    def send(self, message: Any) -> None:
+        """Send to the agent."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
+        ...
+
+    def close(self, reason: str) -> None:
+        """End."""
         ...
 
 

@@ -24,7 +24,7 @@ import psutil
 from hids.adapters.clock import SystemClock
 from hids.adapters.identity import Identity, key_pem, make_csr, new_key
 from hids.adapters.pki import Authority
-from hids.messages import AgentId
+from hids.messages.terms import AgentId
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 300.0

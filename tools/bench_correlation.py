@@ -48,7 +48,7 @@ from upstream import LoadError, read_load  # noqa: E402
 from hids.adapters.rulesets import read_ruleset  # noqa: E402
 from hids.core.rules.load import load  # noqa: E402
 from hids.core.rules.plan import Plan, compile_plan  # noqa: E402
-from hids.messages import MAX_BATCH_LINES, LogLine  # noqa: E402
+from hids.messages.lines import MAX_BATCH_LINES, LogLine  # noqa: E402
 
 USAGE = 2
 START_MS = 1_795_478_400_000

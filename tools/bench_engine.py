@@ -47,7 +47,10 @@ from hids.core.rules.plan import Plan, compile_plan  # noqa: E402
 from hids.core.rules.rule import Ruleset, SourceFile  # noqa: E402
 from hids.core.wire.lines import GENESIS, cut, link, pack, unpack  # noqa: E402
 from hids.errors import ConfigError  # noqa: E402
-from hids.messages import Agent, AgentId, Applied, Batch, Correlation, Job, LogLine, Outcome, SourceId  # noqa: E402
+from hids.messages.evaluation import Job, Outcome  # noqa: E402
+from hids.messages.lane import Applied  # noqa: E402
+from hids.messages.lines import Batch, LogLine  # noqa: E402
+from hids.messages.terms import Agent, AgentId, Correlation, SourceId  # noqa: E402
 from hids.workers.inside import collect_seldom  # noqa: E402
 
 USAGE = 2

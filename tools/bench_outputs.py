@@ -23,7 +23,7 @@ from hids.adapters.outbox import Outbox
 from hids.adapters.outputs.kinds import Site, destination_of
 from hids.adapters.outputs.store import OutputStore
 from hids.core.outputs import AnyOutput, Email, SyslogOutput
-from hids.messages import Cursors, Outboxed
+from hids.messages.outputs import Cursors, Outboxed
 from hids.ports import Group
 
 ROW_ALERTS = 500

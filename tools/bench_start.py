@@ -29,7 +29,7 @@ from hids.adapters.pattern_cache import PatternCache  # noqa: E402 - the path co
 from hids.core.decode.event import Origin  # noqa: E402
 from hids.core.rules.plan import Plan  # noqa: E402
 from hids.errors import ConfigError  # noqa: E402
-from hids.messages import LogLine  # noqa: E402
+from hids.messages.lines import LogLine  # noqa: E402
 from hids.workers.nursery import Folder, compile_all  # noqa: E402
 
 USAGE = 2

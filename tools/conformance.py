@@ -28,7 +28,7 @@ from hids.core.rules.load import load  # noqa: E402
 from hids.core.rules.plan import Plan, compile_plan  # noqa: E402
 from hids.errors import ConfigError  # noqa: E402
 from hids.manager.logtest import Logtest  # noqa: E402
-from hids.messages import LogLine  # noqa: E402
+from hids.messages.lines import LogLine  # noqa: E402
 
 HOST = "vm"
 """What upstream's answers name the host where a log names none."""

@@ -29,7 +29,8 @@ from hids.core.rules.render import sender_members, tail  # noqa: E402
 from hids.core.rules.rule import Ruleset  # noqa: E402
 from hids.core.rules.walk import Verdict, decoded, judge  # noqa: E402
 from hids.errors import ConfigError  # noqa: E402
-from hids.messages import Agent, AgentId, LogLine  # noqa: E402
+from hids.messages.lines import LogLine  # noqa: E402
+from hids.messages.terms import Agent, AgentId  # noqa: E402
 from hids.workers.nursery import Folder, load_folder  # noqa: E402
 
 USAGE = 2

@@ -30,7 +30,7 @@ from hids.agent.lock import lock
 from hids.agent.machine import machine_id
 from hids.agent.spooler import Desk, Spooler
 from hids.errors import HidsError
-from hids.messages import MAX_BATCH_LINES, LogLine
+from hids.messages.lines import MAX_BATCH_LINES, LogLine
 
 TICK_S = 0.02
 MAX_SPOOL_BYTES = 512 * 1024**2

@@ -28,7 +28,8 @@ from hids.agent.joining import Manager, join
 from hids.core.wire.frames import FrameReader, frame
 from hids.core.wire.lines import GENESIS, link, pack
 from hids.core.wire.session import PROTOCOL_VERSION
-from hids.messages import Ack, Batch, Heartbeat, Hello, LogLine, ToAgent, Welcome
+from hids.messages.agent_link import Ack, Heartbeat, Hello, ToAgent, Welcome
+from hids.messages.lines import Batch, LogLine
 
 HEARTBEAT_S = 10.0
 AT_ONCE = 20

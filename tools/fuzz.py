@@ -34,7 +34,8 @@ from hids.core.rules.render import sender_members, tail  # noqa: E402
 from hids.core.rules.rule import SourceFile  # noqa: E402
 from hids.core.rules.walk import decoded, judge  # noqa: E402
 from hids.errors import ConfigError  # noqa: E402
-from hids.messages import Agent, AgentId, LogLine  # noqa: E402
+from hids.messages.lines import LogLine  # noqa: E402
+from hids.messages.terms import Agent, AgentId  # noqa: E402
 
 MEMORY_BYTES = 4 * 1024**3
 """Address space of the run; an input that needs more fails."""

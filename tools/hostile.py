@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from hids.core.pattern.pattern import Pattern
 from hids.core.rules.rule import Ruleset
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 MIN_LITERAL = 5
 _HEAD = b"Nov 24 03:21:42 web1 "

@@ -22,7 +22,10 @@ from hids.adapters.ledger import Ledger as LedgerFile
 from hids.adapters.outbox import Outbox
 from hids.core.rules.plan import Plan
 from hids.core.wire.lines import GENESIS, link, pack
-from hids.messages import Agent, AgentId, Batch, Committed, Job, LogLine, Outcome, ReadThrough, SourceId
+from hids.messages.evaluation import Job, Outcome
+from hids.messages.lane import Committed, ReadThrough
+from hids.messages.lines import Batch, LogLine
+from hids.messages.terms import Agent, AgentId, SourceId
 from hids.ports import Clock, Group
 
 MANAGER = Agent(AgentId("000"), "boss", "")

@@ -17,7 +17,8 @@ import structlog
 from hids.actors.dispatcher import Tell
 from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.actors.syslog_intake import Arrived
-from hids.messages import MAX_BATCH_LINES, MAX_LINE_BYTES, Agent, LogLine
+from hids.messages.lines import MAX_BATCH_LINES, MAX_LINE_BYTES, LogLine
+from hids.messages.terms import Agent
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()

@@ -13,7 +13,7 @@ import structlog
 
 from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.errors import StoreError
-from hids.messages import Cursors, Outboxed
+from hids.messages.outputs import Cursors, Outboxed
 from hids.ports import Emit
 
 log = structlog.get_logger()

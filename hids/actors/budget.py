@@ -14,7 +14,7 @@ import structlog
 
 from hids.actors.dispatcher import Tell
 from hids.actors.stage import LoopActor, Mailbox, OneLife
-from hids.messages import Agent
+from hids.messages.terms import Agent
 from hids.ports import Emit
 
 log = structlog.get_logger()

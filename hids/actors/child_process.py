@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from hids.actors.stage import Expected, LoopActor, Mailbox, OneLife
-from hids.messages import Pulse
+from hids.messages.supervision import Pulse
 from hids.ports import Clock
 
 CHECK_S = 1.0

@@ -19,7 +19,8 @@ from hids.actors.fleet import Fleet, Presence
 from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.core.collect.shared import Edition, Member, Rollout, SharedFile, Trial, edition_for
 from hids.errors import ConfigError
-from hids.messages import Agent, Configuration
+from hids.messages.agent_link import Configuration
+from hids.messages.terms import Agent
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()

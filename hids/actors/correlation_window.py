@@ -7,7 +7,6 @@ Order    per source by sequence; what comes too early is parked, what comes agai
 A bug    ends the lane's process: the next lane loads the committed state and main sends again.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
@@ -25,24 +24,11 @@ from hids.core.correlate.repeats import Repeats
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.sequence import Sequencer
 from hids.core.correlate.windows import WindowKey, Windows
-from hids.messages import (
-    Agent,
-    Applied,
-    DerivedKind,
-    Dropped,
-    EventOut,
-    Hole,
-    Lending,
-    Lent,
-    LogLine,
-    Notice,
-    Outcome,
-    OutcomeBody,
-    Progress,
-    ReadThrough,
-    RuleTable,
-    SourceId,
-)
+from hids.messages.evaluation import Dropped, EventOut, Lending, Lent, Outcome, OutcomeBody
+from hids.messages.lane import Applied, DerivedKind, Hole, Notice, Progress, ReadThrough
+from hids.messages.lines import LogLine
+from hids.messages.rule_table import RuleTable
+from hids.messages.terms import Agent, SourceId
 from hids.ports import Clock, Emit, Mark, NoMark
 
 _body_decoder = msgspec.msgpack.Decoder(OutcomeBody)
@@ -94,7 +80,7 @@ class _Work(Told):
         self.now_ms = now_ms
         self.left_out: set[tuple[int, int]] = set()
         """(offset, ruleset) of events that do not reach the rules."""
-        self.turns: Counter[int] = Counter()
+        self.turns: dict[int, int] = {}
         """Alerts so far by offset."""
         self.lines: list[tuple[DerivedKind, LogLine]] = []
         self.latest_late_ms = 0
@@ -218,7 +204,7 @@ class CorrelationWindow(LoopActor):
         for text in body.suspended:
             work.lines.append(("agent", _agent_line(f"rule suspended: {text}", work.now_ms)))
         for event in body.events:
-            if (event.offset, event.ruleset) not in work.left_out:
+            if not work.left_out or (event.offset, event.ruleset) not in work.left_out:
                 self._mark.at(outcome.first_seq + event.offset)
                 self._judge(work, event)
         self._mark.done()
@@ -344,11 +330,12 @@ class CorrelationWindow(LoopActor):
             return
         spoken = False
         for each in (decision, *decision.also):
-            name = alert_id(sender, event, work.turns[event.offset])
+            turn = work.turns.get(event.offset, 0)
+            name = alert_id(sender, event, turn)
             wanted = self._tells_all or not spoken
             if self._teller.conclude(work, sender, table, event, each, name=name, wanted=wanted):
                 spoken = True
-                work.turns[event.offset] += 1
+                work.turns[event.offset] = turn + 1
 
     def _is_known(self, outcome: Outcome) -> bool:
         """A batch of an epoch that was given up comes again under a new number: it is counted, not evaluated.

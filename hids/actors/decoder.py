@@ -20,7 +20,9 @@ from hids.core.decode.event import Event, Origin
 from hids.core.rules.plan import Plan
 from hids.core.wire.lines import unpack
 from hids.errors import RemoteProtocolError
-from hids.messages import MANAGER, Agent, Dropped, Job, Lent, LogLine
+from hids.messages.evaluation import Dropped, Job, Lent
+from hids.messages.lines import LogLine
+from hids.messages.terms import MANAGER, Agent
 from hids.ports import Emit
 
 Mark = Callable[[int, int], None]

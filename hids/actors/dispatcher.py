@@ -25,25 +25,12 @@ import structlog
 from hids.actors.registers import ProgressRegister
 from hids.actors.stage import Control, LoopActor, Mailbox
 from hids.core.eventlog import is_kept
-from hids.messages import (
-    Agent,
-    ArchiveReady,
-    BaselineOrder,
-    Committed,
-    DerivedBatch,
-    Hole,
-    Job,
-    Kept,
-    LaneReady,
-    Maintain,
-    Notice,
-    Outboxed,
-    Outcome,
-    Place,
-    Progress,
-    ReadThrough,
-    Settle,
-)
+from hids.messages.baseline import BaselineOrder, Maintain
+from hids.messages.evaluation import Job, Outcome
+from hids.messages.keeping import ArchiveReady, Kept
+from hids.messages.lane import Committed, DerivedBatch, Hole, LaneReady, Notice, Place, Progress, ReadThrough, Settle
+from hids.messages.outputs import Outboxed
+from hids.messages.terms import Agent
 from hids.ports import Clock
 
 log = structlog.get_logger()

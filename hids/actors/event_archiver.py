@@ -15,7 +15,8 @@ import structlog
 
 from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.errors import StoreError
-from hids.messages import Job, Kept, Said
+from hids.messages.evaluation import Job
+from hids.messages.keeping import Kept, Said
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()

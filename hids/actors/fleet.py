@@ -7,7 +7,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hids.messages import Agent, AgentId, ToAgent
+from hids.core.wire.session import clock_offset_ms
+from hids.messages.agent_link import Heartbeat, Hello, ToAgent
+from hids.messages.terms import Agent, AgentId
+
+TAKEOVERS = 3
+TAKEOVERS_MS = 600_000
+"""So many sessions that take over from another address within so long are a machine and its copy."""
 
 
 class Presence:
@@ -50,10 +56,67 @@ class Presence:
         """Version that was sent in this session; None when none was."""
         self.config_problem = ""
         """Why it did not take that; empty when it did, or did not answer yet."""
-        self.takeovers: deque[int] = deque(maxlen=3)
+        self._takeovers: deque[int] = deque(maxlen=TAKEOVERS)
         """When sessions from another address took this one over."""
         self.told_silent = False
         """The rules have been told that it is gone."""
+
+    def begin(
+        self,
+        hello: Hello,
+        groups: tuple[str, ...],
+        certificate: bytes,
+        now_ms: int,
+        hangup: Callable[[str, int], None],
+        send: Callable[[ToAgent], None],
+    ) -> None:
+        """A session begins: it is the live one from now on."""
+        self.hangup, self.send = hangup, send
+        self.connected = True
+        self.groups = groups
+        self.os = hello.os
+        self.software = hello.software
+        self.abilities = frozenset(hello.abilities)
+        self.config = hello.config
+        self.config_problem, self.config_sent = "", None
+        self.machine_id = hello.machine_id
+        self.since_ms = self.seen_ms = now_ms
+        self.lines = 0
+        self.held_back = False
+        self.epoch = hello.epoch
+        self.canary_s = hello.canary_s
+        self.certificate = certificate
+        self.clock_offset_ms = clock_offset_ms(now_ms, hello.clock_ms)
+
+    def beat(self, beat: Heartbeat, now_ms: int) -> None:
+        """It has told how it is."""
+        self.seen_ms = now_ms
+        self.clock_offset_ms = clock_offset_ms(now_ms, beat.clock_ms)
+        self.read_through_ms = beat.read_through_ms
+        self.spooled = beat.spooled
+        self.stopped = beat.stopped
+
+    def hold(self, held_back: bool, now_ms: int) -> None:  # noqa: FBT001 - a fact, not a switch
+        """It cannot be heard, for want of credit; when it can, its time begins anew."""
+        if self.held_back != held_back:
+            self.held_back = held_back
+            self.seen_ms = now_ms
+
+    def end(self, reason: str, now_ms: int) -> None:
+        """The live session is over."""
+        self.connected = False
+        self.hangup = self.send = None
+        self.ended_reason = reason
+        self.ended_ms = now_ms
+
+    def is_copied(self, now_ms: int) -> bool:
+        """Taken over from another address once more: two machines that take one identity from each other are a copy."""
+        taken = self._takeovers
+        taken.append(now_ms)
+        if len(taken) < TAKEOVERS or now_ms - taken[0] >= TAKEOVERS_MS:
+            return False
+        taken.clear()
+        return True
 
 
 class Refusal(NamedTuple):

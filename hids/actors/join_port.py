@@ -11,7 +11,8 @@ from typing import Protocol
 
 from hids.actors.dispatcher import Tell
 from hids.actors.stage import LoopActor, Mailbox
-from hids.messages import Agent, AgentId, FromJoin, JoinAnswer, ToJoin
+from hids.messages.joining import FromJoin, JoinAnswer, ToJoin
+from hids.messages.terms import Agent, AgentId
 from hids.ports import Emit
 
 

@@ -15,7 +15,7 @@ import structlog
 
 from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.errors import StoreError
-from hids.messages import Said
+from hids.messages.keeping import Said
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()

@@ -19,18 +19,10 @@ from typing import NamedTuple
 from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.core.proof import counts_lines
 from hids.core.wire.lines import GENESIS, cut, link, pack
-from hids.messages import (
-    Agent,
-    Applied,
-    Batch,
-    Committed,
-    Cursors,
-    DerivedBatch,
-    LogLine,
-    Progress,
-    Settle,
-    SourceId,
-)
+from hids.messages.lane import Applied, Committed, DerivedBatch, Progress, Settle
+from hids.messages.lines import Batch, LogLine
+from hids.messages.outputs import Cursors
+from hids.messages.terms import Agent, SourceId
 from hids.ports import Clock, Emit, Group, LedgerStore, Stretch
 
 GROUP_WAIT_S = 0.005

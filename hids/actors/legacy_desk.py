@@ -24,10 +24,8 @@ from hids.core.wire.ossec.book import Book, Entry, Mark, encode_group, entries_i
 from hids.core.wire.ossec.cipher import RandomBytes
 from hids.core.wire.ossec.counters import first_sent
 from hids.core.wire.ossec.manager import Arrived, Limits, News, OldManager, Peer, Refusal, Route
-from hids.messages import (
-    Agent,
-    AgentId,
-    Hole,
+from hids.messages.lane import Hole, Progress
+from hids.messages.legacy import (
     LegacyBatch,
     LegacyDone,
     LegacyKeys,
@@ -36,9 +34,9 @@ from hids.messages import (
     LegacyProgress,
     LegacyReady,
     LegacySeen,
-    LogLine,
-    Progress,
 )
+from hids.messages.lines import LogLine
+from hids.messages.terms import Agent, AgentId
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()

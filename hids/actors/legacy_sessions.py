@@ -21,9 +21,9 @@ from hids.actors.registers import ProgressRegister
 from hids.actors.registrar import Ask
 from hids.actors.stage import Control, LoopActor, Mailbox, OneLife, Wake
 from hids.errors import StoreError
-from hids.messages import (
-    Hole,
-    Job,
+from hids.messages.evaluation import Job
+from hids.messages.lane import Hole, Progress
+from hids.messages.legacy import (
     LegacyAgent,
     LegacyBatch,
     LegacyDone,
@@ -33,9 +33,8 @@ from hids.messages import (
     LegacyProgress,
     LegacyReady,
     LegacySeen,
-    Progress,
-    SourceId,
 )
+from hids.messages.terms import SourceId
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()

@@ -20,7 +20,7 @@ from hids.actors.silence import Store
 from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.core.silence import Pace, absences
 from hids.errors import StoreError
-from hids.messages import Agent, AgentId
+from hids.messages.terms import Agent, AgentId
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()

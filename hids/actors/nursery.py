@@ -19,15 +19,8 @@ import structlog
 
 from hids.actors.child_process import CHECK_S, ENDING_S, Check, Deadline, Launched, ProcessDied
 from hids.actors.stage import Control, LoopActor, Mailbox, OneLife
-from hids.messages import (
-    Fork,
-    FromNursery,
-    NurseryReady,
-    NurseryRefused,
-    Pulse,
-    WorkerExited,
-    WorkerForked,
-)
+from hids.messages.nursery import Fork, FromNursery, NurseryReady, NurseryRefused, WorkerExited, WorkerForked
+from hids.messages.supervision import Pulse
 from hids.ports import Clock
 
 log = structlog.get_logger()

@@ -5,7 +5,7 @@ All on main's event loop, so no lock. Acknowledgements and credit go this way: a
 
 from collections.abc import Callable
 
-from hids.messages import Progress
+from hids.messages.lane import Progress
 
 
 class ProgressRegister:

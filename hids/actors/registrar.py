@@ -9,10 +9,12 @@ State    in agents.db; a restart loses nothing.
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from hids.actors.agent_session import Admitted, RenewedFor, labels_of
+from hids.actors.agent_session import Admitted, RenewedFor
 from hids.actors.stage import Mailbox, ThreadActor
+from hids.core.wire.session import labels_of
 from hids.errors import JoinRefused, ProtocolError
-from hids.messages import Agent, AgentId, Hello
+from hids.messages.agent_link import Hello
+from hids.messages.terms import Agent, AgentId
 
 
 class Admit:

@@ -14,32 +14,27 @@ Nobody   is acted on before main has said which agents there are.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import msgspec
 import structlog
 
 from hids.actors.stage import LoopActor, Mailbox, OneLife, describe
-from hids.core.response.blocks import Blocks
-from hids.core.response.decide import PAUSE_MS, Decider, Verdict, alert_decoder
-from hids.core.response.guard import Guard, Surroundings
-from hids.core.response.ledger import Kept, OrderRow, next_state, row_of
-from hids.core.response.order import target_of
+from hids.core.response.decide import Verdict
+from hids.core.response.guard import Surroundings
+from hids.core.response.ledger import OrderStore
+from hids.core.response.orders import Orders
 from hids.core.response.policy import Policy
-from hids.core.response.target import Network, address_of
+from hids.core.response.target import Network
 from hids.errors import StoreError
-from hids.messages import (
-    Cursors,
-    Noted,
+from hids.messages.outputs import Cursors, Outboxed
+from hids.messages.responder import (
     Ordered,
-    Outboxed,
-    Respond,
     ResponseAnswer,
     ResponseAsk,
     ResponseHeard,
     ResponseNoted,
-    ResponseOrder,
     ResponseTold,
     Roster,
 )
+from hids.messages.response import Respond, ResponseOrder
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()
@@ -47,11 +42,6 @@ log = structlog.get_logger()
 OUTPUT = "responder"
 """Name of its cursor among all outputs'."""
 TICK_S = 1.0
-GUARD_MS = 30_000
-"""How long addresses of this machine and of the agents are taken to be as they were seen: looking costs milliseconds."""
-SILENT_MS = 3_600_000
-"""The same refusal of the same target is said once in so long."""
-MAX_SAID = 10_000
 
 
 class Source(Protocol):
@@ -84,43 +74,6 @@ class Row(Protocol):
         ...
 
 
-class Store(Protocol):
-    """Where orders are kept (hids.adapters.responses)."""
-
-    @property
-    def cursor(self) -> int:
-        """The last alert that was judged."""
-        ...
-
-    def commit(self, kept: Sequence[Kept], cursor: int | None = None) -> frozenset[str]:
-        """Store orders and the cursor at once; returns the ids that were new."""
-        ...
-
-    def settle(self, id_: str, state: str, text: str, at_ms: int, respond: Respond | None = None) -> None:
-        """Note what became of an order."""
-        ...
-
-    def row(self, id_: str) -> OrderRow | None:
-        """One order."""
-        ...
-
-    def unanswered(self) -> list[Kept]:
-        """What agents must still be told."""
-        ...
-
-    def live(self, now_ms: int) -> list[OrderRow]:
-        """What may be in force."""
-        ...
-
-    def late(self, now_ms: int) -> list[OrderRow]:
-        """What no agent took before its end."""
-        ...
-
-    def restore(self, blocks: Blocks, now_ms: int) -> None:
-        """Fill what the budget needs to know."""
-        ...
-
-
 class Tick(OneLife):
     """timer -> responder."""
 
@@ -137,7 +90,7 @@ class Responder(LoopActor):
         mailbox: Mailbox,
         policy: Policy,
         allow: Sequence[Network],
-        store: Store,
+        store: OrderStore,
         source: Source,
         sign: Callable[[ResponseOrder], Respond],
         surroundings: Callable[[], Surroundings],
@@ -145,26 +98,18 @@ class Responder(LoopActor):
         emit: Emit[Cursors | Ordered | ResponseNoted | ResponseTold | ResponseAnswer],
     ) -> None:
         super().__init__(mailbox)
-        self._policy = policy
-        self._allow = tuple(allow)
+        self._orders = Orders(policy, allow, store, sign, surroundings, emit, clock.now_ms())
+        self._mode = policy.limits.mode
         self._store = store
         self._source = source
-        self._sign = sign
-        self._surroundings = surroundings
         self._clock = clock
         self._emit = emit
-        self._decider = Decider(policy, Blocks())
-        self._remember()
-        self._guard = Guard(Surroundings())
-        self._guarded_ms = 0
         self._ready = False
         self._cursor = store.cursor
         self._saved = self._cursor
         self._told_cursor = -1
         self._newest = -1
         """-1: main has not said yet."""
-        self._said: dict[tuple[str, str, str], int] = {}
-        self._counts = dict.fromkeys(("ordered", "refused", "shadow", "stale", "failed"), 0)
         self._reading = False
         self._failing = ""
         self._timer = self.later(TICK_S, Tick())
@@ -187,22 +132,19 @@ class Responder(LoopActor):
             case Roster():
                 self._enlist(message)
             case ResponseHeard():
-                self._heard(message)
+                self._orders.hear(message, self._clock.now_ms())
+            case ResponseAsk() if not self._ready:
+                self._emit(ResponseAnswer(message.number, "the manager has only just started; try again"))
             case ResponseAsk():
-                self._asked(message)
+                self._orders.answer(message, self._clock.now_ms())
             case More():
                 self._reading = False
                 self._read_on()
             case Tick():
                 self._timer = self.later(TICK_S, Tick())
                 self._save()
-                self._drop_late()
+                self._orders.drop_late(self._clock.now_ms())
                 self._read_on()
-
-    def _remember(self) -> None:
-        """Know of what is in force what is on disk, and nothing else."""
-        self._decider.blocks = Blocks()
-        self._store.restore(self._decider.blocks, self._clock.now_ms())
 
     def _fails(self, message: object, reason: str) -> None:
         if self._failing != reason:
@@ -231,9 +173,9 @@ class Responder(LoopActor):
     def facts(self) -> dict[str, int | str]:
         """Figures for `hidsctl status`."""
         return {
-            "mode": self._policy.limits.mode,
-            **self._counts,
-            "active": self._decider.blocks.targets(self._clock.now_ms()),
+            "mode": self._mode,
+            **self._orders.counts,
+            "active": self._orders.active(self._clock.now_ms()),
             "lag": max(0, self._newest - self._cursor),
             "failing": self._failing,
         }
@@ -241,11 +183,9 @@ class Responder(LoopActor):
     # -- alerts
 
     def _enlist(self, roster: Roster) -> None:
-        self._decider.agents = roster.agents
-        self._guarded_ms = 0
+        self._orders.enlist(roster.agents)
         if roster.anew or not self._ready:
-            for kept in self._store.unanswered():
-                self._give(kept.row, kept.respond)
+            self._orders.give_unanswered()
         self._ready = True
         self._read_on()
 
@@ -289,191 +229,14 @@ class Responder(LoopActor):
     def _judge(self, row: Row) -> None:
         """The alerts that were committed together: one transaction here, too."""
         now_ms = self._clock.now_ms()
-        guard = self._guard_now(now_ms)
+        self._orders.look_around(now_ms)
         verdicts: list[Verdict] = []
         for line in row.after(self._cursor).split(b"\n")[:-1]:
             try:
-                verdicts += self._decider.decide(alert_decoder.decode(line), line, guard, now_ms)
+                verdicts += self._orders.decide(line, now_ms)
             except Exception as error:  # noqa: BLE001 - see the head
-                self._counts["failed"] += 1
+                self._orders.counts["failed"] += 1
                 log.error("an alert cannot be judged", reason=describe(error), alert=line[:200])  # noqa: TRY400
-        fresh = [verdict for verdict in verdicts if self._is_new(verdict)]
-        if fresh:
-            self._order(fresh, row.last)
+        if self._orders.carry_out(verdicts, row.last, now_ms):
             self._saved = row.last
         self._cursor = row.last
-
-    def _order(self, verdicts: Sequence[Verdict], cursor: int | None) -> None:
-        kept = [
-            Kept(row_of(verdict), self._sign(verdict.order) if verdict.state == "open" else None)
-            for verdict in verdicts
-        ]
-        try:
-            fresh = self._store.commit(kept, cursor)
-        except StoreError:
-            self._remember()  # what was decided just now is not in force
-            raise
-        for verdict, one in zip(verdicts, kept, strict=True):
-            if one.row.id not in fresh:
-                continue  # judged before: what was decided then holds
-            self._counts["ordered" if verdict.state == "open" else verdict.state] += 1
-            self._give(one.row, one.respond)
-            self._tell(verdict)
-
-    def _is_new(self, verdict: Verdict) -> bool:
-        """A refusal is recorded once an hour for each target: who forges addresses must not fill our disk."""
-        if verdict.state == "open":
-            return True
-        order = verdict.order
-        return not self._is_silent((f"{order.response} {order.agent}", verdict.state, target_of(order)))
-
-    def _is_silent(self, key: tuple[str, str, str]) -> bool:
-        """Whether this was said within the hour; from now on it was."""
-        now_ms = self._clock.now_ms()
-        before_ms = self._said.pop(key, 0)
-        if len(self._said) >= MAX_SAID:
-            del self._said[next(iter(self._said))]
-        silent = now_ms - before_ms < SILENT_MS
-        self._said[key] = before_ms if silent else now_ms
-        return silent
-
-    def _tell(self, verdict: Verdict) -> None:
-        """Rules shall see what was not done, and why; what is done the agent tells."""
-        order = verdict.order
-        what = f"{order.response}: {order.action} {target_of(order) or '-'} on {verdict.agent.name}, rule {order.rule}"
-        if verdict.over_budget:
-            if not self._is_silent(("", "budget", verdict.reason)):
-                self._emit(ResponseTold(f"response budget: {what}: {verdict.reason}; see `hidsctl response list`"))
-        elif verdict.state == "stale" and not self._is_silent(("", "stale", order.response)):
-            self._emit(ResponseTold(f"response stale: {what}: {verdict.reason}"))
-        elif verdict.state in ("refused", "shadow"):
-            self._emit(ResponseTold(f"response {verdict.state}: {what}: {verdict.reason}"))
-
-    def _give(self, row: OrderRow, respond: Respond | None) -> None:
-        if respond is not None:
-            undo = row.state == "undoing"
-            self._emit(Ordered(row.agent, row.id, row.until_ms, undo, respond, row.legacy))
-
-    # -- agents' words
-
-    def _heard(self, heard: ResponseHeard) -> None:
-        said = heard.said
-        row = self._store.row(said.order)
-        if row is not None and row.agent == heard.agent:
-            state = next_state(row, said.state)
-            if state is not None:
-                self._store.settle(row.id, state, said.text, self._clock.now_ms())
-                key = (row.command, row.agent, row.target)
-                if state == "undone":
-                    self._decider.blocks.end(key)
-                elif state in ("refused", "failed"):  # not again for each alert of a flood
-                    self._decider.blocks.pause(key, self._clock.now_ms() + PAUSE_MS)
-        self._emit(ResponseNoted(heard.agent, Noted(said.order, said.state)))
-
-    def _drop_late(self) -> None:
-        now_ms = self._clock.now_ms()
-        for row in self._store.late(now_ms):
-            undoing = row.state == "undoing"
-            text = "its end came before the agent did" if not undoing else "it ended by itself before the agent came"
-            self._store.settle(row.id, "undone" if undoing else "dropped", text, now_ms)
-            if not undoing:
-                self._emit(
-                    ResponseTold(
-                        f"response dropped: {row.response}: {row.action} {row.target or '-'} on {row.agent_name}, "
-                        f"rule {row.rule}: {text}"
-                    )
-                )
-
-    # -- people
-
-    def _asked(self, ask: ResponseAsk) -> None:
-        if not self._ready:
-            self._emit(ResponseAnswer(ask.number, "the manager has only just started; try again"))
-        elif ask.what == "run":
-            self._run(ask)
-        else:
-            self._undo(ask)
-
-    def _run(self, ask: ResponseAsk) -> None:
-        command = self._policy.command(ask.action)
-        agents = self._decider.named(ask.agent) if ask.agent else self._decider.agents
-        if command is None:
-            self._emit(
-                ResponseAnswer(ask.number, f"there is no command {ask.action!r}; see `hidsctl response commands`")
-            )
-            return
-        if not agents:
-            self._emit(ResponseAnswer(ask.number, f"there is no agent {ask.agent!r}; see `hidsctl agent list`"))
-            return
-        now_ms = self._clock.now_ms()
-        verdicts = self._decider.by_hand(
-            command, ask.target, agents, ask.by, ask.timeout_s, self._guard_now(now_ms), now_ms
-        )
-        self._order(verdicts, None)
-        refused = [verdict.reason for verdict in verdicts if verdict.state == "refused"]
-        if len(refused) == len(verdicts):
-            self._emit(ResponseAnswer(ask.number, f"refused: {refused[0]}"))
-            return
-        given = tuple(verdict.order.id for verdict in verdicts if verdict.state == "open")
-        self._emit(ResponseTold(f"response ordered: {command.name} {ask.target or '-'} by {ask.by}"))
-        self._emit(ResponseAnswer(ask.number, orders=given))
-
-    def _undo(self, ask: ResponseAsk) -> None:
-        now_ms = self._clock.now_ms()
-        rows = [
-            row
-            for row in self._store.live(now_ms)
-            if ask.what == "undo_all" or ask.target in (row.id, row.target, row.alert)
-        ]
-        rows = [row for row in rows if not ask.agent or ask.agent in (row.agent, row.agent_name)]
-        old = {agent.id for agent in self._decider.agents if agent.legacy}
-        ours = [row for row in rows if not row.legacy and row.agent not in old]
-        if not rows and ask.what == "undo":
-            self._emit(
-                ResponseAnswer(ask.number, f"nothing is in force for {ask.target!r}; see `hidsctl response list`")
-            )
-            return
-        if rows and not ours:
-            self._emit(
-                ResponseAnswer(ask.number, "an old agent undoes its responses when their time is over, and on no order")
-            )
-            return
-        for row in ours:
-            order = _undo_of(row, now_ms, ask.by)
-            respond = self._sign(order)
-            self._store.settle(row.id, "undoing", order.why, now_ms, respond)
-            self._decider.blocks.end((row.command, row.agent, row.target))
-            self._emit(Ordered(row.agent, row.id, 0, undo=True, respond=respond))
-        if ours:
-            self._emit(ResponseTold(f"response ordered: undo {ask.target or 'everything'} by {ask.by}"))
-        self._emit(ResponseAnswer(ask.number, orders=tuple(row.id for row in ours)))
-
-    # -- guard rails
-
-    def _guard_now(self, now_ms: int) -> Guard:
-        """What is never acted against, as it was seen lately."""
-        if not self._guarded_ms or now_ms - self._guarded_ms > GUARD_MS:
-            self._guarded_ms = now_ms
-            around = self._surroundings()
-            agents = tuple((address, agent.name) for agent in self._decider.agents for address in agent.addresses)
-            limits = self._policy.limits
-            around = msgspec.structs.replace(around, agents=agents)
-            self._guard = Guard(around, self._allow, limits.allow_users)
-        return self._guard
-
-
-def _undo_of(row: OrderRow, now_ms: int, by: str) -> ResponseOrder:
-    return ResponseOrder(
-        id=row.id,
-        agent=row.agent,
-        response=row.response,
-        command=row.command,
-        action=row.action,
-        undo=True,
-        address=row.target if address_of(row.target) else "",
-        user="" if address_of(row.target) else row.target,
-        issued_ms=now_ms,
-        alert=row.alert,
-        rule=row.rule,
-        why=f"undone by {by}"[:1024],
-    )

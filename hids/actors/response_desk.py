@@ -21,13 +21,10 @@ from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.core.response.order import unpack
 from hids.core.wire.ossec.response import RESTART
 from hids.errors import HidsError, StoreError
-from hids.messages import (
-    Agent,
-    AgentId,
+from hids.messages.legacy import LegacyOrder
+from hids.messages.responder import (
     Enlisted,
-    LegacyOrder,
     Ordered,
-    Responded,
     ResponseAnswer,
     ResponseAsk,
     ResponseHeard,
@@ -35,6 +32,8 @@ from hids.messages import (
     ResponseTold,
     Roster,
 )
+from hids.messages.response import Responded
+from hids.messages.terms import Agent, AgentId
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()

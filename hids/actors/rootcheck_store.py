@@ -16,7 +16,7 @@ import structlog
 
 from hids.actors.stage import LoopActor, Mailbox
 from hids.core.rootcheck.report import Said, understand
-from hids.messages import Applied, Place
+from hids.messages.lane import Applied, Place
 from hids.ports import Emit
 
 log = structlog.get_logger()

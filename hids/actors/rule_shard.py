@@ -21,7 +21,8 @@ from hids.core.rules.profile import Profile
 from hids.core.rules.render import sender_members, tail
 from hids.core.rules.suspended import Suspensions
 from hids.core.wire.canary import MAX_BYTES, PREFIX
-from hids.messages import EventOut, Lending, LogLine, Outcome, OutcomeBody, Residual
+from hids.messages.evaluation import EventOut, Lending, Outcome, OutcomeBody, Residual
+from hids.messages.lines import LogLine
 from hids.ports import Emit
 
 TEXT_BYTES = 1_256

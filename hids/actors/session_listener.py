@@ -8,8 +8,8 @@ State    the listening socket; a new life binds it again, agents try again meanw
 from collections.abc import Callable
 from typing import Protocol
 
-from hids.actors.agent_session import Wire
 from hids.actors.stage import LoopActor, Mailbox
+from hids.ports import Wire
 
 
 class Port(Protocol):

@@ -22,7 +22,8 @@ from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.core.silence import Pace
 from hids.core.wire.canary import parse
 from hids.errors import StoreError
-from hids.messages import AgentId, Progress
+from hids.messages.lane import Progress
+from hids.messages.terms import AgentId
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()

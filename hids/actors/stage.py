@@ -19,7 +19,7 @@ from pykka._envelope import Envelope
 from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage]
 
 from hids.errors import HidsError, StoreError
-from hids.messages import NodeFacts
+from hids.messages.supervision import NodeFacts
 
 BURST = 64
 """Messages that a loop actor handles before others on its loop get a turn."""

@@ -17,7 +17,7 @@ from hids.actors.silence import Store
 from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.core.volume import Volume
 from hids.errors import StoreError
-from hids.messages import Agent
+from hids.messages.terms import Agent
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()

@@ -19,22 +19,11 @@ from hids.core.syscheck.digest import entry_digest
 from hids.core.syscheck.paths import is_below, split
 from hids.core.syscheck.verdict import judge, tell
 from hids.core.wire.facts import unpack
-from hids.messages import (
-    Agent,
-    Applied,
-    Baseline,
-    BaselineOrder,
-    DerivedKind,
-    DigestCheck,
-    DirectoryDigests,
-    DirectoryListing,
-    FileChange,
-    FileFact,
-    LogLine,
-    Maintain,
-    Maintenance,
-    SourceId,
-)
+from hids.messages.baseline import Baseline, BaselineOrder, DigestCheck, FileChange, Maintain, Maintenance
+from hids.messages.lane import Applied, DerivedKind
+from hids.messages.lines import LogLine
+from hids.messages.syscheck import DirectoryDigests, DirectoryListing, FileFact
+from hids.messages.terms import Agent, SourceId
 from hids.ports import Clock, Emit, Mark, NoMark
 
 IGNORED_AFTER = 3

@@ -19,7 +19,11 @@ import structlog
 from hids.actors.registers import ProgressRegister
 from hids.actors.stage import Mailbox, ThreadActor, Wake
 from hids.core.wire.session import PROTOCOL_VERSION, Fork, GoOn, Missing, judge
-from hids.messages import MAX_BATCH_LINES, Agent, Hello, Hole, Job, LogLine, ReadThrough, SourceId
+from hids.messages.agent_link import Hello
+from hids.messages.evaluation import Job
+from hids.messages.lane import Hole, ReadThrough
+from hids.messages.lines import MAX_BATCH_LINES, LogLine
+from hids.messages.terms import Agent, SourceId
 from hids.ports import Clock, Emit, Journal
 
 log = structlog.get_logger()

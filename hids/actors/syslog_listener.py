@@ -16,7 +16,8 @@ from hids.actors.dispatcher import Tell
 from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.actors.syslog_intake import Arrived, Backlog, ReadUpTo
 from hids.core.wire.syslog import to_text
-from hids.messages import MAX_BATCH_LINES, MAX_BATCH_UNPACKED, Agent, LogLine
+from hids.messages.lines import MAX_BATCH_LINES, MAX_BATCH_UNPACKED, LogLine
+from hids.messages.terms import Agent
 from hids.ports import Clock, Emit
 
 log = structlog.get_logger()

@@ -13,7 +13,8 @@ from hids.core.correlate.correlator import Decision
 from hids.core.correlate.expectations import Sender
 from hids.core.correlate.incidents import Incidents
 from hids.core.correlate.occurrence import Occurrence
-from hids.messages import EventOut, RuleRow, RuleTable
+from hids.messages.evaluation import EventOut
+from hids.messages.rule_table import RuleRow, RuleTable
 
 
 class Told:

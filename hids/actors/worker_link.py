@@ -18,7 +18,8 @@ from hids.actors.child_process import CHECK_S, Channel, Check, Deadline, Gone, P
 from hids.actors.dispatcher import WorkerLost, WorkerUp
 from hids.actors.nursery import Forked, ForkRequest, Renew, WorkerEnded
 from hids.actors.stage import LoopActor, Mailbox
-from hids.messages import Job, Outcome, Pulse
+from hids.messages.evaluation import Job, Outcome
+from hids.messages.supervision import Pulse
 from hids.ports import Clock
 
 STATUS_PATIENCE_S = 0.3

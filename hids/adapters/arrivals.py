@@ -16,7 +16,7 @@ import structlog
 from hids.adapters.journal import SEGMENT_BYTES, Journal, Position
 from hids.core.wire.lines import GENESIS, batched, link
 from hids.errors import StoreError
-from hids.messages import Batch, LogLine
+from hids.messages.lines import Batch, LogLine
 
 log = structlog.get_logger()
 

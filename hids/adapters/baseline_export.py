@@ -15,7 +15,7 @@ import msgspec
 
 from hids.adapters.evidence.key import EvidenceKey, is_signed
 from hids.errors import StoreError
-from hids.messages import Baseline
+from hids.messages.baseline import Baseline
 
 FORMAT = "hids baseline 1"
 MAX_LINE = 256 * 1024

@@ -14,7 +14,7 @@ from hids.adapters.ledger import baseline_of
 from hids.adapters.proof import reading
 from hids.core.syscheck.change import IGNORED
 from hids.core.syscheck.paths import range_of, split
-from hids.messages import Baseline, Maintenance
+from hids.messages.baseline import Baseline, Maintenance
 
 _maintenance_decoder = msgspec.msgpack.Decoder(Maintenance)
 

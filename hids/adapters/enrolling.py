@@ -9,7 +9,8 @@ from hids.adapters.legacy_registry import LegacyRegistry, Wish
 from hids.core.wire.ossec.enrol import answer, is_password, read_request, refusal
 from hids.core.wire.ossec.keys import ClientKey
 from hids.errors import RemoteProtocolError
-from hids.messages import AgentId, LegacyAgent
+from hids.messages.legacy import LegacyAgent
+from hids.messages.terms import AgentId
 
 HOUR_MS = 3_600_000
 

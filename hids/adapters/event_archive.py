@@ -26,7 +26,8 @@ from hids.core.evidence import GENESIS, Head, Why
 from hids.core.retention import Limit, gone
 from hids.core.wire.lines import unpack
 from hids.errors import RemoteProtocolError, StoreError
-from hids.messages import Agent, Job
+from hids.messages.evaluation import Job
+from hids.messages.terms import Agent
 from hids.ports import Clock
 
 STREAM = "archive"

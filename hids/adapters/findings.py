@@ -19,7 +19,7 @@ import structlog
 from hids.adapters.sqlite import is_damage
 from hids.core.rootcheck.report import Said
 from hids.errors import StoreError
-from hids.messages import Place
+from hids.messages.lane import Place
 
 log = structlog.get_logger()
 

@@ -26,7 +26,7 @@ from cryptography.x509.oid import NameOID
 
 from hids.adapters.files import private_folder, read_private, write_atomically
 from hids.errors import ConfigError, RemoteProtocolError, StoreError
-from hids.messages import AgentId
+from hids.messages.terms import AgentId
 
 ALPN = "hids"
 """The native protocol's name in the TLS handshake, on both ports."""

@@ -23,9 +23,8 @@ from hids.adapters.registry import Newcomer, Registry, Waits
 from hids.core.wire.frames import FrameReader, frame
 from hids.core.wire.ossec.enrol import MAX_REQUEST_BYTES, OLD_START, is_whole
 from hids.errors import HidsError, JoinRefused, RemoteProtocolError
-from hids.messages import (
+from hids.messages.joining import (
     MAX_JOIN_BYTES,
-    AgentId,
     CaAnswer,
     CaRequest,
     FromJoin,
@@ -35,6 +34,7 @@ from hids.messages import (
     JoinRequest,
     ToJoin,
 )
+from hids.messages.terms import AgentId
 
 MAX_CONNECTIONS = 100
 PENDING_RETRY_S = 2

@@ -5,7 +5,7 @@ import os
 import struct
 from pathlib import Path
 
-from hids.messages import Place
+from hids.messages.lane import Place
 
 _FORM = struct.Struct("=QQH")
 """Sequence of the line in work (0: none), epoch, bytes of the source's name that follow."""

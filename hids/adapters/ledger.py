@@ -18,21 +18,11 @@ from sqlite_utils import Database
 from hids.core.syscheck.change import IGNORED
 from hids.core.syscheck.paths import range_of, split
 from hids.errors import StoreDamaged, StoreError
-from hids.messages import (
-    Agent,
-    Baseline,
-    BaselineOrder,
-    Batch,
-    DerivedBatch,
-    DirectoryDigests,
-    DirectoryListing,
-    FileFact,
-    LogLine,
-    Maintenance,
-    Place,
-    Progress,
-    SourceId,
-)
+from hids.messages.baseline import Baseline, BaselineOrder, Maintenance
+from hids.messages.lane import DerivedBatch, Place, Progress
+from hids.messages.lines import Batch, LogLine
+from hids.messages.syscheck import DirectoryDigests, DirectoryListing, FileFact
+from hids.messages.terms import Agent, SourceId
 from hids.ports import DeadLetter, Group
 
 SCHEMA_VERSION = 3

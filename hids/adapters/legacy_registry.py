@@ -13,7 +13,8 @@ import sqlite_utils
 
 from hids.core.wire.ossec.keys import ClientKey, known_key_hash
 from hids.errors import ConfigError, RemoteProtocolError
-from hids.messages import Agent, AgentId, LegacyAgent
+from hids.messages.legacy import LegacyAgent
+from hids.messages.terms import Agent, AgentId
 
 REPLACE_AFTER_MS = 3_600_000
 """An agent may be replaced by one of the same name when it has been away, and was made, longer ago than this (Wazuh)."""

@@ -14,7 +14,7 @@ from hids.adapters.files import read_private
 from hids.adapters.identity import MALFORMED
 from hids.core.response.order import pack, to_sign
 from hids.errors import StoreError
-from hids.messages import Respond, ResponseOrder
+from hids.messages.response import Respond, ResponseOrder
 
 RESPONSES_URI = "urn:hids:manager:responses"
 """Among the alternative names of the certificate that may sign orders."""

@@ -30,7 +30,7 @@ from hids.adapters.files import private_folder, read_private, write_atomically
 from hids.adapters.identity import AGENT_URI, ALPN, MALFORMED, key_pem, load_key, new_key, pin_of
 from hids.adapters.order_signing import RESPONSES_URI
 from hids.errors import ConfigError, JoinRefused, StoreError
-from hids.messages import AgentId
+from hids.messages.terms import AgentId
 from hids.ports import Clock
 
 CA_DAYS = 3650

@@ -32,7 +32,7 @@ from hids.core.policy.lines import (
     score,
 )
 from hids.errors import StoreError
-from hids.messages import Agent
+from hids.messages.terms import Agent
 
 VERSION = 1
 MAX_POLICIES = 64

@@ -15,7 +15,7 @@ import msgspec
 from hids.adapters.ledger import HOUR_MS, LETTERS, SCHEMA_VERSION, letter_of
 from hids.core.proof import Gap, Interval, verify
 from hids.errors import StoreError
-from hids.messages import Progress
+from hids.messages.lane import Progress
 from hids.ports import DeadLetter
 
 _BUSY_WAIT_S = 5.0

@@ -25,7 +25,7 @@ import sqlite_utils
 from hids.adapters import legacy_registry
 from hids.adapters.identity import der_of, fingerprint
 from hids.errors import ConfigError, JoinRefused, StoreError
-from hids.messages import AgentId
+from hids.messages.terms import AgentId
 
 SCHEMA_VERSION = 3
 MAX_TEXT = 200

@@ -17,7 +17,7 @@ from hids.adapters.sqlite import is_damage
 from hids.core.response.blocks import Blocks
 from hids.core.response.ledger import Kept, OrderRow
 from hids.errors import StoreDamaged, StoreError
-from hids.messages import Respond
+from hids.messages.response import Respond
 
 log = structlog.get_logger()
 

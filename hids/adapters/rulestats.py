@@ -15,7 +15,7 @@ import structlog
 from hids.adapters.paths import ManagerPaths
 from hids.core.rules.profile import SAMPLE_EVERY, Figure, RulesetFigures
 from hids.errors import StoreError
-from hids.messages import RuleTable
+from hids.messages.rule_table import RuleTable
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 """Of one worker's file; 6,000 rules and decoders have 0.2 MB."""

@@ -30,7 +30,7 @@ from hids.adapters.sqlite import is_damage
 from hids.core.alert.text import flat
 from hids.core.rules.compliance import FRAMEWORKS, Required
 from hids.errors import StoreError
-from hids.messages import Incident
+from hids.messages.outputs import Incident
 
 VERSION = 2
 """`user_version` of the file. Another one is not migrated but filled anew."""

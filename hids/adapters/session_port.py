@@ -15,7 +15,7 @@ import structlog
 
 from hids.core.wire.frames import FrameReader, frame
 from hids.errors import RemoteProtocolError
-from hids.messages import ToManager
+from hids.messages.agent_link import ToManager
 
 log = structlog.get_logger()
 

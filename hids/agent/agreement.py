@@ -8,7 +8,8 @@ import msgspec
 from hids.agent.filecache import FileCache
 from hids.core.syscheck.digest import directory_digest, entry_digest
 from hids.core.syscheck.paths import folder_of
-from hids.messages import MAX_LINE_BYTES, DirectoryDigests, DirectoryListing
+from hids.messages.lines import MAX_LINE_BYTES
+from hids.messages.syscheck import DirectoryDigests, DirectoryListing
 
 LINE_BYTES = MAX_LINE_BYTES // 2
 """Of names in one line: msgpack adds some bytes to each."""

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from hids.actors.stage import LoopActor, Mailbox, OneLife
-from hids.messages import Append, LogLine, Stored
+from hids.messages.lines import Append, LogLine, Stored
 
 IN_FLIGHT = 4
 """Appends of up to 512 lines that a source may have on the way to disk."""

@@ -22,7 +22,7 @@ from hids.agent.machine import host_address, host_name
 from hids.agent.spooler import Recall
 from hids.core.collect.shape import Place
 from hids.core.collect.source import SourceConfig
-from hids.messages import MAX_BATCH_LINES, MAX_LINE_BYTES, LogLine
+from hids.messages.lines import MAX_BATCH_LINES, MAX_LINE_BYTES, LogLine
 from hids.ports import Clock
 
 log = structlog.get_logger()

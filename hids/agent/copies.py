@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 import zstandard
 
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 log = structlog.get_logger()
 

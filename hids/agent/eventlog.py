@@ -16,7 +16,7 @@ import msgspec
 from hids.actors.stage import Mailbox
 from hids.agent.collector import Collector, SourceState
 from hids.core.collect.shape import Place, Shape
-from hids.messages import MAX_BATCH_LINES, MAX_LINE_BYTES, LogLine
+from hids.messages.lines import MAX_BATCH_LINES, MAX_LINE_BYTES, LogLine
 from hids.ports import Clock
 
 LOCATION = "EventChannel"

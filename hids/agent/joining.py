@@ -32,7 +32,7 @@ from hids.adapters.identity import (
 )
 from hids.core.wire.frames import FrameReader, frame
 from hids.errors import ConfigError, JoinRefused, ManagerUnreachable, RemoteProtocolError, StoreError
-from hids.messages import (
+from hids.messages.joining import (
     MAX_JOIN_BYTES,
     CaAnswer,
     CaRequest,

@@ -27,7 +27,7 @@ from hids.core.collect.formats import compiled
 from hids.core.collect.shape import Place
 from hids.core.wire.export import Entry, ExportReader
 from hids.errors import RemoteProtocolError
-from hids.messages import MAX_BATCH_LINES, MAX_LINE_BYTES, LogLine
+from hids.messages.lines import MAX_BATCH_LINES, MAX_LINE_BYTES, LogLine
 from hids.ports import Clock
 
 log = structlog.get_logger()

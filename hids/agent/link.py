@@ -36,30 +36,27 @@ from hids.agent.spooler import AskNumbers, Desk, Fetch, OpenEpoch, Recall
 from hids.core.wire.frames import FrameReader, frame
 from hids.core.wire.session import PROTOCOL_VERSION
 from hids.errors import HidsError, RemoteProtocolError, StoreError
-from hids.messages import (
+from hids.messages.agent_link import (
     Ability,
     Ack,
-    Append,
     AskDigests,
-    Batch,
     Bye,
     Configuration,
     Configured,
     Heartbeat,
     Hello,
     NewEpoch,
-    Noted,
     Refused,
     Renew,
     Renewed,
     Rescan,
-    Respond,
-    Responded,
     Restart,
     ToAgent,
     ToManager,
     Welcome,
 )
+from hids.messages.lines import Append, Batch
+from hids.messages.response import Noted, Respond, Responded
 from hids.ports import Clock
 
 log = structlog.get_logger()

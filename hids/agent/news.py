@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from hids.agent.observe import Known, Seen
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 MAX_WAITING = 16_384
 """Paths; beyond, they are told as they are found: as added and deleted."""

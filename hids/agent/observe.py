@@ -21,7 +21,7 @@ import structlog
 from hids.agent.folders import Folder
 from hids.agent.paths import shown
 from hids.core.syscheck.attributes import ACL, CAPABILITIES, DEFAULT_ACL, LABEL, known_texts
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 log = structlog.get_logger()
 

@@ -44,7 +44,8 @@ from hids.core.wire.ossec.keys import ClientKey, encryption_key
 from hids.core.wire.ossec.message import Message
 from hids.core.wire.ossec.response import decode
 from hids.errors import HidsError, RemoteProtocolError, StoreError
-from hids.messages import Append, Batch, ResponseOrder
+from hids.messages.lines import Append, Batch
+from hids.messages.response import ResponseOrder
 from hids.ports import Clock
 
 log = structlog.get_logger()

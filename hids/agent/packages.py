@@ -18,7 +18,7 @@ import msgspec
 from hids.agent.owners import Owner, Owners
 from hids.agent.package_databases import PackageDatabase
 from hids.agent.paths import spelled
-from hids.messages import FileFact, Packaged
+from hids.messages.syscheck import FileFact, Packaged
 from hids.ports import Clock
 
 BUSY_S = 300.0

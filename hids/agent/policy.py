@@ -33,7 +33,7 @@ from hids.core.policy.lines import (
     scanned_line,
     summary_line,
 )
-from hids.messages import MAX_LINE_BYTES, LogLine
+from hids.messages.lines import MAX_LINE_BYTES, LogLine
 from hids.ports import Clock
 
 log = structlog.get_logger()

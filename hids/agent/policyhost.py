@@ -20,7 +20,7 @@ from typing import BinaryIO
 import psutil
 
 from hids.core.policy.host import Unavailable
-from hids.messages import MAX_LINE_BYTES
+from hids.messages.lines import MAX_LINE_BYTES
 
 MAX_FILE = 32 * 1024 * 1024
 MAX_OUTPUT = 4 * 1024 * 1024

@@ -8,7 +8,7 @@ import msgspec
 
 from hids.agent.observe import group_name, user_name
 from hids.agent.paths import shown
-from hids.messages import MAX_PROCESS_TEXT, Who
+from hids.messages.syscheck import MAX_PROCESS_TEXT, Who
 
 PROC = Path("/proc")
 _NOBODY = 0xFFFF_FFFF

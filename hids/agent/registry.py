@@ -28,7 +28,8 @@ from hids.agent.spooler import Recall
 from hids.agent.winregistry import LiveView
 from hids.core.collect.registry import RegistryConfig
 from hids.core.wire.facts import pack
-from hids.messages import FileFact, LogLine
+from hids.messages.lines import LogLine
+from hids.messages.syscheck import FileFact
 from hids.ports import Clock
 
 log = structlog.get_logger()

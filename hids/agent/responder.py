@@ -28,7 +28,8 @@ from hids.core.response.guard import Guard, Surroundings
 from hids.core.response.order import pack, target_of, unpack
 from hids.core.response.policy import networks_of
 from hids.errors import HidsError, RemoteProtocolError, StoreError
-from hids.messages import Append, LogLine, Noted, Respond, Responded, ResponseOrder
+from hids.messages.lines import Append, LogLine
+from hids.messages.response import Noted, Respond, Responded, ResponseOrder
 from hids.ports import Clock
 
 log = structlog.get_logger()

@@ -19,7 +19,7 @@ from hids.agent.response.program import ActionFailed
 from hids.agent.response.script import Keys, Script
 from hids.core.collect.config import ResponseConfig, address_of
 from hids.core.response.guard import Surroundings
-from hids.messages import Noted, Respond, Responded, ResponseOrder
+from hids.messages.response import Noted, Respond, Responded, ResponseOrder
 from hids.ports import Clock
 
 log = structlog.get_logger()

@@ -37,7 +37,7 @@ from hids.agent.syscheck import ScanNow
 from hids.core.collect.rootcheck import RootcheckException
 from hids.core.rootcheck.finding import Finding
 from hids.core.rootcheck.report import STARTING, endings
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 from hids.ports import Clock
 
 log = structlog.get_logger()

@@ -56,7 +56,8 @@ from hids.agent.spooler import AGENT_LOCATION, Desk, Spooler, agent_line
 from hids.agent.syscheck import Asked, ScanNow, Syscheck
 from hids.agent.tail import FileTail
 from hids.errors import ConfigError, StoreError
-from hids.messages import Append, AskDigests, Configuration, Rescan
+from hids.messages.agent_link import AskDigests, Configuration, Rescan
+from hids.messages.lines import Append
 from hids.ports import Clock
 
 if TYPE_CHECKING:

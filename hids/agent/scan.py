@@ -40,7 +40,7 @@ from hids.agent.news import Change, News, gone, path_of
 from hids.agent.observe import Known, Observer, Seen, forget_names, has_grown, is_news, is_same, status_of
 from hids.agent.paths import shown
 from hids.agent.watches import Watches
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 log = structlog.get_logger()
 

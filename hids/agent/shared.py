@@ -13,7 +13,7 @@ import msgspec
 from hids.adapters.files import read_private, write_atomically
 from hids.core.collect.config import MAX_CONFIG_BYTES, AgentConfig, SharedConfig, merged, refusal_of
 from hids.errors import ConfigError, StoreError
-from hids.messages import Configuration
+from hids.messages.agent_link import Configuration
 
 FILE = "shared.msgpack"
 

@@ -15,7 +15,7 @@ from hids.actors.stage import Mailbox
 from hids.agent.collector import SourceState, TaskActor
 from hids.agent.spooler import Recall
 from hids.core.silence import Pace
-from hids.messages import Append
+from hids.messages.lines import Append
 from hids.ports import Clock
 
 log = structlog.get_logger()

@@ -22,7 +22,7 @@ import structlog
 
 from hids.core.wire.lines import GENESIS, batched, link
 from hids.errors import StoreError
-from hids.messages import Batch, LogLine
+from hids.messages.lines import Batch, LogLine
 
 log = structlog.get_logger()
 

@@ -20,7 +20,7 @@ import structlog
 
 from hids.actors.stage import Mailbox, ThreadActor, Wake
 from hids.agent.spool import Numbers, Spool
-from hids.messages import Append, Batch, LogLine, Stored
+from hids.messages.lines import Append, Batch, LogLine, Stored
 from hids.ports import Clock
 
 log = structlog.get_logger()

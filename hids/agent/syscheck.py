@@ -43,7 +43,9 @@ from hids.agent.watches import Watches
 from hids.agent.whodata import WhoData
 from hids.core.collect.schedule import next_at
 from hids.core.wire.facts import pack
-from hids.messages import AskDigests, FileFact, LogLine, Rescan
+from hids.messages.agent_link import AskDigests, Rescan
+from hids.messages.lines import LogLine
+from hids.messages.syscheck import FileFact
 from hids.ports import Clock
 
 log = structlog.get_logger()

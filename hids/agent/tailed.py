@@ -15,7 +15,7 @@ from hids.core.collect.encoding import Encoding
 from hids.core.collect.grouping import Grouping
 from hids.core.collect.shape import Place, Shape
 from hids.core.wire.eventtime import EventTimes
-from hids.messages import MAX_BATCH_LINES, MAX_LINE_BYTES, LogLine
+from hids.messages.lines import MAX_BATCH_LINES, MAX_LINE_BYTES, LogLine
 
 CHUNK_BYTES = 256 * 1024
 """Read at a time. More than MAX_LINE_BYTES, so that a chunk without a line end is a line that is too long."""

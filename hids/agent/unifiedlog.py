@@ -21,7 +21,7 @@ from hids.agent.machine import host_address, host_name
 from hids.core.collect.formats import header_time
 from hids.core.collect.shape import Place
 from hids.core.collect.source import SourceConfig
-from hids.messages import MAX_BATCH_LINES, MAX_LINE_BYTES, LogLine
+from hids.messages.lines import MAX_BATCH_LINES, MAX_LINE_BYTES, LogLine
 from hids.ports import Clock
 
 LOCATION = "macos"

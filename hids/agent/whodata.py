@@ -31,7 +31,7 @@ from hids.agent.folders import Folders
 from hids.agent.pace import set_priority
 from hids.agent.paths import shown
 from hids.agent.process import who_is
-from hids.messages import FileFact, Who
+from hids.messages.syscheck import FileFact, Who
 from hids.ports import Clock
 
 log = structlog.get_logger()

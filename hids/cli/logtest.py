@@ -20,7 +20,8 @@ from hids.core.rules.trace import Step, trace
 from hids.core.rules.walk import decoded
 from hids.errors import ConfigError
 from hids.manager.logtest import Logtest
-from hids.messages import MAX_LINE_BYTES, Kind, LogLine
+from hids.messages.lines import MAX_LINE_BYTES, LogLine
+from hids.messages.terms import Kind
 from hids.workers.nursery import compile_all
 
 _FORMATS: dict[str, Kind] = {"syslog": "log", "json": "log", "log": "log", "agent": "agent", "syscheck": "syscheck"}

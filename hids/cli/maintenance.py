@@ -14,7 +14,7 @@ from hids.adapters.baselines import Baselines
 from hids.cli.settings import NO_MANAGER, REFUSED, Settings, fail
 from hids.core.alert.text import plain
 from hids.errors import StoreError
-from hids.messages import Maintenance
+from hids.messages.baseline import Maintenance
 
 app = typer.Typer(no_args_is_help=True, help="Announce work on agents' files, with an owner, a reason and an end.")
 

@@ -25,7 +25,8 @@ from hids.core.response.order import unpack
 from hids.core.response.policy import BUILT_IN, Policy, as_toml, check, networks_of
 from hids.errors import ConfigError, StoreError
 from hids.manager.config import read_config
-from hids.messages import AgentId, Enlisted
+from hids.messages.responder import Enlisted
+from hids.messages.terms import AgentId
 
 app = typer.Typer(no_args_is_help=True, help="What is done about alerts, why, and how it is undone.")
 

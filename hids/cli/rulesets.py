@@ -9,7 +9,7 @@ from hids.cli.settings import Settings
 from hids.core.dialect import dialect
 from hids.manager.config import read_config
 from hids.manager.rulesets import folders as configured
-from hids.messages import Correlation
+from hids.messages.terms import Correlation
 from hids.workers.nursery import Folder
 
 USAGE = 2

@@ -22,7 +22,7 @@ from hids.cli.times import moment
 from hids.core.alert.text import plain
 from hids.core.syscheck.change import IGNORED, rights
 from hids.errors import HidsError, StoreError
-from hids.messages import Baseline
+from hids.messages.baseline import Baseline
 
 app = typer.Typer(no_args_is_help=True, help="See and steer what is known of agents' files.")
 

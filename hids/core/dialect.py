@@ -3,7 +3,7 @@
 import msgspec
 
 from hids.errors import ConfigError
-from hids.messages import Dialect as Dialect  # noqa: PLC0414 - named here for the rest of the core
+from hids.messages.terms import Dialect as Dialect  # noqa: PLC0414 - named here for the rest of the core
 
 _KNOWN: dict[str, Dialect] = {"ossec": "ossec", "wazuh": "wazuh", "hids": "hids"}
 

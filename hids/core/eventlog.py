@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
-from hids.messages import Agent, FileFact, LogLine
+from hids.messages.lines import LogLine
+from hids.messages.syscheck import FileFact
+from hids.messages.terms import Agent
 
 _COPIES = ("derived/accumulate/", "derived/replay/")
 """Lines of these sources are in the archive already, as what they were made from."""

@@ -10,7 +10,7 @@ from itertools import groupby, pairwise
 
 import msgspec
 
-from hids.messages import Progress
+from hids.messages.lane import Progress
 
 _OUTCOMES = ("evaluated", "known", "lost")
 

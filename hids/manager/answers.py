@@ -14,9 +14,8 @@ from hids.actors import statistics
 from hids.actors.dispatcher import Tell
 from hids.actors.monitor import Forget
 from hids.actors.nursery import Reload
-from hids.actors.registrar import Ask
 from hids.actors.supervisor import Node
-from hids.adapters.registry import AgentRow, Registry, Terms
+from hids.adapters.registry import AgentRow, Terms
 from hids.errors import ConfigError, HidsError
 from hids.manager.config import Config
 from hids.manager.fleet_answers import FleetAnswers
@@ -24,7 +23,9 @@ from hids.manager.legacy_answers import PREFIX, LegacyAnswers
 from hids.manager.response_answers import ResponseAnswers
 from hids.manager.syscheck_answers import SyscheckAnswers
 from hids.manager.topology import Topology
-from hids.messages import Agent, NodeFacts, Settle
+from hids.messages.lane import Settle
+from hids.messages.supervision import NodeFacts
+from hids.messages.terms import Agent
 
 log = structlog.get_logger()
 
@@ -34,6 +35,7 @@ class Answers:
 
     def __init__(self, topology: Topology, read_config: Callable[[], Config]) -> None:
         self._topology = topology
+        self._site = topology.site
         self._read_config = read_config
         self._legacy = LegacyAnswers(topology)
         self._commands = {
@@ -43,7 +45,7 @@ class Answers:
         }
         self._processes: dict[int, psutil.Process] = {}
         self._handled: dict[str, tuple[float, int]] = {}
-        self._started_s = topology.clock.monotonic_s()
+        self._started_s = topology.site.clock.monotonic_s()
 
     async def answer(self, command: str, arguments: dict[str, Any], who: str) -> Any:  # noqa: PLR0911 - a table
         """One request.
@@ -68,7 +70,7 @@ class Answers:
                 return await self.reload()
             case "stats" | "clear_stats":
                 question = statistics.Clear() if command == "clear_stats" else statistics.Ask()
-                return msgspec.to_builtins(await self._topology.statistics.request(question), str_keys=True)
+                return msgspec.to_builtins(await self._topology.watches.statistics.request(question), str_keys=True)
             case _ if command.startswith(PREFIX):
                 return await self._legacy.answer(command, arguments, who)
             case _ if command in self._commands:
@@ -81,14 +83,14 @@ class Answers:
     def status(self) -> dict[str, Any]:
         """The whole tree with its figures."""
         topology = self._topology
-        now = topology.clock.monotonic_s()
-        rulesets = topology.rulesets
+        now = topology.site.clock.monotonic_s()
+        rulesets = topology.engine.rulesets
         return {
             "version": hids.__version__,
-            "name": topology.name,
+            "name": topology.site.name,
             "uptime_s": round(now - self._started_s, 1),
             "listen": topology.ports(),
-            "agents_connected": topology.fleet.connected,
+            "agents_connected": topology.site.fleet.connected,
             "rulesets": [
                 {"name": name, "hash": hash_, "decoders": decoders, "rules": rules}
                 for name, hash_, decoders, rules in (rulesets.rulesets if rulesets else ())
@@ -163,15 +165,15 @@ class Answers:
     # -- agents
 
     async def _agents(self) -> list[dict[str, Any]]:
-        rows: list[AgentRow] = await self._ask(lambda registry: list(registry.list()))
+        rows: list[AgentRow] = await self._site.ask(lambda registry: list(registry.list()))
         return [self._row(row) for row in rows]
 
     async def _agent(self, key: str) -> dict[str, Any]:
-        return self._row(await self._ask(lambda registry: registry.get(key)))
+        return self._row(await self._site.ask(lambda registry: registry.get(key)))
 
     def _row(self, row: AgentRow) -> dict[str, Any]:
-        presence = self._topology.fleet.get(row.id)
-        progress = self._topology.progress.get(f"agent/{row.id}")
+        presence = self._site.fleet.get(row.id)
+        progress = self._site.progress.get(f"agent/{row.id}")
         live = presence is not None and presence.connected
         state = "removed" if row.removed_ms is not None else "connected" if live else "disconnected"
         if state == "disconnected" and row.last_seen_ms is None:
@@ -215,12 +217,12 @@ class Answers:
             )
         except msgspec.ValidationError as error:
             raise ConfigError(f"a token cannot be made: {error}") from error
-        now_ms = self._topology.clock.now_ms()
-        token: str = await self._ask(lambda registry: registry.create_token(now_ms, valid_s, uses, note, terms))
+        now_ms = self._site.clock.now_ms()
+        token: str = await self._site.ask(lambda registry: registry.create_token(now_ms, valid_s, uses, note, terms))
         return {
             "token": token,
-            "pin": self._topology.pin,
-            "join_port": self._topology.join_port,
+            "pin": self._site.authority.pin,
+            "join_port": self._topology.join_port.number,
             "expires_ms": now_ms + valid_s * 1000,
             "uses": uses,
             "name": terms.name,
@@ -228,9 +230,9 @@ class Answers:
 
     async def _remove(self, key: str, who: str) -> dict[str, Any]:
         topology = self._topology
-        now_ms = topology.clock.now_ms()
-        row: AgentRow = await self._ask(lambda registry: registry.remove(key, who, now_ms))
-        presence = topology.fleet.get(row.id)
+        now_ms = self._site.clock.now_ms()
+        row: AgentRow = await self._site.ask(lambda registry: registry.remove(key, who, now_ms))
+        presence = topology.site.fleet.get(row.id)
         address = presence.agent.ip if presence is not None else row.address
         if presence is not None:
             presence.told_silent = True
@@ -240,8 +242,8 @@ class Answers:
             topology.legacy.renew()
             if presence is not None and presence.hangup is None:
                 presence.connected = False
-        topology.monitor.tell(Forget(row.id))
-        topology.dispatcher.tell(Tell(Agent(row.id, row.name, address), f"agent removed: by {who}"))
+        topology.watches.monitor.tell(Forget(row.id))
+        self._site.dispatcher.tell(Tell(Agent(row.id, row.name, address), f"agent removed: by {who}"))
         return self._row(row)
 
     # -- quarantine
@@ -253,11 +255,8 @@ class Answers:
         except msgspec.ValidationError as error:
             raise ConfigError(f"not an order for the quarantine: {error}") from error
         log.info("quarantine", verdict=order.verdict, letters=order.letters, by=who)
-        self._topology.dispatcher.tell(order)
+        self._site.dispatcher.tell(order)
         return {"ordered": len(order.letters)}
-
-    async def _ask(self, question: Callable[[Registry], Any]) -> Any:
-        return await self._topology.registrar.request(Ask(question))
 
     # -- reload
 
@@ -267,12 +266,12 @@ class Answers:
         Raises:
             ConfigError: what is wrong with them.
         """
-        topology = self._topology
-        before, topology.config = topology.config, self._read_config()
+        site, engine = self._site, self._topology.engine
+        before, site.config = site.config, self._read_config()
         done: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
-        topology.nursery.tell(Reload(topology.launch_nursery, done.set_result))
+        engine.nursery.tell(Reload(engine.launch_nursery, done.set_result))
         problems = await done
         if problems:
-            topology.config = before
+            site.config = before
             raise ConfigError("the rulesets are refused, the old ones stay in use:\n" + "\n".join(problems))
         return {"rulesets": self.status()["rulesets"]}

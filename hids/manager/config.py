@@ -15,7 +15,7 @@ from hids.core.report_schedule import Format, Frequency, Scheduled, file_name
 from hids.core.response.policy import Command, Policy, Response, ResponseLimits, check
 from hids.core.telemetry import Telemetry
 from hids.errors import ConfigError
-from hids.messages import Correlation
+from hids.messages.terms import Correlation
 
 Dialect = Literal["hids", "ossec", "wazuh"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

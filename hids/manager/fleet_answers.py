@@ -8,12 +8,11 @@ import msgspec
 
 from hids.actors.configurator import Abandon, AskRollout, Try
 from hids.actors.fleet import Presence, Refusal
-from hids.actors.registrar import Ask
-from hids.adapters.registry import AgentRow, PendingRow, Registry
+from hids.adapters.registry import AgentRow, PendingRow
 from hids.core.collect.shared import Member, Rollout, SharedFile, edition_for, parse_files
 from hids.errors import ConfigError
 from hids.manager.topology import Topology
-from hids.messages import Restart
+from hids.messages.agent_link import Restart
 
 CANARY_SHARE = 20
 """Without a group to try first, one connected agent in so many does, and one at least."""
@@ -24,6 +23,7 @@ class FleetAnswers:
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
+        self._site = topology.site
         self.commands: dict[str, Callable[[dict[str, Any], str], Any]] = {
             "pending": self._pending,
             "decide": self._decide,
@@ -38,41 +38,40 @@ class FleetAnswers:
         }
         """Name -> what answers (arguments, who asks); raises HidsError with words for a person."""
 
-    async def _ask(self, question: Callable[[Registry], Any]) -> Any:
-        return await self._topology.registrar.request(Ask(question))
-
     # -- approval
 
     async def _pending(self, _arguments: dict[str, Any], _who: str) -> list[dict[str, Any]]:
-        rows: Sequence[PendingRow] = await self._ask(lambda registry: registry.pending())
+        rows: Sequence[PendingRow] = await self._site.ask(lambda registry: registry.pending())
         return [msgspec.to_builtins(row) for row in rows]
 
     async def _decide(self, arguments: dict[str, Any], who: str) -> Any:
         which, approved = _text(arguments, "which"), arguments.get("approved") is True
-        return msgspec.to_builtins(await self._ask(lambda registry: registry.decide(which, who, approved=approved)))
+        return msgspec.to_builtins(
+            await self._site.ask(lambda registry: registry.decide(which, who, approved=approved))
+        )
 
     # -- one agent
 
     async def _rename(self, arguments: dict[str, Any], _who: str) -> Any:
         key, name = _text(arguments, "agent"), _text(arguments, "name")
-        row: AgentRow = await self._ask(lambda registry: registry.rename(key, name))
-        presence = self._topology.fleet.get(row.id)
+        row: AgentRow = await self._site.ask(lambda registry: registry.rename(key, name))
+        presence = self._site.fleet.get(row.id)
         if presence is not None and presence.hangup is not None:
             presence.hangup(f"it is called {row.name} now", 1)  # its next session has the new name
         return {"id": row.id, "name": row.name}
 
     async def _group(self, arguments: dict[str, Any], _who: str) -> Any:
         key, groups = _text(arguments, "agent"), _texts(arguments, "groups")
-        row: AgentRow = await self._ask(lambda registry: registry.set_groups(key, groups))
-        presence = self._topology.fleet.get(row.id)
+        row: AgentRow = await self._site.ask(lambda registry: registry.set_groups(key, groups))
+        presence = self._site.fleet.get(row.id)
         if presence is not None:
             presence.groups = row.group_names
         return {"id": row.id, "name": row.name, "groups": list(row.group_names)}
 
     async def _restart(self, arguments: dict[str, Any], who: str) -> Any:
         key = _text(arguments, "agent")
-        row: AgentRow = await self._ask(lambda registry: registry.get(key))
-        presence = self._topology.fleet.get(row.id)
+        row: AgentRow = await self._site.ask(lambda registry: registry.get(key))
+        presence = self._site.fleet.get(row.id)
         if presence is None or presence.send is None:
             raise ConfigError(f"agent {row.id} ({row.name}) is not connected; see `hidsctl agent why-offline {row.id}`")
         if "restart" not in presence.abilities:
@@ -82,9 +81,9 @@ class FleetAnswers:
 
     async def _why(self, arguments: dict[str, Any], _who: str) -> Any:
         key = _text(arguments, "agent")
-        row: AgentRow = await self._ask(lambda registry: registry.get(key))
-        fleet = self._topology.fleet
-        reasons = reasons_of(row, fleet.get(row.id), fleet.refusals.get(row.id), self._topology.agents_port)
+        row: AgentRow = await self._site.ask(lambda registry: registry.get(key))
+        fleet = self._site.fleet
+        reasons = reasons_of(row, fleet.get(row.id), fleet.refusals.get(row.id), self._topology.agents_port.number)
         presence = fleet.get(row.id)
         connected = presence is not None and presence.connected
         return {"id": row.id, "name": row.name, "connected": connected, "reasons": reasons}
@@ -93,8 +92,8 @@ class FleetAnswers:
 
     async def _plan(self, arguments: dict[str, Any], _who: str) -> Any:
         files = parse_files(_files(arguments))
-        rollout: Rollout = await self._topology.configurator.request(AskRollout())
-        before = self._topology.shared_configs.get(rollout.current)
+        rollout: Rollout = await self._topology.watches.configurator.request(AskRollout())
+        before = self._topology.watches.shared_configs.get(rollout.current)
         return {
             "current": rollout.current,
             "before": before.files,
@@ -107,34 +106,34 @@ class FleetAnswers:
     async def _apply(self, arguments: dict[str, Any], who: str) -> Any:
         texts = _files(arguments)
         files = parse_files(texts)
-        rollout: Rollout = await self._topology.configurator.request(AskRollout())
+        rollout: Rollout = await self._topology.watches.configurator.request(AskRollout())
         if rollout.trial is not None:
             raise ConfigError(f"version {rollout.trial.number} is on trial; see `hidsctl config status`")
         changes = await self._changes(files, rollout)
         canaries: tuple[str, ...] = ()
         if not arguments.get("all_at_once"):
             canaries = await self._canaries([row for row, _, _ in changes], str(arguments.get("canary", "")))
-        version = self._topology.shared_configs.add(texts, who, self._topology.clock.now_ms())
+        version = self._topology.watches.shared_configs.add(texts, who, self._site.clock.now_ms())
         watch_s = float(arguments.get("watch_s", 60.0))
-        rollout = await self._topology.configurator.request(Try(version.number, canaries, watch_s))
+        rollout = await self._topology.watches.configurator.request(Try(version.number, canaries, watch_s))
         return {"version": version.number, **_shown(rollout)}
 
     async def _rollback(self, arguments: dict[str, Any], who: str) -> Any:
-        rollout: Rollout = await self._topology.configurator.request(AskRollout())
+        rollout: Rollout = await self._topology.watches.configurator.request(AskRollout())
         if rollout.trial is not None:
-            return _shown(await self._topology.configurator.request(Abandon(f"{who} rolled it back")))
+            return _shown(await self._topology.watches.configurator.request(Abandon(f"{who} rolled it back")))
         number = int(arguments.get("version", -1))
         if number < 0:
             if not rollout.current:
                 raise ConfigError("no configuration is set; there is nothing to go back to")
             number = rollout.current - 1
-        return _shown(await self._topology.configurator.request(Try(number, (), 0.0)))
+        return _shown(await self._topology.watches.configurator.request(Try(number, (), 0.0)))
 
     async def _list(self, _arguments: dict[str, Any], _who: str) -> Any:
-        rollout: Rollout = await self._topology.configurator.request(AskRollout())
+        rollout: Rollout = await self._topology.watches.configurator.request(AskRollout())
         versions = [
             {"number": version.number, "by": version.by, "at_ms": version.at_ms, "files": sorted(version.files)}
-            for version in self._topology.shared_configs.list()
+            for version in self._topology.watches.shared_configs.list()
         ]
         return {**_shown(rollout), "versions": versions}
 
@@ -144,8 +143,8 @@ class FleetAnswers:
         Raises:
             ConfigError: what some agent would get does not go together.
         """
-        rows: Sequence[AgentRow] = await self._ask(lambda registry: list(registry.list()))
-        now = self._topology.shared_configs.files(rollout.current)
+        rows: Sequence[AgentRow] = await self._site.ask(lambda registry: list(registry.list()))
+        now = self._topology.watches.shared_configs.files(rollout.current)
         changes: list[tuple[AgentRow, str, str]] = []
         for row in rows:
             if row.removed_ms is None:
@@ -170,7 +169,7 @@ class FleetAnswers:
         return tuple(row.id for row in (able if group else able[: max(1, len(able) // CANARY_SHARE)]))
 
     def _is_connected(self, row: AgentRow) -> bool:
-        presence = self._topology.fleet.get(row.id)
+        presence = self._site.fleet.get(row.id)
         return presence is not None and presence.connected
 
 

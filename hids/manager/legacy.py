@@ -7,34 +7,29 @@ old agents ==UDP==> legacy (a process) -> legacy_sessions -> dispatcher, like an
 
 import asyncio
 import socket
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from hids.actors.child_process import ChildProcess
+from msgspec import structs
+
 from hids.actors.dispatcher import Tell
-from hids.actors.fleet import Fleet
 from hids.actors.legacy_sessions import Give, LegacySessions, Renew
-from hids.actors.registers import ProgressRegister
-from hids.actors.registrar import Ask
 from hids.actors.stage import Mailbox
-from hids.adapters.channel import Channel, open_channel
 from hids.adapters.enrolling import EnrolDesk, Enrolled, EnrolLimit, EnrolPolicy
 from hids.adapters.legacy_port import hand_over
 from hids.adapters.listening import bind_datagrams
-from hids.adapters.paths import ManagerPaths
-from hids.adapters.process import Launched, ended, launch
+from hids.adapters.process import Launched, launch
 from hids.adapters.registry import Registry
 from hids.errors import ConfigError
-from hids.manager.config import Config, Legacy, address_of
-from hids.messages import MANAGER, Agent, AgentId, FromLegacy, LegacyOrder
-from hids.ports import Clock
+from hids.manager.config import Legacy, address_of
+from hids.manager.processes import start_process
+from hids.manager.site import Site
+from hids.messages.legacy import FromLegacy, LegacyOrder
+from hids.messages.terms import Agent, AgentId
 
 PROCESS_BOUND = 100_000
 """Keys, progress and orders; main sends few."""
 SESSIONS_BOUND = 200_000
 """The process has 8 MiB of batches under way at most."""
-PULSE_LIMIT_S = 15.0
 UDP_BUFFER_BYTES = 16 * 1024 * 1024
 """What the kernel is asked to keep of datagrams; it may give less (net.core.rmem_max)."""
 GUESS_DELAY_S = 1.0
@@ -46,30 +41,14 @@ MIN_PASSWORD = 8
 class LegacyTree:
     """Sockets, mailboxes and lives. One a run."""
 
-    def __init__(
-        self,
-        config: Config,
-        paths: ManagerPaths,
-        name: str,
-        clock: Clock,
-        fleet: Fleet,
-        register: ProgressRegister,
-        registrar: Mailbox,
-        dispatcher: Mailbox,
-    ) -> None:
+    def __init__(self, site: Site) -> None:
         """Bind the UDP port and read the password.
 
         Raises:
             ConfigError: the port is taken, or the password file cannot be used.
         """
-        self._config = config
-        self._paths = paths
-        self._name = name
-        self._clock = clock
-        self._fleet = fleet
-        self._register = register
-        self._registrar = registrar
-        self._dispatcher = dispatcher
+        self._site = site
+        self._config = config = site.config
         self.process = Mailbox("legacy", PROCESS_BOUND)
         self.sessions = Mailbox("legacy_sessions", SESSIONS_BOUND)
         host, port = address_of(config.legacy.udp, "[legacy] udp")
@@ -85,14 +64,13 @@ class LegacyTree:
 
     def start_process(self, mailbox: Mailbox) -> object:
         """One life of the process."""
-        return ChildProcess.start(
-            mailbox, self._launch, _connect, self.sessions.tell, ended, self._clock, pulse_limit_s=PULSE_LIMIT_S
-        )
+        return start_process(mailbox, self._launch, FromLegacy, self.sessions.tell, self._site.clock)
 
     def start_sessions(self, mailbox: Mailbox) -> object:
         """One life of its counterpart in main."""
+        site = self._site
         return LegacySessions.start(
-            mailbox, self.process, self._registrar, self._register, self._fleet, self._clock, self._dispatcher.tell
+            mailbox, self.process, site.registrar, site.progress, site.fleet, site.clock, site.dispatcher.tell
         )
 
     def _launch(self) -> Launched:
@@ -101,10 +79,10 @@ class LegacyTree:
         options = (
             *("--udp-fd", str(udp)),
             *("--handover-fd", str(handover)),
-            *("--journal", str(self._paths.legacy_journal)),
+            *("--journal", str(self._site.paths.legacy_journal)),
             *("--journal-bytes", str(legacy.journal_mib * 1024 * 1024)),
             *("--shared", legacy.shared),
-            *("--manager", self._name),
+            *("--manager", self._site.name),
             *("--disconnected-after", str(self._config.agents.disconnected_after_s)),
             *(("--blowfish",) if legacy.blowfish else ()),
         )
@@ -121,15 +99,15 @@ class LegacyTree:
 
         def ask(registry: Registry) -> Enrolled:
             desk = EnrolDesk(registry.legacy, self._policy, self._limit, self._is_live)
-            return desk.answer(received, address, self._clock.now_ms())
+            return desk.answer(received, address, self._site.clock.now_ms())
 
-        said: Enrolled = await self._registrar.request(Ask(ask))
+        said: Enrolled = await self._site.ask(ask)
         if said.agent is not None:
             agent = Agent(said.agent.agent.id, said.agent.agent.name, address)
-            self._dispatcher.tell(Tell(agent, f"agent joined: name {agent.name} address {address}"))
+            self._site.dispatcher.tell(Tell(agent, f"agent joined: name {agent.name} address {address}"))
             if said.replaced is not None:
                 before = Agent(said.replaced, agent.name, address)
-                self._dispatcher.tell(Tell(before, f"agent removed: replaced by agent {agent.id}"))
+                self._site.dispatcher.tell(Tell(before, f"agent removed: replaced by agent {agent.id}"))
             self.renew()
         elif said.is_guess:
             self._tell_guess(address)
@@ -149,15 +127,15 @@ class LegacyTree:
         return await done
 
     def _is_live(self, agent_id: AgentId) -> bool:
-        presence = self._fleet.get(agent_id)
+        presence = self._site.fleet.get(agent_id)
         return presence is not None and presence.connected
 
     def _tell_guess(self, address: str) -> None:
-        now_s = self._clock.monotonic_s()
+        now_s = self._site.clock.monotonic_s()
         if now_s - self._guessed_s >= GUESS_NOTICE_S:
             self._guessed_s = now_s
-            manager = Agent(MANAGER, self._name, address)
-            self._dispatcher.tell(Tell(manager, f"agent refused: wrong password for enrolment from {address}"))
+            manager = structs.replace(self._site.manager, ip=address)
+            self._site.dispatcher.tell(Tell(manager, f"agent refused: wrong password for enrolment from {address}"))
 
 
 def _policy(legacy: Legacy) -> EnrolPolicy:
@@ -173,7 +151,3 @@ def _policy(legacy: Legacy) -> EnrolPolicy:
                 "characters on its first line"
             )
     return EnrolPolicy(password, legacy.cut_password, legacy.use_source_ip, legacy.enrol_per_hour)
-
-
-def _connect(launched: Launched, got: Callable[[Any], None], closed: Callable[[], None]) -> Channel:
-    return open_channel(launched.sock, FromLegacy, got, closed)

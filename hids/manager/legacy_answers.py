@@ -1,17 +1,15 @@
 """What the control socket answers about OSSEC's and Wazuh's agents: keys, orders, counters."""
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from hids.actors.dispatcher import Tell
-from hids.actors.registrar import Ask
-from hids.adapters.registry import Registry
 from hids.core.wire.ossec.keys import export, read_keys
 from hids.errors import HidsError
 from hids.manager.topology import Topology
-from hids.messages import Agent, AgentId, LegacyOrder
+from hids.messages.legacy import LegacyOrder
+from hids.messages.terms import Agent, AgentId
 
 PREFIX = "legacy."
 """Commands that begin so are answered here."""
@@ -22,6 +20,7 @@ class LegacyAnswers:
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
+        self._site = topology.site
 
     async def answer(self, command: str, arguments: dict[str, Any], who: str) -> Any:
         """One request.
@@ -44,8 +43,8 @@ class LegacyAnswers:
 
     async def _import(self, text: str) -> dict[str, Any]:
         keys, bad = read_keys(text)
-        now_ms = self._topology.clock.now_ms()
-        done = await self._ask(lambda registry: registry.legacy.import_keys(keys, now_ms))
+        now_ms = self._site.clock.now_ms()
+        done = await self._site.ask(lambda registry: registry.legacy.import_keys(keys, now_ms))
         self._renew()
         return {
             "agents": msgspec.to_builtins(done),
@@ -57,7 +56,7 @@ class LegacyAnswers:
         legacy = self._topology.legacy
         if legacy is None:
             raise HidsError("old agents are not served; set enabled = true in [legacy] of manager.toml and start again")
-        row = await self._ask(lambda registry: registry.get(key))
+        row = await self._site.ask(lambda registry: registry.get(key))
         order = LegacyOrder(
             agent=AgentId(row.id),
             command=str(arguments.get("what", "")),
@@ -68,28 +67,23 @@ class LegacyAnswers:
         problem = await legacy.order(order)
         if problem:
             raise HidsError(problem)
-        self._topology.dispatcher.tell(
+        self._site.dispatcher.tell(
             Tell(Agent(row.id, row.name, row.address), f"agent ordered: {order.command} by {who}")
         )
         return {"agent": row.id, "name": row.name, "what": order.command}
 
     async def _reset(self, key: str, who: str) -> dict[str, Any]:
-        row = await self._ask(lambda registry: registry.get(key))
-        await self._ask(lambda registry: registry.legacy.reset_counters(row.id))
-        self._topology.dispatcher.tell(
-            Tell(Agent(row.id, row.name, row.address), f"agent counters begin anew: by {who}")
-        )
+        row = await self._site.ask(lambda registry: registry.get(key))
+        await self._site.ask(lambda registry: registry.legacy.reset_counters(row.id))
+        self._site.dispatcher.tell(Tell(Agent(row.id, row.name, row.address), f"agent counters begin anew: by {who}"))
         self._renew()
         return {"agent": row.id, "name": row.name}
 
     async def _key(self, key: str) -> dict[str, Any]:
-        row = await self._ask(lambda registry: registry.get(key))
-        line = await self._ask(lambda registry: registry.legacy.key_of(row.id))
+        row = await self._site.ask(lambda registry: registry.get(key))
+        line = await self._site.ask(lambda registry: registry.legacy.key_of(row.id))
         return {"agent": row.id, "name": row.name, "line": str(line), "exported": export(line)}
 
     def _renew(self) -> None:
         if self._topology.legacy is not None:
             self._topology.legacy.renew()
-
-    async def _ask(self, question: Callable[[Registry], Any]) -> Any:
-        return await self._topology.registrar.request(Ask(question))

@@ -17,7 +17,9 @@ from hids.core.decode.event import Event, Origin
 from hids.core.rules.compliance import split_groups
 from hids.core.rules.plan import Plan
 from hids.core.rules.walk import Verdict, base, naive
-from hids.messages import Agent, AgentId, EventOut, LogLine, SourceId
+from hids.messages.evaluation import EventOut
+from hids.messages.lines import LogLine
+from hids.messages.terms import Agent, AgentId, SourceId
 
 WINDOW_BYTES = 64 * 1024 * 1024
 

@@ -7,7 +7,7 @@ import msgspec
 
 from hids.errors import ConfigError, HidsError
 from hids.manager.topology import Topology
-from hids.messages import ResponseAsk
+from hids.messages.responder import ResponseAsk
 
 
 class ResponseAnswers:

@@ -2,95 +2,58 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from hids.actors.child_process import ChildProcess
-from hids.actors.fleet import Fleet
-from hids.actors.registrar import Ask
+from hids.actors.responder import OUTPUT as RESPONDER_OUTPUT
 from hids.actors.response_desk import Fresh, Give, Heard, ResponseDesk
 from hids.actors.stage import Mailbox
-from hids.adapters.channel import Channel, open_channel
-from hids.adapters.paths import ManagerPaths
-from hids.adapters.process import Launched, ended, launch
+from hids.adapters.process import Launched, launch
 from hids.adapters.registry import AgentRow, Registry
 from hids.errors import HidsError
-from hids.manager.config import Config
-from hids.messages import (
-    Agent,
-    AgentId,
-    Cursors,
-    FromResponder,
-    LegacyOrder,
-    Outboxed,
-    Responded,
-    ResponseAnswer,
-    ResponseAsk,
-)
-from hids.ports import Clock
+from hids.manager.processes import start_process
+from hids.manager.site import Site
+from hids.messages.legacy import LegacyOrder
+from hids.messages.outputs import Cursors, Outboxed
+from hids.messages.responder import FromResponder, ResponseAnswer, ResponseAsk
+from hids.messages.response import Responded
+from hids.messages.terms import AgentId
 
+OUTPUT = RESPONDER_OUTPUT
+"""Name of its cursor in the outbox."""
 BOUND = 100_000
 """Orders and words under way: bounded by the budget and by what agents have to say."""
-PULSE_LIMIT_S = 15.0
 
 
 class ResponseTree:
     """What main has of it."""
 
-    def __init__(
-        self,
-        config: Config,
-        paths: ManagerPaths,
-        key: Path,
-        manager: Agent,
-        clock: Clock,
-        fleet: Fleet,
-        registrar: Mailbox,
-        dispatcher: Mailbox,
-        lane: Mailbox,
-        newest: Callable[[], Outboxed | None],
-        legacy: Callable[[LegacyOrder], Awaitable[str]] | None,
-    ) -> None:
+    def __init__(self, site: Site, legacy: Callable[[LegacyOrder], Awaitable[str]] | None) -> None:
+        """`legacy` gives orders to old agents, where they are served."""
         self.process = Mailbox("responses", BOUND)
         self.desk = Mailbox("response_desk", BOUND)
-        self._config = config
-        self._paths = paths
-        self._key = key
-        self._manager = manager
-        self._clock = clock
-        self._fleet = fleet
-        self._registrar = registrar
-        self._dispatcher = dispatcher
-        self._lane = lane
-        self._newest = newest
+        self._site = site
+        self._config = site.config
+        self._key = site.authority.responses_file()
         self._legacy = legacy
 
     def start_process(self, mailbox: Mailbox) -> object:
         """One life of the process."""
-        return ChildProcess.start(
-            mailbox,
-            self._launch,
-            _connect,
-            self._receive,
-            ended,
-            self._clock,
-            greet=self._greet,
-            pulse_limit_s=PULSE_LIMIT_S,
-        )
+        return start_process(mailbox, self._launch, FromResponder, self._receive, self._site.clock, self._greet)
 
     def start_desk(self, mailbox: Mailbox) -> object:
         """One life of the desk."""
+        site = self._site
         return ResponseDesk.start(
             mailbox,
             self.process,
             self._agents,
             self._legacy,
-            self._fleet,
-            self._manager,
-            self._clock,
-            self._dispatcher.tell,
+            site.fleet,
+            site.manager,
+            site.clock,
+            site.dispatcher.tell,
         )
 
     def heard(self, agent: AgentId, said: Responded) -> None:
@@ -114,29 +77,25 @@ class ResponseTree:
         def living(registry: Registry) -> tuple[AgentRow, ...]:
             return tuple(row for row in registry.list() if row.removed_ms is None)
 
-        rows: tuple[AgentRow, ...] = await self._registrar.request(Ask(living))
+        rows: tuple[AgentRow, ...] = await self._site.ask(living)
         return rows
 
     def _receive(self, message: Any) -> None:
-        (self._lane if isinstance(message, Cursors) else self.desk).tell(message)
+        (self._site.lane if isinstance(message, Cursors) else self.desk).tell(message)
 
     def _greet(self) -> Outboxed | None:
         self.desk.tell(Fresh())
-        return self._newest()
+        return self._site.newest()
 
     def _launch(self) -> Launched:
         config = self._config
         return launch(
             "hids.workers.responder",
             (
-                *("--ledger", str(self._paths.ledger)),
-                *("--database", str(self._paths.responses)),
+                *("--ledger", str(self._site.paths.ledger)),
+                *("--database", str(self._site.paths.responses)),
                 *("--key", str(self._key)),
                 *("--policy", msgspec.json.encode(config.policy).decode()),
                 *("--names", msgspec.json.encode(config.manager.names).decode()),
             ),
         )
-
-
-def _connect(launched: Launched, got: Callable[[Any], None], closed: Callable[[], None]) -> Channel:
-    return open_channel(launched.sock, FromResponder, got, closed)

@@ -78,11 +78,11 @@ async def _main(config_path: Path | None, config: Config, paths: ManagerPaths) -
         finish(EX_SOFTWARE)
 
     topology.root.mailbox.on_exit = root_ended
-    watchdog = _Watchdog(loop, (topology.registrar,))
+    watchdog = _Watchdog(loop, (topology.site.registrar,))
     if before := words.before():
-        topology.tell(before)
+        topology.site.tell(before)
     words.running()
-    topology.start(answers.answer, lambda: measure(paths, answers.status, topology.clock.now_ms()))
+    topology.start(answers.answer, lambda: measure(paths, answers.status, topology.site.clock.now_ms()))
     write_atomically(
         paths.ports,
         msgspec.json.encode(topology.ports()),
@@ -95,9 +95,9 @@ async def _main(config_path: Path | None, config: Config, paths: ManagerPaths) -
     log.info(
         "manager runs",
         version=hids.__version__,
-        agents_port=topology.agents_port,
-        join_port=topology.join_port,
-        workers=topology.worker_count,
+        agents_port=topology.agents_port.number,
+        join_port=topology.join_port.number,
+        workers=len(topology.engine.workers),
         pid=os.getpid(),
     )
     status = await ended

@@ -7,12 +7,13 @@ from typing import Any
 import msgspec
 import structlog
 
-from hids.actors.registrar import Ask
-from hids.adapters.registry import AgentRow, Registry
+from hids.adapters.registry import AgentRow
 from hids.errors import ConfigError
 from hids.manager.legacy_answers import LegacyAnswers
 from hids.manager.topology import Topology
-from hids.messages import Agent, AgentId, AskDigests, BaselineOrder, Maintain, Maintenance, Rescan
+from hids.messages.agent_link import AskDigests, Rescan
+from hids.messages.baseline import BaselineOrder, Maintain, Maintenance
+from hids.messages.terms import Agent, AgentId
 
 log = structlog.get_logger()
 
@@ -24,7 +25,7 @@ class SyscheckAnswers:
     """On main's loop. What is ordered is done by the lane; hidsctl looks into the ledger whether it was."""
 
     def __init__(self, topology: Topology, legacy: LegacyAnswers) -> None:
-        self._topology = topology
+        self._site = topology.site
         self._legacy = legacy
         self.commands: dict[str, Callable[[dict[str, Any], str], Any]] = {
             "syscheck_order": self._order,
@@ -41,7 +42,7 @@ class SyscheckAnswers:
             {**arguments, "path": arguments.get("where"), "agent": _agent(row), "by": who[:MAX_TEXT]}, BaselineOrder
         )
         log.info("baseline", what=order.what, agent=row.id, path=order.path, by=who)
-        self._topology.dispatcher.tell(order)
+        self._site.dispatcher.tell(order)
         return {"id": row.id, "name": row.name}
 
     async def _verify(self, arguments: dict[str, Any], _who: str) -> Any:
@@ -54,7 +55,7 @@ class SyscheckAnswers:
         paths, baseline = arguments.get("paths", ()), arguments.get("baseline", False)
         order = _converted({"paths": paths, "baseline": baseline}, Rescan)
         log.info("rescan", agent=row.id, paths=order.paths, by=who)
-        presence = self._topology.fleet.get(row.id)
+        presence = self._site.fleet.get(row.id)
         if presence is not None and presence.connected and presence.send is None:
             # An agent of OSSEC or Wazuh: it knows one order only, which is for all of its files.
             await self._legacy.answer("legacy.order", {"agent": row.id, "what": "scan"}, who)
@@ -72,7 +73,7 @@ class SyscheckAnswers:
         if not reason:
             raise ConfigError("reason: say what is being done, so that whoever reads the alerts knows")
         agents, scope = await self._scope(arguments)
-        now_ms = self._topology.clock.now_ms()
+        now_ms = self._site.clock.now_ms()
         maintenance = Maintenance(
             id=uuid.uuid4().hex,
             agents=agents,
@@ -82,13 +83,13 @@ class SyscheckAnswers:
             start_ms=now_ms,
             end_ms=now_ms + minutes * 60_000,
         )
-        self._topology.dispatcher.tell(Maintain(maintenance))
+        self._site.dispatcher.tell(Maintain(maintenance))
         return msgspec.to_builtins(maintenance)
 
     async def _end(self, arguments: dict[str, Any], who: str) -> Any:
         maintenance = _converted(arguments.get("maintenance"), Maintenance)
-        ended = msgspec.structs.replace(maintenance, ended_ms=self._topology.clock.now_ms(), ended_by=who[:MAX_TEXT])
-        self._topology.dispatcher.tell(Maintain(ended))
+        ended = msgspec.structs.replace(maintenance, ended_ms=self._site.clock.now_ms(), ended_by=who[:MAX_TEXT])
+        self._site.dispatcher.tell(Maintain(ended))
         return msgspec.to_builtins(ended)
 
     async def _scope(self, arguments: dict[str, Any]) -> tuple[tuple[AgentId, ...], str]:
@@ -96,7 +97,7 @@ class SyscheckAnswers:
         keys, groups = _texts(arguments, "agents"), _texts(arguments, "groups")
         rows = [await self._get(key) for key in keys]
         if groups:
-            everybody: Sequence[AgentRow] = await self._ask(lambda registry: list(registry.list()))
+            everybody: Sequence[AgentRow] = await self._site.ask(lambda registry: list(registry.list()))
             members = [row for row in everybody if row.removed_ms is None and set(groups) & set(row.group_names)]
             if not members:
                 raise ConfigError(f"no agent is in {' or '.join(groups)}; see `hidsctl agent list`")
@@ -109,7 +110,7 @@ class SyscheckAnswers:
     # -- agents
 
     def _send(self, row: AgentRow, message: AskDigests | Rescan) -> None:
-        presence = self._topology.fleet.get(row.id)
+        presence = self._site.fleet.get(row.id)
         if presence is None or presence.send is None:
             raise ConfigError(f"agent {row.id} ({row.name}) is not connected; see `hidsctl agent why-offline {row.id}`")
         if "syscheck" not in presence.abilities:
@@ -120,11 +121,8 @@ class SyscheckAnswers:
         return await self._get(str(arguments.get("agent", "")))
 
     async def _get(self, key: str) -> AgentRow:
-        row: AgentRow = await self._ask(lambda registry: registry.get(key))
+        row: AgentRow = await self._site.ask(lambda registry: registry.get(key))
         return row
-
-    async def _ask(self, question: Callable[[Registry], Any]) -> Any:
-        return await self._topology.registrar.request(Ask(question))
 
 
 def _agent(row: AgentRow) -> Agent:

@@ -32,7 +32,8 @@ from hids.core.dialect import Dialect
 from hids.core.rules.plan import Plan
 from hids.errors import ConfigError
 from hids.manager.logtest import Logtest
-from hids.messages import Kind, LogLine
+from hids.messages.lines import LogLine
+from hids.messages.terms import Kind
 
 START_MS = 1_795_521_600_000
 """When the first line of a test comes: Tuesday, 24 November 2026, 12:00 UTC."""

@@ -18,7 +18,7 @@ from hids.adapters.evidence.heads import Heads
 from hids.adapters.evidence.key import EvidenceKey
 from hids.adapters.evidence.verify import ARCHIVE
 from hids.adapters.family import die_with_parent
-from hids.messages import ArchiveReady, ToArchive
+from hids.messages.keeping import ArchiveReady, ToArchive
 from hids.workers.inside import (
     Stopping,
     end_on_exit,

@@ -17,7 +17,8 @@ import structlog
 
 from hids.actors.stage import Exited, Mailbox
 from hids.adapters.channel import Channel, open_channel
-from hids.messages import NodeFacts, Outboxed, Pulse, ToOutput
+from hids.messages.outputs import Outboxed, ToOutput
+from hids.messages.supervision import NodeFacts, Pulse
 
 PULSE_S = 1.0
 

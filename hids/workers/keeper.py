@@ -29,7 +29,7 @@ from hids.adapters.mailspool import MailSpool
 from hids.adapters.reports import ScheduledReports, alerts_between
 from hids.adapters.retention import FileRetention
 from hids.core.keeping import Keeping
-from hids.messages import ToOutput
+from hids.messages.outputs import ToOutput
 from hids.workers.inside import (
     Stopping,
     end_on_exit,

@@ -33,18 +33,11 @@ from hids.adapters.ledgercopy import make_copy, restore
 from hids.adapters.policies import PolicyStore
 from hids.core.correlate.correlator import FIRST_SEEN_DAYS, IGNORED_DAYS
 from hids.errors import StoreDamaged, StoreError
-from hids.messages import (
-    Agent,
-    AgentId,
-    BaselineOrder,
-    Committed,
-    Cursors,
-    LaneReady,
-    Maintain,
-    RuleTable,
-    Settle,
-    ToLane,
-)
+from hids.messages.baseline import BaselineOrder, Maintain
+from hids.messages.lane import Committed, LaneReady, Settle, ToLane
+from hids.messages.outputs import Cursors
+from hids.messages.rule_table import RuleTable
+from hids.messages.terms import Agent, AgentId
 from hids.ports import Group
 from hids.workers.inside import (
     Stopping,

@@ -20,7 +20,7 @@ from hids.adapters.journal import Journal
 from hids.adapters.legacy_port import LegacyPort
 from hids.adapters.shared_files import SharedFiles
 from hids.core.wire.ossec.manager import Limits
-from hids.messages import ToLegacy
+from hids.messages.legacy import ToLegacy
 from hids.workers.inside import (
     Stopping,
     end_on_exit,

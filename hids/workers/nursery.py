@@ -27,16 +27,9 @@ from hids.core.rules.load import load
 from hids.core.rules.plan import Plan, compile_plan
 from hids.core.rules.rule import Ruleset
 from hids.errors import ConfigError, Problem, RulesetError
-from hids.messages import (
-    Correlation,
-    Fork,
-    FromNursery,
-    NurseryReady,
-    NurseryRefused,
-    Pulse,
-    WorkerExited,
-    WorkerForked,
-)
+from hids.messages.nursery import Fork, FromNursery, NurseryReady, NurseryRefused, WorkerExited, WorkerForked
+from hids.messages.supervision import Pulse
+from hids.messages.terms import Correlation
 from hids.workers import worker
 from hids.workers.inside import PULSE_S, collect_seldom, leave_signals_to_main, run, set_up_logging
 

@@ -21,7 +21,8 @@ from hids.adapters.outbox import Outbox
 from hids.adapters.responses import ResponseStore
 from hids.adapters.surroundings import surroundings
 from hids.core.response.policy import Policy, networks_of
-from hids.messages import Outboxed, ToResponder
+from hids.messages.outputs import Outboxed
+from hids.messages.responder import ToResponder
 from hids.workers.inside import (
     Stopping,
     end_on_exit,

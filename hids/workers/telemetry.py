@@ -25,7 +25,7 @@ from hids.adapters.paths import ManagerPaths
 from hids.core.exposition import Row
 from hids.core.telemetry import Telemetry
 from hids.errors import HidsError, StoreError
-from hids.messages import ToOutput
+from hids.messages.outputs import ToOutput
 from hids.workers.inside import (
     Stopping,
     end_on_exit,

@@ -20,7 +20,7 @@ from hids.adapters.markpage import MarkPage
 from hids.adapters.rulestats import write_figures
 from hids.core.rules.plan import Plan
 from hids.core.rules.profile import Profile
-from hids.messages import Job, Outcome
+from hids.messages.evaluation import Job, Outcome
 from hids.workers.inside import Stopping, end_on_exit, node_of, tell_pulse
 
 FIGURES_S = 10.0

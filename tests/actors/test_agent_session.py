@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from waiting import SetClock, settle, until
 
-from hids.actors.agent_session import ABILITIES, HELLO_S, MAX_OUTCOMES, Admitted, AgentSession, HelloDue, RenewedFor
+from hids.actors.agent_session import HELLO_S, Admitted, AgentSession, HelloDue, RenewedFor
+from hids.actors.conversation import ABILITIES, MAX_OUTCOMES
 from hids.actors.credit import CreditPool
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet
@@ -16,28 +17,12 @@ from hids.actors.registers import ProgressRegister
 from hids.actors.stage import Exited, Mailbox
 from hids.core.wire.lines import GENESIS, link
 from hids.core.wire.session import PROTOCOL_VERSION
-from hids.messages import (
-    MAX_BATCH_LINES,
-    MAX_BATCH_PACKED,
-    Ack,
-    Agent,
-    AgentId,
-    Batch,
-    Bye,
-    Configured,
-    Heartbeat,
-    Hello,
-    Hole,
-    Job,
-    NewEpoch,
-    Progress,
-    ReadThrough,
-    Refused,
-    Renew,
-    Renewed,
-    Responded,
-    Welcome,
-)
+from hids.messages.agent_link import Ack, Bye, Configured, Heartbeat, Hello, NewEpoch, Refused, Renew, Renewed, Welcome
+from hids.messages.evaluation import Job
+from hids.messages.lane import Hole, Progress, ReadThrough
+from hids.messages.lines import MAX_BATCH_LINES, MAX_BATCH_PACKED, Batch
+from hids.messages.response import Responded
+from hids.messages.terms import Agent, AgentId
 
 AGENT = Agent(AgentId("007"), "web1", "10.0.0.1")
 SOURCE = "agent/007"

@@ -11,7 +11,7 @@ from waiting import SetClock, until
 from hids.actors.agentless import Agentless, Check, Due, difference
 from hids.actors.stage import Mailbox
 from hids.actors.syslog_intake import Arrived
-from hids.messages import MANAGER, Agent
+from hids.messages.terms import MANAGER, Agent
 
 
 class Bench:

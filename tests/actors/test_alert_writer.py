@@ -9,7 +9,7 @@ from waiting import settle, until
 from hids.actors.alert_writer import AlertWriter, Tick
 from hids.actors.stage import Exited, Mailbox
 from hids.errors import StoreError
-from hids.messages import Cursors, Outboxed
+from hids.messages.outputs import Cursors, Outboxed
 
 
 class Disk:

@@ -7,7 +7,7 @@ from waiting import settle
 from hids.actors.budget import Budget, Look
 from hids.actors.dispatcher import Tell
 from hids.actors.stage import Mailbox
-from hids.messages import MANAGER, Agent
+from hids.messages.terms import MANAGER, Agent
 
 BOSS = Agent(MANAGER, "boss", "")
 

@@ -16,7 +16,8 @@ from hids.actors.child_process import Check, ChildProcess, Deadline
 from hids.actors.stage import Exited, Mailbox
 from hids.adapters.channel import open_channel
 from hids.adapters.process import Launched, ended, launch
-from hids.messages import Cursors, Outboxed, Pulse
+from hids.messages.outputs import Cursors, Outboxed
+from hids.messages.supervision import Pulse
 
 CHILD = """
 import argparse, socket, sys

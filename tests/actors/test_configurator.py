@@ -12,7 +12,8 @@ from hids.actors.fleet import Fleet, Presence
 from hids.actors.stage import Mailbox
 from hids.core.collect.shared import Rollout, SharedFile, parse_files
 from hids.errors import ConfigError
-from hids.messages import MANAGER, Agent, AgentId, Configuration
+from hids.messages.agent_link import Configuration
+from hids.messages.terms import MANAGER, Agent, AgentId
 
 TEXTS = {1: '[[source]]\npath = "/a"\n', 2: '[[source]]\npath = "/b"\n'}
 

@@ -18,7 +18,10 @@ from hids.core.rules.load import load
 from hids.core.rules.plan import Plan, compile_plan
 from hids.core.rules.rule import SourceFile
 from hids.core.wire.lines import GENESIS, link, pack
-from hids.messages import Agent, AgentId, Applied, Batch, Correlation, Job, LogLine, Outcome, SourceId
+from hids.messages.evaluation import Job, Outcome
+from hids.messages.lane import Applied
+from hids.messages.lines import Batch, LogLine
+from hids.messages.terms import Agent, AgentId, Correlation, SourceId
 
 AGENT = Agent(AgentId("007"), "web1", "10.0.0.1")
 TEMPLATE = '<group name="syslog,"><rule id="1" level="0" noalert="1"><category>syslog</category></rule></group>'

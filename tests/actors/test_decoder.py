@@ -12,7 +12,9 @@ from hids.core.rules.load import load
 from hids.core.rules.plan import compile_plan
 from hids.core.rules.rule import SourceFile
 from hids.core.wire.lines import pack
-from hids.messages import MANAGER, Agent, AgentId, Batch, Job, LogLine, SourceId
+from hids.messages.evaluation import Job
+from hids.messages.lines import Batch, LogLine
+from hids.messages.terms import MANAGER, Agent, AgentId, SourceId
 
 RULES = (
     b'<group name="g"><rule id="%d" level="%d"><category>syslog</category><description>d</description></rule></group>'

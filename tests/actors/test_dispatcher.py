@@ -9,25 +9,12 @@ from waiting import SetClock, settle, until
 from hids.actors.dispatcher import JOBS_A_WORKER, Dispatcher, Tell, WorkerLost, WorkerUp
 from hids.actors.registers import ProgressRegister
 from hids.actors.stage import Mailbox
-from hids.messages import (
-    Agent,
-    AgentId,
-    ArchiveReady,
-    Batch,
-    Committed,
-    DerivedBatch,
-    Hole,
-    Job,
-    Kept,
-    LaneReady,
-    Notice,
-    Outboxed,
-    Outcome,
-    Place,
-    Progress,
-    ReadThrough,
-    SourceId,
-)
+from hids.messages.evaluation import Job, Outcome
+from hids.messages.keeping import ArchiveReady, Kept
+from hids.messages.lane import Committed, DerivedBatch, Hole, LaneReady, Notice, Place, Progress, ReadThrough
+from hids.messages.lines import Batch
+from hids.messages.outputs import Outboxed
+from hids.messages.terms import Agent, AgentId, SourceId
 
 AGENT = Agent(AgentId("007"), "web1", "")
 SOURCE = SourceId("agent/007")

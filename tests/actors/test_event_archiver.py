@@ -9,7 +9,10 @@ from waiting import SetClock, until
 from hids.actors.event_archiver import TELL_S, EventArchiver
 from hids.actors.stage import Exited, Mailbox
 from hids.errors import StoreError
-from hids.messages import Agent, AgentId, Batch, Job, Kept, Said, SourceId
+from hids.messages.evaluation import Job
+from hids.messages.keeping import Kept, Said
+from hids.messages.lines import Batch
+from hids.messages.terms import Agent, AgentId, SourceId
 
 
 class Bench:

@@ -10,7 +10,7 @@ from waiting import SetClock, until
 from hids.actors.keeper import Duty, Keeper, Round
 from hids.actors.stage import Exited, Mailbox
 from hids.errors import StoreError
-from hids.messages import Said
+from hids.messages.keeping import Said
 
 
 class Bench:

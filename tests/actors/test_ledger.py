@@ -10,7 +10,10 @@ from hids.actors.ledger import GROUP_BYTES, Housekeeping, Ledger
 from hids.actors.stage import Exited, Mailbox
 from hids.core.wire.lines import GENESIS, link, unpack
 from hids.errors import StoreError
-from hids.messages import Agent, AgentId, Applied, Committed, Cursors, LogLine, Progress, Settle, SourceId
+from hids.messages.lane import Applied, Committed, Progress, Settle
+from hids.messages.lines import LogLine
+from hids.messages.outputs import Cursors
+from hids.messages.terms import Agent, AgentId, SourceId
 from hids.ports import DeadLetter, Group, Stretch
 
 AGENT = Agent(AgentId("007"), "web1", "")

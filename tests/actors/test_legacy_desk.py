@@ -19,10 +19,8 @@ from hids.core.wire.ossec.datagram import open_sealed, seal, split
 from hids.core.wire.ossec.keys import encryption_key
 from hids.core.wire.ossec.manager import Arrived, Limits, Route
 from hids.core.wire.ossec.message import Counters, Message
-from hids.messages import (
-    Agent,
-    AgentId,
-    Hole,
+from hids.messages.lane import Hole, Progress
+from hids.messages.legacy import (
     LegacyAgent,
     LegacyBatch,
     LegacyDone,
@@ -32,8 +30,8 @@ from hids.messages import (
     LegacyProgress,
     LegacyReady,
     LegacySeen,
-    Progress,
 )
+from hids.messages.terms import Agent, AgentId
 
 AGENT = LegacyAgent(Agent(AgentId("1029"), "realagent", "any"), "1029", "any", REAL_OSSEC.key)
 ROUTE = Route("192.0.2.7", 4000)

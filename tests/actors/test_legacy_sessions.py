@@ -13,12 +13,9 @@ from hids.actors.registers import ProgressRegister
 from hids.actors.registrar import Ask
 from hids.actors.stage import LoopActor, Mailbox
 from hids.core.wire.lines import GENESIS
-from hids.messages import (
-    Agent,
-    AgentId,
-    Batch,
-    Hole,
-    Job,
+from hids.messages.evaluation import Job
+from hids.messages.lane import Hole, Progress
+from hids.messages.legacy import (
     LegacyAgent,
     LegacyBatch,
     LegacyDone,
@@ -28,9 +25,9 @@ from hids.messages import (
     LegacyProgress,
     LegacyReady,
     LegacySeen,
-    Progress,
-    SourceId,
 )
+from hids.messages.lines import Batch
+from hids.messages.terms import Agent, AgentId, SourceId
 
 WEB1 = Agent(AgentId("001"), "web1", "192.0.2.7")
 KNOWN = LegacyAgent(WEB1, "001", "any", "k" * 64)

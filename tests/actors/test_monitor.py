@@ -11,7 +11,7 @@ from hids.actors.fleet import Fleet
 from hids.actors.monitor import LATE_MS, SILENT_MS, Forget, Monitor, Tick
 from hids.actors.silence import Store
 from hids.actors.stage import Mailbox
-from hids.messages import Agent, AgentId
+from hids.messages.terms import Agent, AgentId
 
 AGENT = Agent(AgentId("007"), "web1", "")
 AFTER_S = 60.0

@@ -17,14 +17,10 @@ from hids.core.response.guard import Surroundings
 from hids.core.response.order import unpack
 from hids.core.response.policy import Policy, Response, ResponseLimits
 from hids.errors import StoreError
-from hids.messages import (
-    AgentId,
-    Cursors,
+from hids.messages.outputs import Cursors, Outboxed
+from hids.messages.responder import (
     Enlisted,
-    Noted,
     Ordered,
-    Outboxed,
-    Responded,
     ResponseAnswer,
     ResponseAsk,
     ResponseHeard,
@@ -32,6 +28,8 @@ from hids.messages import (
     ResponseTold,
     Roster,
 )
+from hids.messages.response import Noted, Responded
+from hids.messages.terms import AgentId
 
 WEB1 = Enlisted(AgentId("007"), "web1", ("10.0.0.1",))
 OLD = Enlisted(AgentId("008"), "old1", (), legacy=True)

@@ -9,23 +9,18 @@ from hids.actors.fleet import Fleet, Presence
 from hids.actors.response_desk import Fresh, Give, Heard, ResponseDesk, Tick
 from hids.actors.stage import Mailbox
 from hids.core.response.order import pack
-from hids.messages import (
-    MANAGER,
-    Agent,
-    AgentId,
-    LegacyOrder,
-    Noted,
+from hids.messages.legacy import LegacyOrder
+from hids.messages.responder import (
     Ordered,
-    Respond,
-    Responded,
     ResponseAnswer,
     ResponseAsk,
     ResponseHeard,
     ResponseNoted,
-    ResponseOrder,
     ResponseTold,
     Roster,
 )
+from hids.messages.response import Noted, Respond, Responded, ResponseOrder
+from hids.messages.terms import MANAGER, Agent, AgentId
 
 
 class Row:

@@ -10,7 +10,8 @@ from waiting import until
 from hids.actors.rootcheck_store import RootcheckStore
 from hids.actors.stage import Mailbox
 from hids.core.rootcheck.report import Said
-from hids.messages import Agent, AgentId, Applied, Place, Progress, SourceId
+from hids.messages.lane import Applied, Place, Progress
+from hids.messages.terms import Agent, AgentId, SourceId
 
 APPLIED = Applied(
     SourceId("agent/001"),

@@ -9,7 +9,7 @@ from hids.actors.sender import Sender
 from hids.actors.stage import Mailbox
 from hids.core.delivery import Cursor, Delivery, Refused
 from hids.errors import StoreError
-from hids.messages import Cursors, Outboxed
+from hids.messages.outputs import Cursors, Outboxed
 
 Post = Callable[[Delivery], Awaitable[None]]
 

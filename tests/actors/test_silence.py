@@ -13,7 +13,8 @@ from hids.actors.silence import LOOK_S, Look, Silence, Store
 from hids.actors.stage import Mailbox
 from hids.core.wire.canary import signed, unsigned
 from hids.errors import StoreError
-from hids.messages import Agent, AgentId, Progress
+from hids.messages.lane import Progress
+from hids.messages.terms import Agent, AgentId
 
 AGENT = Agent(AgentId("007"), "web1", "")
 CANARY_S = 60

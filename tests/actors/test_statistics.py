@@ -12,7 +12,8 @@ from hids.actors.silence import Store
 from hids.actors.stage import Mailbox
 from hids.actors.statistics import HOUR_MS, Ask, Clear, Look, Statistics
 from hids.errors import StoreError
-from hids.messages import Agent, AgentId, Progress
+from hids.messages.lane import Progress
+from hids.messages.terms import Agent, AgentId
 
 
 class Bench:

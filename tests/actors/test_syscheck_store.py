@@ -15,19 +15,10 @@ from hids.adapters.baselines import Baselines
 from hids.adapters.ledger import Ledger
 from hids.core.syscheck.change import IGNORED
 from hids.core.syscheck.digest import directory_digest, entry_digest
-from hids.messages import (
-    Agent,
-    AgentId,
-    Applied,
-    BaselineOrder,
-    DirectoryDigests,
-    DirectoryListing,
-    FileFact,
-    Maintain,
-    Maintenance,
-    Packaged,
-    SourceId,
-)
+from hids.messages.baseline import BaselineOrder, Maintain, Maintenance
+from hids.messages.lane import Applied
+from hids.messages.syscheck import DirectoryDigests, DirectoryListing, FileFact, Packaged
+from hids.messages.terms import Agent, AgentId, SourceId
 from hids.ports import Group
 
 AGENT = Agent(AgentId("007"), "web1", "")

@@ -13,7 +13,10 @@ from hids.actors.syslog_intake import SOURCE, Arrived, Backlog, ReadUpTo, Syslog
 from hids.adapters.arrivals import ArrivalJournal
 from hids.adapters.clock import SystemClock
 from hids.core.wire.lines import unpack
-from hids.messages import MANAGER, Agent, Hole, Job, LogLine, Progress, ReadThrough
+from hids.messages.evaluation import Job
+from hids.messages.lane import Hole, Progress, ReadThrough
+from hids.messages.lines import LogLine
+from hids.messages.terms import MANAGER, Agent
 
 
 class Yard:

@@ -17,7 +17,7 @@ from hids.actors.syslog_listener import MAX_WAITING, SyslogListener
 from hids.adapters.clock import SystemClock
 from hids.adapters.listening import listen, listen_udp
 from hids.adapters.syslog_ports import Door, SyslogPorts
-from hids.messages import MANAGER, Agent
+from hids.messages.terms import MANAGER, Agent
 
 HOME = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
 

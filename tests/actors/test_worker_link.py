@@ -21,19 +21,11 @@ from hids.adapters.channel import Channel, open_channel
 from hids.adapters.markpage import MarkPage
 from hids.adapters.process import Launched, ended, kill, launch
 from hids.core.wire.lines import GENESIS, link, pack
-from hids.messages import (
-    Agent,
-    AgentId,
-    Batch,
-    FromWorker,
-    Job,
-    LogLine,
-    NurseryReady,
-    Outcome,
-    OutcomeBody,
-    RuleTable,
-    SourceId,
-)
+from hids.messages.evaluation import FromWorker, Job, Outcome, OutcomeBody
+from hids.messages.lines import Batch, LogLine
+from hids.messages.nursery import NurseryReady
+from hids.messages.rule_table import RuleTable
+from hids.messages.terms import Agent, AgentId, SourceId
 from hids.workers.nursery import Folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault]

@@ -11,7 +11,7 @@ from hids.adapters import arrivals as module
 from hids.adapters.arrivals import ArrivalJournal
 from hids.adapters.journal import SEGMENT_BYTES, Journal
 from hids.core.wire.lines import GENESIS, link, unpack
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 NOW_MS = 1_795_500_000_000
 

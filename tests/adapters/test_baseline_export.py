@@ -8,7 +8,8 @@ import pytest
 from hids.adapters.baseline_export import FORMAT, Header, verify, write
 from hids.adapters.evidence.key import EvidenceKey
 from hids.errors import StoreError
-from hids.messages import Baseline, FileFact
+from hids.messages.baseline import Baseline
+from hids.messages.syscheck import FileFact
 
 HEADER = Header(FORMAT, "007", "web1", "boss", 5)
 

@@ -8,7 +8,9 @@ import pytest
 from hids.adapters.baselines import Baselines, Known
 from hids.adapters.ledger import Ledger
 from hids.errors import StoreError
-from hids.messages import AgentId, Baseline, FileChange, FileFact
+from hids.messages.baseline import Baseline, FileChange
+from hids.messages.syscheck import FileFact
+from hids.messages.terms import AgentId
 from hids.ports import Group
 
 REGISTRY = (r"HKEY_LOCAL_MACHINE\Software\x", r"[x64] HKEY_USERS\y", "HKEY_USERS")

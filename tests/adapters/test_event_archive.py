@@ -20,7 +20,10 @@ from hids.adapters.evidence.key import EvidenceKey
 from hids.core.retention import Limit
 from hids.core.wire.lines import pack
 from hids.errors import StoreError
-from hids.messages import Agent, AgentId, Batch, FileFact, Job, LogLine, SourceId
+from hids.messages.evaluation import Job
+from hids.messages.lines import Batch, LogLine
+from hids.messages.syscheck import FileFact
+from hids.messages.terms import Agent, AgentId, SourceId
 
 START_MS = 1_795_518_000_000
 DAY_S = 86_400

@@ -15,7 +15,7 @@ from hids.adapters import findings
 from hids.adapters.findings import Findings, FindingsReader
 from hids.core.rootcheck.report import ENDING, STARTING, Said, endings, understand
 from hids.errors import StoreError
-from hids.messages import Place
+from hids.messages.lane import Place
 
 
 @pytest.fixture

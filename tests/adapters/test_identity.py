@@ -18,7 +18,7 @@ from hids.adapters.identity import (
 )
 from hids.adapters.pki import Authority
 from hids.errors import ConfigError, RemoteProtocolError, StoreError
-from hids.messages import AgentId
+from hids.messages.terms import AgentId
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from hids.adapters.pki import Authority
 from hids.adapters.registry import Registry
 from hids.core.wire.frames import FrameReader, frame
 from hids.errors import StoreError
-from hids.messages import (
+from hids.messages.joining import (
     MAX_JOIN_BYTES,
     CaAnswer,
     CaRequest,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hids.adapters.lanemark import LaneMark
-from hids.messages import Place
+from hids.messages.lane import Place
 
 
 def test_the_line_in_work_is_there_for_the_next(tmp_path: Path):

@@ -15,20 +15,12 @@ import pytest
 from hids.adapters.ledger import KNOWN_BATCHES, PROOF_HOURS, Ledger
 from hids.adapters.outbox import Outbox
 from hids.errors import StoreError
-from hids.messages import (
-    Agent,
-    AgentId,
-    Baseline,
-    Batch,
-    DerivedBatch,
-    Dropped,
-    FileFact,
-    Hole,
-    LogLine,
-    Place,
-    Progress,
-    SourceId,
-)
+from hids.messages.baseline import Baseline
+from hids.messages.evaluation import Dropped
+from hids.messages.lane import DerivedBatch, Hole, Place, Progress
+from hids.messages.lines import Batch, LogLine
+from hids.messages.syscheck import FileFact
+from hids.messages.terms import Agent, AgentId, SourceId
 from hids.ports import DeadLetter, Group, Stretch
 
 AGENT = Agent(AgentId("007"), "web1", "10.0.0.1")

@@ -8,7 +8,7 @@ import pytest
 from hids.adapters.ledger import Ledger
 from hids.adapters.ledgercopy import copy_of, make_copy, restore
 from hids.errors import StoreDamaged, StoreError
-from hids.messages import Progress
+from hids.messages.lane import Progress
 from hids.ports import Group
 
 

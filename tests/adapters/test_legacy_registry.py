@@ -11,7 +11,7 @@ from hids.adapters.registry import Newcomer, Registry
 from hids.core.wire.ossec.enrol import read_answer
 from hids.core.wire.ossec.keys import ClientKey, known_key_hash
 from hids.errors import ConfigError, JoinRefused, RemoteProtocolError
-from hids.messages import AgentId
+from hids.messages.terms import AgentId
 
 NOW = 1_700_000_000_000
 HOUR = 3_600_000

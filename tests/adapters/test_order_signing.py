@@ -10,7 +10,7 @@ from hids.adapters.order_signing import OrderSigner, problem_of
 from hids.adapters.pki import Authority
 from hids.core.response.order import unpack
 from hids.errors import StoreError
-from hids.messages import ResponseOrder
+from hids.messages.response import ResponseOrder
 
 ORDER = ResponseOrder(id="a:b:001", agent="001", response="b", command="c", action="firewall-drop", address="192.0.2.7")
 
@@ -40,7 +40,7 @@ def test_neither_another_manager_nor_an_agent_can_sign(tmp_path: Path):
     foreign = OrderSigner.read(theirs.responses_file()).sign(ORDER)
     assert "does not hold" in problem_of(foreign, ours.ca_pem)
     from hids.adapters.identity import make_csr, new_key  # noqa: PLC0415 - only here
-    from hids.messages import AgentId  # noqa: PLC0415 - only here
+    from hids.messages.terms import AgentId  # noqa: PLC0415 - only here
 
     agent = ours.sign_agent(make_csr(new_key()), AgentId("001"), "web1")
     assert "may sign orders" in problem_of(msgspec.structs.replace(foreign, certificate=agent), ours.ca_pem)

@@ -25,7 +25,7 @@ from hids.adapters.identity import (
 )
 from hids.adapters.pki import CA_DAYS, LEAF_DAYS, MAX_CSR_BYTES, Authority
 from hids.errors import ConfigError, JoinRefused, StoreError
-from hids.messages import AgentId
+from hids.messages.terms import AgentId
 
 DAY_MS = 86_400_000
 

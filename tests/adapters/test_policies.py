@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hids.adapters import policies
 from hids.adapters.policies import PolicyReader, PolicyStore
 from hids.errors import StoreError
-from hids.messages import Agent, AgentId
+from hids.messages.terms import Agent, AgentId
 
 WEB1, WEB2 = Agent(AgentId("001"), "web1", "10.0.0.1"), Agent(AgentId("002"), "web2", "10.0.0.2")
 _json = msgspec.json.encode

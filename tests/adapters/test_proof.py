@@ -11,7 +11,10 @@ from hids.adapters.ledger import Ledger
 from hids.adapters.proof import Lost, Proof
 from hids.core.proof import Interval
 from hids.errors import StoreError
-from hids.messages import Agent, AgentId, Dropped, Hole, LogLine, Progress, SourceId
+from hids.messages.evaluation import Dropped
+from hids.messages.lane import Hole, Progress
+from hids.messages.lines import LogLine
+from hids.messages.terms import Agent, AgentId, SourceId
 from hids.ports import Group, Stretch
 
 AGENT = Agent(AgentId("007"), "web1", "")

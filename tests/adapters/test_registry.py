@@ -22,7 +22,7 @@ from hids.adapters.registry import (
     Waits,
 )
 from hids.errors import ConfigError, JoinRefused, StoreError
-from hids.messages import AgentId
+from hids.messages.terms import AgentId
 
 NOW = 1_750_000_000_000
 """2025-06-15 15:06:40 UTC."""

@@ -11,7 +11,8 @@ from hids.adapters.responses import ResponseBook, ResponseStore
 from hids.core.response.blocks import Blocks
 from hids.core.response.ledger import Kept, OrderRow
 from hids.errors import StoreError
-from hids.messages import AgentId, Respond
+from hids.messages.response import Respond
+from hids.messages.terms import AgentId
 
 NOW_MS = 1_795_490_502_000
 ROW = OrderRow(

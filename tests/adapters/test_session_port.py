@@ -18,7 +18,9 @@ from hids.adapters.listening import listen
 from hids.adapters.pki import Authority
 from hids.adapters.session_port import PAUSE_DEPTH, Connection, SessionPort
 from hids.core.wire.frames import FrameReader, frame
-from hids.messages import Ack, AgentId, Batch, Bye, Heartbeat, ToAgent
+from hids.messages.agent_link import Ack, Bye, Heartbeat, ToAgent
+from hids.messages.lines import Batch
+from hids.messages.terms import AgentId
 
 
 class Stand:

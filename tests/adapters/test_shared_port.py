@@ -17,7 +17,7 @@ from hids.adapters.listening import listen
 from hids.adapters.pki import Authority
 from hids.adapters.session_port import Connection
 from hids.adapters.shared_port import SharedPort
-from hids.messages import AgentId
+from hids.messages.terms import AgentId
 
 
 class Stand:

@@ -23,24 +23,23 @@ from hids.core.wire.facts import unpack as unpack_facts
 from hids.core.wire.frames import FrameReader, frame
 from hids.core.wire.lines import GENESIS, link, unpack
 from hids.core.wire.session import Fork, GoOn, judge
-from hids.messages import (
+from hids.messages.agent_link import (
     Ack,
-    AgentId,
-    Batch,
     Configured,
-    FileFact,
     Heartbeat,
     Hello,
-    LogLine,
     NewEpoch,
-    Progress,
     Refused,
     Renew,
     Renewed,
-    Responded,
     ToManager,
     Welcome,
 )
+from hids.messages.lane import Progress
+from hids.messages.lines import Batch, LogLine
+from hids.messages.response import Responded
+from hids.messages.syscheck import FileFact
+from hids.messages.terms import AgentId
 
 DEADLINE_S = 20.0
 

@@ -10,7 +10,8 @@ from hids.agent.observe import Known
 from hids.agent.spooler import RecallRange
 from hids.core.syscheck.digest import directory_digest, entry_digest
 from hids.core.wire.facts import unpack
-from hids.messages import MAX_LINE_BYTES, DirectoryDigests, DirectoryListing, FileFact
+from hids.messages.lines import MAX_LINE_BYTES
+from hids.messages.syscheck import DirectoryDigests, DirectoryListing, FileFact
 
 
 def cache_of(*paths: str) -> FileCache:

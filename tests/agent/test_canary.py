@@ -13,7 +13,7 @@ from hids.adapters.pki import Authority
 from hids.agent import canary
 from hids.agent.canary import CanaryWriter
 from hids.core.wire.canary import Canary, parse
-from hids.messages import AgentId
+from hids.messages.terms import AgentId
 
 
 @pytest.fixture

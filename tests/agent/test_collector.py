@@ -6,7 +6,7 @@ from typing import Any
 
 from hids.actors.stage import Exited, Mailbox
 from hids.agent.collector import IN_FLIGHT, Collector, SourceState, TaskActor
-from hids.messages import Stored
+from hids.messages.lines import Stored
 
 
 def lives(actor: Callable[[Mailbox], Any], scene: Callable[[Mailbox, list[Exited]], Any]) -> list[Exited]:

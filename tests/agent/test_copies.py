@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hids.agent.copies import BINARY, CUT, Copies, unified
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 
 def fact(path: Path) -> FileFact:

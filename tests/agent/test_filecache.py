@@ -23,7 +23,7 @@ from hids.agent.filecache import (
 from hids.agent.observe import Known
 from hids.agent.spool import Spool
 from hids.agent.spooler import RecallKeys, RecallLast, RecallRange
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from hids.adapters.registry import Registry
 from hids.agent.joining import Manager, join
 from hids.core.wire.frames import frame
 from hids.errors import ConfigError, JoinRefused, ManagerUnreachable, RemoteProtocolError, StoreError
-from hids.messages import AgentId, CaAnswer, FromJoin, JoinAnswer, JoinRefusal, ToJoin
+from hids.messages.joining import CaAnswer, FromJoin, JoinAnswer, JoinRefusal, ToJoin
+from hids.messages.terms import AgentId
 
 T = TypeVar("T")
 

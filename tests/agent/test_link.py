@@ -14,7 +14,9 @@ from hids.adapters.identity import Identity
 from hids.agent import link as link_module
 from hids.agent.collector import SourceState
 from hids.agent.link import Link, LinkState, Timing
-from hids.messages import Append, Configuration, LogLine, Noted, Refused, Respond, Responded, Restart
+from hids.messages.agent_link import Configuration, Refused, Restart
+from hids.messages.lines import Append, LogLine
+from hids.messages.response import Noted, Respond, Responded
 
 FAST = Timing(
     connect_s=2.0,

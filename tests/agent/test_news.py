@@ -2,7 +2,7 @@
 
 from hids.agent.news import MAX_WAITING, Change, News
 from hids.agent.observe import Known
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 
 def known(path: str, inode: int, **facts: object) -> Known:

@@ -12,7 +12,7 @@ import pytest
 from hids.agent.config import DirectoryConfig, SyscheckConfig
 from hids.agent.folders import Folder
 from hids.agent.observe import Known, Observer, is_news, is_same, status_of
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
 ACL = struct.pack("<I", 2) + b"".join(

@@ -17,7 +17,8 @@ from hids.agent.ossec_identity import write_key
 from hids.agent.ossec_link import COUNTERS_FILE, SHARED, OssecLink, Used
 from hids.agent.spooler import Desk, Spooler
 from hids.core.collect.config import ManagerConfig
-from hids.messages import Append, LogLine, ResponseOrder
+from hids.messages.lines import Append, LogLine
+from hids.messages.response import ResponseOrder
 
 
 class Stand:

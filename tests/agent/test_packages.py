@@ -16,7 +16,7 @@ from hids.agent.owners import KEPT_MS, Owners
 from hids.agent.package_databases import Alternatives
 from hids.agent.packages import BUSY_S, Packages
 from hids.agent.paths import shown
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 pytestmark = needs_dpkg
 HOUR_MS = 3_600_000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hids.agent.process import who_is
-from hids.messages import MAX_PROCESS_TEXT
+from hids.messages.syscheck import MAX_PROCESS_TEXT
 
 
 def test_it_is_told_who_we_are():

@@ -15,7 +15,7 @@ from hids.agent.registrykeys import RegistryError
 from hids.agent.winregistry import LiveView
 from hids.core.collect.registry import RegistryConfig, check
 from hids.errors import ConfigError
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 Scene = Callable[..., None]
 SAMPLES = os.environ.get("HIDS_SAMPLES")

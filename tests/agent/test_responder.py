@@ -19,7 +19,8 @@ from hids.core.collect.config import ResponseConfig
 from hids.core.response.guard import Surroundings
 from hids.core.response.order import pack
 from hids.errors import StoreError
-from hids.messages import Append, Noted, Respond, ResponseOrder
+from hids.messages.lines import Append
+from hids.messages.response import Noted, Respond, ResponseOrder
 
 GATEWAY = "10.0.0.1"
 

@@ -16,7 +16,7 @@ from hids.agent.response.program import ActionFailed
 from hids.agent.response.script import Script
 from hids.agent.responses import Actions, Responses, RestartAgent
 from hids.core.collect.config import AwsWafConfig, CloudflareConfig, ResponseConfig
-from hids.messages import Noted, Respond, Responded, ResponseOrder
+from hids.messages.response import Noted, Respond, Responded, ResponseOrder
 
 CLOUDS = {"cloudflare": CloudflareConfig(zone="z", token_file="/x"), "aws_waf": AwsWafConfig(name="n", id="i")}
 

@@ -21,7 +21,7 @@ from hids.agent.scan import Scanner, Sheet
 from hids.agent.spool import Spool
 from hids.agent.spooler import RecallKeys, RecallLast, RecallRange
 from hids.agent.watches import Watches
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 
 class Host:

@@ -11,7 +11,7 @@ from hids.agent.collector import SourceState
 from hids.agent.silence import KEY, SourceSilence
 from hids.agent.spooler import Recall
 from hids.core.silence import LEARN_MS, Pace
-from hids.messages import Append
+from hids.messages.lines import Append
 
 NAME = "source /var/log/auth.log"
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hids.agent.spool import Spool
 from hids.core.wire.lines import GENESIS, link, unpack
 from hids.errors import StoreError
-from hids.messages import MAX_BATCH_LINES, MAX_BATCH_PACKED, LogLine
+from hids.messages.lines import MAX_BATCH_LINES, MAX_BATCH_PACKED, LogLine
 
 NOW_MS = 1_795_500_000_000
 

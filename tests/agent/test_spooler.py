@@ -12,7 +12,7 @@ from hids.adapters.clock import SystemClock
 from hids.agent import spooler as spooler_module
 from hids.agent.spool import Spool
 from hids.agent.spooler import AskNumbers, Fetch, OpenEpoch, Recall, Spooler
-from hids.messages import Append, LogLine, Stored
+from hids.messages.lines import Append, LogLine, Stored
 
 Scene = Callable[..., None]
 

@@ -16,7 +16,7 @@ from hids.agent.config import SyscheckConfig
 from hids.agent.mounts import Mounts
 from hids.agent.paths import Excluded
 from hids.agent.syscheck import Syscheck
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 Scene = Callable[..., None]
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())

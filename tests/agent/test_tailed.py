@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hids.agent.tailed import CHUNK_BYTES, Position, TailedFile
-from hids.messages import MAX_BATCH_LINES, MAX_LINE_BYTES
+from hids.messages.lines import MAX_BATCH_LINES, MAX_LINE_BYTES
 
 NOW_MS = 1_795_500_000_000
 

@@ -19,7 +19,7 @@ from hids.agent.folders import Folders
 from hids.agent.paths import Excluded
 from hids.agent.syscheck import Syscheck
 from hids.agent.whodata import WhoData
-from hids.messages import FileFact, Who
+from hids.messages.syscheck import FileFact, Who
 from tests.agent.conftest import wait_until
 
 Scene = Callable[..., None]

@@ -16,7 +16,7 @@ from hids.adapters.listening import listen
 from hids.adapters.pki import Authority
 from hids.adapters.registry import Registry
 from hids.cli.agent import app, default_config, default_state
-from hids.messages import FromJoin, ToJoin
+from hids.messages.joining import FromJoin, ToJoin
 
 PIN = "sha256:" + "0" * 64
 

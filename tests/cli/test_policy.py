@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from hids.adapters.paths import ManagerPaths
 from hids.adapters.policies import PolicyStore
 from hids.cli.hidsctl import app
-from hids.messages import Agent, AgentId
+from hids.messages.terms import Agent, AgentId
 
 EVIL = "<script>alert(1)</script>\x1b[31m\"'&"
 FORMULA = '=HYPERLINK("http://x")'

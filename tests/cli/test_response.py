@@ -15,7 +15,8 @@ from hids.adapters.responses import ResponseStore
 from hids.cli.hidsctl import app
 from hids.core.response.ledger import Kept, OrderRow
 from hids.core.response.order import pack
-from hids.messages import AgentId, Respond, ResponseOrder
+from hids.messages.response import Respond, ResponseOrder
+from hids.messages.terms import AgentId
 
 Run = Callable[..., str]
 NOW_MS = 4_000_000_000_000

@@ -14,7 +14,7 @@ from hids.adapters.findings import Findings
 from hids.cli.agent import app as agent_app
 from hids.cli.hidsctl import app
 from hids.core.rootcheck.report import understand
-from hids.messages import Place
+from hids.messages.lane import Place
 
 
 @pytest.fixture

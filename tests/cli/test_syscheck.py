@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from hids.adapters.ledger import Ledger
 from hids.cli import hidsctl
-from hids.messages import AgentId, Baseline, FileChange, FileFact, Maintenance
+from hids.messages.baseline import Baseline, FileChange, Maintenance
+from hids.messages.syscheck import FileFact
+from hids.messages.terms import AgentId
 from hids.ports import Group
 
 EVIL = "/srv/\x1b[31m=1+1"

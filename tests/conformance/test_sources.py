@@ -12,7 +12,7 @@ from hids.agent.evtx import EvtxFile
 from hids.core.collect.formats import grouping_of
 from hids.core.collect.shape import Place, Shape
 from hids.manager.logtest import Logtest
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 from tools import conformance
 from tools.upstream import read_load
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hids.core.proof import Gap, Interval, verify
-from hids.messages import Progress
+from hids.messages.lane import Progress
 
 
 def interval(

@@ -10,7 +10,8 @@ from hids.core.rules.plan import compile_plan
 from hids.core.rules.rule import SourceFile
 from hids.errors import RulesetError
 from hids.manager.logtest import Logtest
-from hids.messages import Correlation, LogLine
+from hids.messages.lines import LogLine
+from hids.messages.terms import Correlation
 
 CATEGORIES = ("syslog", "firewall", "ids", "web-log", "squid", "windows", "ossec")
 TEMPLATES = "".join(

@@ -18,7 +18,8 @@ from stand import Stand, wait_for
 from hids.adapters.baselines import Baselines
 from hids.agent.filecache import FileCache
 from hids.agent.spooler import RecallRange
-from hids.messages import Baseline, FileFact
+from hids.messages.baseline import Baseline
+from hids.messages.syscheck import FileFact
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), needs_dpkg]
 

@@ -16,7 +16,8 @@ from hids.core.rules.load import load
 from hids.core.rules.plan import Plan, compile_plan
 from hids.core.rules.rule import SourceFile
 from hids.core.wire.lines import unpack
-from hids.messages import Correlation, LogLine
+from hids.messages.lines import LogLine
+from hids.messages.terms import Correlation
 
 RULES = """
 <decoder name="app"><program_name>^app$</program_name></decoder>

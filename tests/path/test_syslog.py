@@ -11,7 +11,7 @@ from stand import Stand, failed_login, wait_for
 from hids.adapters.arrivals import ArrivalJournal
 from hids.adapters.clock import SystemClock
 from hids.adapters.pki import Authority
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

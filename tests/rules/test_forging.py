@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hids.core.rules import walk
 from hids.core.rules.load import load
 from hids.core.rules.rule import Ruleset, SourceFile
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 RULES = Path(__file__).parents[2] / "rules"
 REAL = "192.0.2.7"

@@ -25,7 +25,9 @@ from hids.core.rules import walk
 from hids.core.rules.load import load
 from hids.core.rules.plan import Plan, compile_plan
 from hids.core.rules.rule import Ruleset, SourceFile
-from hids.messages import Agent, AgentId, EventOut, Kind, LogLine, SourceId
+from hids.messages.evaluation import EventOut
+from hids.messages.lines import LogLine
+from hids.messages.terms import Agent, AgentId, Kind, SourceId
 
 HERE = Path(__file__).parent
 RULES = HERE.parents[1] / "rules"

@@ -11,7 +11,8 @@ from campaign import Written, count, user_of
 from stand import failed_login
 
 from hids.adapters.ledger import Ledger
-from hids.messages import Progress, SourceId
+from hids.messages.lane import Progress
+from hids.messages.terms import SourceId
 from hids.ports import Group, Stretch
 
 LINES = 40

@@ -20,27 +20,13 @@ from hids.adapters.ledger import Ledger
 from hids.adapters.outbox import Outbox
 from hids.adapters.process import Launched, launch
 from hids.core.wire.lines import GENESIS, link, unpack
-from hids.messages import (
-    Agent,
-    AgentId,
-    Committed,
-    Cursors,
-    Dropped,
-    EventOut,
-    FileFact,
-    FromLane,
-    Hole,
-    LaneReady,
-    Notice,
-    Outcome,
-    OutcomeBody,
-    Progress,
-    Pulse,
-    RuleRow,
-    RuleTable,
-    SourceId,
-    WindowSpec,
-)
+from hids.messages.evaluation import Dropped, EventOut, Outcome, OutcomeBody
+from hids.messages.lane import Committed, FromLane, Hole, LaneReady, Notice, Progress
+from hids.messages.outputs import Cursors
+from hids.messages.rule_table import RuleRow, RuleTable, WindowSpec
+from hids.messages.supervision import Pulse
+from hids.messages.syscheck import FileFact
+from hids.messages.terms import Agent, AgentId, SourceId
 from hids.workers.inside import EX_SOFTWARE
 from hids.workers.lane import EX_DATA
 

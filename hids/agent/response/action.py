@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from hids.messages import ResponseOrder
+from hids.messages.response import ResponseOrder
 
 
 class Action(Protocol):

@@ -16,7 +16,7 @@ from hids.agent.response.program import ActionFailed, run
 from hids.core.collect.config import AwsWafConfig, CloudflareConfig
 from hids.core.response.target import Address
 from hids.errors import StoreError
-from hids.messages import ResponseOrder
+from hids.messages.response import ResponseOrder
 
 _MAX_ANSWER = 4 * 1024 * 1024
 _NOTE = "hids"

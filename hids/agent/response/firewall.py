@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from hids.agent.response.program import ActionFailed, find, run
 from hids.core.response.target import Address, address_of
-from hids.messages import ResponseOrder
+from hids.messages.response import ResponseOrder
 
 TABLE = "hids"
 

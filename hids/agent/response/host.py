@@ -10,7 +10,7 @@ from hids.agent.response.firewall import aim
 from hids.agent.response.program import ActionFailed, run
 from hids.core.response.target import Address, user_of
 from hids.errors import StoreError
-from hids.messages import ResponseOrder
+from hids.messages.response import ResponseOrder
 
 MARK = "# hids"
 """Ends each of our lines in hosts.deny; others are never touched."""

@@ -13,7 +13,7 @@ import msgspec
 
 from hids.agent.response.program import ActionFailed, end, run_file, start
 from hids.errors import HidsError
-from hids.messages import ResponseOrder
+from hids.messages.response import ResponseOrder
 
 _MAX_LINE = 64 * 1024
 

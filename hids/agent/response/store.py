@@ -13,7 +13,7 @@ import msgspec
 
 from hids.core.response.order import target_of
 from hids.errors import StoreError
-from hids.messages import ResponseOrder, ResponseState
+from hids.messages.response import ResponseOrder, ResponseState
 
 SCHEMA_VERSION = 1
 MAX_SETTLED = 20_000

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from hids.messages import Incident
+from hids.messages.outputs import Incident
 
 
 class _Hids(msgspec.Struct, frozen=True):

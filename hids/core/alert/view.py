@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from hids.core.alert.text import flat
-from hids.messages import Incident
+from hids.messages.outputs import Incident
 
 
 class ViewRule(msgspec.Struct, frozen=True, omit_defaults=True):

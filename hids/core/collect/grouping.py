@@ -8,7 +8,7 @@ becomes several events, and nothing is left out.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from hids.messages import MAX_LINE_BYTES
+from hids.messages.lines import MAX_LINE_BYTES
 
 MAX_GROUP = 4_096
 """Lines of one event."""

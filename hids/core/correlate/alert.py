@@ -7,21 +7,25 @@ import msgspec
 
 from hids.core.correlate.expectations import Sender
 from hids.core.correlate.window import Entry
-from hids.messages import EventOut, Incident, RuleRow
+from hids.messages.evaluation import EventOut
+from hids.messages.outputs import Incident
+from hids.messages.rule_table import RuleRow
 
 _encode = msgspec.json.Encoder().encode
 
 
 def alert_id(sender: Sender, event: EventOut, turn: int) -> str:
     """agent-epoch-seq, so that every replay gives the same id; `-turn` when one event gives several alerts."""
-    name = f"{_stream(sender.source, sender.agent.id)}-{sender.epoch}-{sender.first_seq + event.offset}"
+    name = f"{_place(sender.source, sender.agent.id, sender.epoch)[0]}{sender.first_seq + event.offset}"
     return f"{name}-{turn}" if turn else name
 
 
 @lru_cache(maxsize=1024)
-def _stream(source: str, agent: str) -> str:
+def _place(source: str, agent: str, epoch: int) -> tuple[str, bytes]:
+    """What all alerts of a stream's epoch have in common: how their ids begin, and what stands around their numbers."""
     kind = source.split("/")
-    return agent if kind[0] == "agent" else f"{agent}.{kind[1]}"
+    stream = agent if kind[0] == "agent" else f"{agent}.{kind[1]}"
+    return f"{stream}-{epoch}-", b',"source":%b,"epoch":%d,"seq":' % (_encode(source), epoch)
 
 
 @lru_cache(maxsize=1024)
@@ -66,21 +70,21 @@ def compose(
         before = b'"previous_output":' + _encode(logs) + b","
     if previous_log:
         before += b'"previous_log":' + _encode(previous_log.decode(errors="replace")) + b","
-    seq = sender.first_seq + event.offset
-    return b"".join(
-        (
-            b'{"timestamp":"%s","rule":' % timestamp.encode(),
-            row.head,
-            description + row.middle if row.middle else b"",
-            b'"firedtimes":%d' % fired if row.counted else b"",
-            row.end if row.counted else row.end.removeprefix(b","),
-            b',"id":"%s",' % name.encode(),
-            before,
-            event.tail,
-            b',"hids":{"number":%d,"source":%s,"epoch":%d,"seq":%d,"ruleset":%s,"at_ms":%d'
-            % (number, _quoted(sender.source), sender.epoch, seq, _quoted(ruleset), event.at_ms),
-            b"" if row.responds else b',"no_ar":true',
-            b"" if incident is None else b',"incident":' + _encode(incident),
-            b"}}\n",
-        )
+    rule = row.head + description + row.middle if row.middle else row.head
+    rule += b'"firedtimes":%d' % fired + row.end if row.counted else row.end.removeprefix(b",")
+    rest = b"" if row.responds else b',"no_ar":true'
+    if incident is not None:
+        rest += b',"incident":' + _encode(incident)
+    return b'{"timestamp":"%b","rule":%b,"id":"%b",%b%b,"hids":{"number":%d%b%d,"ruleset":%b,"at_ms":%d%b}}\n' % (
+        timestamp.encode(),
+        rule,
+        name.encode(),
+        before,
+        event.tail,
+        number,
+        _place(sender.source, sender.agent.id, sender.epoch)[1],
+        sender.first_seq + event.offset,
+        _quoted(ruleset),
+        event.at_ms,
+        rest,
     )

@@ -20,7 +20,7 @@ from hids.core.correlate.cells import DAY_MS, CellKey, Cells
 from hids.core.correlate.differences import Values, compared, differ, slots_of
 from hids.core.correlate.occurrence import Occurrence
 from hids.core.correlate.window import PREVIOUS_TOLD, Entry
-from hids.messages import RuleTable, WindowSpec
+from hids.messages.rule_table import RuleTable, WindowSpec
 
 MEMORY_SIZE: Final = 8_192
 """Events in the ring; `analysisd.memory_size`, `<memory_size>`."""

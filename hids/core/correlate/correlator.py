@@ -21,7 +21,8 @@ from hids.core.correlate.semantics import NO_RULE, Semantics
 from hids.core.correlate.window import PREVIOUS_TOLD, Entry
 from hids.core.correlate.windows import Windows
 from hids.errors import LocalProtocolError
-from hids.messages import DIFF, FINAL, FTS, WINDOW, EventOut, Residual, RuleRow, RuleTable
+from hids.messages.evaluation import DIFF, FINAL, FTS, WINDOW, EventOut, Residual
+from hids.messages.rule_table import RuleRow, RuleTable
 
 LATE_MAX_MS = 24 * 3600 * 1000
 """Events older than this at their arrival are not correlated, but counted (`Decision.late`)."""
@@ -127,9 +128,7 @@ class Correlator:
         ends = run.ends(residual)
         if not run.fired and semantics.asks_once:
             return self._usual(ends[0], run, semantics, occurrence, sender)
-        fired = [end for end in ends if end.fired]
-        speaking = ends if self._tells_all else fired or ends
-        results = [self._result(end, run, semantics, occurrence) for end in speaking if _level(table, end.rule) > 0]
+        results = self._speaking(ends, run, semantics, occurrence)
         kept = [result for result in results if not (semantics.forgets_silenced and result.silent)]
         base = _base(residual, run.answers)
         occurrence.rules = {base, *run.fired}
@@ -137,7 +136,7 @@ class Correlator:
         if sender is not None and semantics.waiting:
             self._expect(semantics, occurrence, Origin(table.hash, sender, event))
         if not results:
-            return Decision(speaking[0].rule)
+            return Decision(ends[0].rule)
         highest, *also = sorted(results, key=lambda result: (result.silent, -_level(table, result.rule)))
         return highest._replace(also=tuple(also)) if also else highest
 
@@ -201,6 +200,22 @@ class Correlator:
         if not isinstance(semantics, Native):
             return []
         return list(semantics.progress(_base(residual, {}), Occurrence(table, event, agent)))
+
+    def _speaking(
+        self, ends: list["_End"], run: "_Run", semantics: Semantics, occurrence: Occurrence
+    ) -> list[Decision]:
+        """Composites that fired; the event's own rule where none did, or where all that did are silent."""
+        fired = [end for end in ends if end.fired]
+        speaking = ends if self._tells_all else fired or ends
+        results = self._results(speaking, run, semantics, occurrence)
+        if speaking is not ends and len(results) == len(fired) and all(result.silent for result in results):
+            own = [end for end in ends if not end.fired]
+            results += self._results(own, run, semantics, occurrence)
+        return results
+
+    def _results(self, ends: list["_End"], run: "_Run", semantics: Semantics, occurrence: Occurrence) -> list[Decision]:
+        """One for each end whose rule is not of level 0: who fires that says that the event is nothing."""
+        return [self._result(end, run, semantics, occurrence) for end in ends if _level(occurrence.table, end.rule) > 0]
 
     def _result(self, end: "_End", run: "_Run", semantics: Semantics, occurrence: Occurrence) -> Decision:
         """One rule that the event fulfils, and whether it is silent."""

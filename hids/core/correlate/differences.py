@@ -1,7 +1,7 @@
 """What a composite's `different_*` and `not_same_*` compare: the event that asks with each past one, never two past ones."""
 
 from hids.core.correlate.occurrence import Occurrence
-from hids.messages import WindowSpec
+from hids.messages.rule_table import WindowSpec
 
 Values = tuple[bytes | None, ...]
 

@@ -7,7 +7,9 @@ sent, and that is applied. While the agent is silent nothing is known, and nothi
 import msgspec
 
 from hids.core.correlate.cells import Cells
-from hids.messages import Agent, EventOut, RuleRow, SourceId
+from hids.messages.evaluation import EventOut
+from hids.messages.rule_table import RuleRow
+from hids.messages.terms import Agent, SourceId
 
 KEYS_MAX = 256
 """Keys of one rule and agent that are remembered; beyond, the oldest become unknown."""

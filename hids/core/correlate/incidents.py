@@ -11,7 +11,8 @@ import msgspec
 from hids.core.correlate.cells import Cells
 from hids.core.correlate.native import window_key
 from hids.core.correlate.occurrence import Occurrence
-from hids.messages import Incident, News, RuleRow
+from hids.messages.outputs import Incident, News
+from hids.messages.rule_table import RuleRow
 
 AGENTS_MAX = 1_000
 """Agents remembered of one incident; each further one counts as new."""

@@ -19,7 +19,7 @@ from hids.core.correlate.occurrence import Occurrence
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.window import PER_VALUE, Entry, Window
 from hids.core.correlate.windows import Windows
-from hids.messages import RuleRow, RuleTable, WindowSpec
+from hids.messages.rule_table import RuleRow, RuleTable, WindowSpec
 
 _encode_key = msgspec.msgpack.Encoder().encode
 

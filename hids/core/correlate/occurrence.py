@@ -2,7 +2,8 @@
 
 from hashlib import blake2b
 
-from hids.messages import EventOut, RuleTable
+from hids.messages.evaluation import EventOut
+from hids.messages.rule_table import RuleTable
 
 SHORT = 64
 """Longer values are remembered as a hash of their own: a line of 64 KiB in every window would eat the memory."""

@@ -2,7 +2,8 @@
 
 from hids.core.wire.lines import GENESIS
 from hids.errors import LocalProtocolError
-from hids.messages import Hole, Outcome, Progress
+from hids.messages.evaluation import Outcome
+from hids.messages.lane import Hole, Progress
 
 
 class Sequencer:

@@ -14,7 +14,7 @@ from hids.core.decode.header import Header, header_reader
 from hids.core.decode.reading import Reading
 from hids.core.decode.told import in_upstream_words
 from hids.core.dialect import Dialect
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 
 class ProgramIs(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from hids.core.dialect import Dialect
-from hids.messages import MAX_LINE_BYTES, LogLine
+from hids.messages.lines import MAX_LINE_BYTES, LogLine
 
 _UMLAUT = "ä".encode()
 """Second letter of a month: upstream's tests then run one byte further on."""

@@ -48,13 +48,14 @@ _UPSTREAM = ("type", "ftscomment", "status", "fts", "accumulate", "plugin_decode
 _PLAIN: dict[Dialect, tuple[str, ...]] = {
     "ossec": ("parent", "order", "use_own_name", *_UPSTREAM),
     "wazuh": ("parent", "order", "use_own_name", *_UPSTREAM, "json_null_field", "json_array_structure"),
-    "hids": ("parent", "order", "use_own_name", "plugin_decoder"),
+    "hids": ("parent", "order", "use_own_name", "fts", "plugin_decoder"),
 }
-_PLUGINS: dict[Dialect, tuple[str, ...]] = {
-    "ossec": tuple(PLUGINS),
-    "wazuh": (*PLUGINS, JSON),
-    "hids": (SCA,),
+_PLUGINS: dict[Dialect, dict[str, str]] = {
+    "ossec": {name: name for name in PLUGINS},
+    "wazuh": {name: name for name in (*PLUGINS, JSON)},
+    "hids": {"json": JSON, "sca": SCA},
 }
+"""Word of `<plugin_decoder>` -> what it stands for."""
 _OFFSETS: dict[str, Offset] = {
     "after_parent": "parent",
     "after_prematch": "prematch",
@@ -260,9 +261,8 @@ class _Draft:
         if name is None:
             return
         known = _PLUGINS[self._dialect]
-        if name.strip() in known:
-            self._plugin = name.strip()
-        else:
+        self._plugin = known.get(name.strip())
+        if self._plugin is None:
             self._problem(f"plugin_decoder must be one of {', '.join(known)}, got {name!r}")
 
     def _read_fts(self) -> None:
@@ -272,7 +272,7 @@ class _Draft:
         parts: set[str] = set()
         for word in text.split(","):
             part = fts_part(word.strip(), self._dialect)
-            if part is None and self._dialect == "wazuh" and word.strip() in self._order:
+            if part is None and self._dialect != "ossec" and word.strip() in self._order:
                 part = word.strip()
             if part is None:
                 self._problem(f"<fts> does not know {word.strip()!r}; name static fields, name or location")
@@ -374,7 +374,9 @@ class _Draft:
         )
 
     def _json_null(self) -> bytes | None:
-        return None if self._text("json_null_field") == "discard" else b"null"
+        """Our own dialect takes null for what it says: there is no such field."""
+        discards = self._dialect == "hids" or self._text("json_null_field") == "discard"
+        return None if discards else b"null"
 
     def _check_json(self) -> None:
         for name, words in _JSON_WORDS.items():

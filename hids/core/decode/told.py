@@ -19,7 +19,7 @@ from hids.core.decode.header import OURS, Header
 from hids.core.dialect import Dialect
 from hids.core.pattern.pattern import Pattern
 from hids.core.response.audit import in_upstream_words as response_in_upstream_words
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 
 class Told(NamedTuple):

@@ -9,7 +9,7 @@ import base64
 import re
 from datetime import UTC, datetime
 
-from hids.messages import ResponseOrder
+from hids.messages.response import ResponseOrder
 
 _SCRIPTED = ("firewall-drop", "host-deny", "route-null", "disable-account")
 """Actions that upstream has as scripts of this name and `.sh`."""

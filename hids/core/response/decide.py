@@ -12,7 +12,9 @@ from hids.core.response.blocks import Blocks, Key
 from hids.core.response.guard import Guard
 from hids.core.response.policy import Command, Policy, Response, Trigger, triggers
 from hids.core.response.target import address_of, user_of
-from hids.messages import AgentId, Enlisted, ResponseOrder
+from hids.messages.responder import Enlisted
+from hids.messages.response import ResponseOrder
+from hids.messages.terms import AgentId
 
 ACTIVE_RESPONSE = "active_response"
 """Group of rules about responses: no response is ever a reason for another one."""

@@ -1,10 +1,16 @@
 """What the manager keeps of each order: the row that people see, and what is needed to send it again."""
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import msgspec
 
+from hids.core.response.blocks import Blocks, Key
 from hids.core.response.decide import Verdict
 from hids.core.response.order import target_of
-from hids.messages import AgentId, Respond
+from hids.core.response.target import address_of
+from hids.messages.response import Respond, ResponseOrder
+from hids.messages.terms import AgentId
 
 
 class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,12 +39,54 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
     renews: bool = False
     """It was in force already: neither a new target nor another offence."""
 
+    @property
+    def key(self) -> Key:
+        """What it does, where, against whom."""
+        return self.command, self.agent, self.target
+
 
 class Kept(msgspec.Struct, frozen=True):
     """A row with what goes to the agent; None for what is never sent."""
 
     row: OrderRow
     respond: Respond | None = None
+
+
+class OrderStore(Protocol):
+    """Where orders are kept (hids.adapters.responses). Any method may raise `StoreError`."""
+
+    @property
+    def cursor(self) -> int:
+        """The last alert that was judged."""
+        ...
+
+    def commit(self, kept: Sequence[Kept], cursor: int | None = None) -> frozenset[str]:
+        """Store orders and the cursor at once; returns the ids that were new."""
+        ...
+
+    def settle(self, id_: str, state: str, text: str, at_ms: int, respond: Respond | None = None) -> None:
+        """Note what became of an order."""
+        ...
+
+    def row(self, id_: str) -> OrderRow | None:
+        """One order."""
+        ...
+
+    def unanswered(self) -> list[Kept]:
+        """What agents must still be told."""
+        ...
+
+    def live(self, now_ms: int) -> list[OrderRow]:
+        """What may be in force."""
+        ...
+
+    def late(self, now_ms: int) -> list[OrderRow]:
+        """What no agent took before its end."""
+        ...
+
+    def restore(self, blocks: Blocks, now_ms: int) -> None:
+        """Fill what the budget needs to know."""
+        ...
 
 
 def row_of(verdict: Verdict) -> OrderRow:
@@ -63,6 +111,25 @@ def row_of(verdict: Verdict) -> OrderRow:
         legacy=agent.legacy,
         once=order.once,
         renews=verdict.renews,
+    )
+
+
+def undo_of(row: OrderRow, now_ms: int, by: str) -> ResponseOrder:
+    """The order that undoes what this row is about."""
+    is_address = address_of(row.target) is not None
+    return ResponseOrder(
+        id=row.id,
+        agent=row.agent,
+        response=row.response,
+        command=row.command,
+        action=row.action,
+        undo=True,
+        address=row.target if is_address else "",
+        user="" if is_address else row.target,
+        issued_ms=now_ms,
+        alert=row.alert,
+        rule=row.rule,
+        why=f"undone by {by}"[:1024],
     )
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from hids.errors import RemoteProtocolError
-from hids.messages import ResponseOrder
+from hids.messages.response import ResponseOrder
 
 CONTEXT = b"hids response order 1\0"
 """Stands before the bytes that are signed, so that no signature over something else will do."""

@@ -33,7 +33,7 @@ from hids.core.rules.rule import Rule
 from hids.core.rules.schedule import days, hours
 from hids.core.rules.slots import IGNORE_SLOTS
 from hids.errors import Problem
-from hids.messages import DIFF, FTS, WINDOW
+from hids.messages.evaluation import DIFF, FTS, WINDOW
 
 IDS = (200_000, 299_999)
 """Ids of dialect `hids`: outside of those that OSSEC, Wazuh and their users' own rules have."""
@@ -56,6 +56,8 @@ _DIGITS = {"id": 6, "level": 4, "frequency": 4, "timeframe": 5, "ignore": 6, "ma
 
 _SEQUENCES = ("followed_by", "unless")
 """Elements of sequences; only ours."""
+_NOT_OURS = ("category",)
+"""Elements for which dialect `hids` has no use: its decoders have no types."""
 
 _TEXTS = (
     "category",
@@ -253,7 +255,7 @@ class Definition:
             reader(child)
         elif child.name in _FLAGS:
             self.asks.add(_FLAGS[child.name])
-        elif (child.name in _TEXTS and (self._dialect == "hids" or child.name not in _SEQUENCES)) or (
+        elif (child.name in _TEXTS and child.name not in (_NOT_OURS if self._dialect == "hids" else _SEQUENCES)) or (
             form is not None and plain_name(child.name) in MAKERS
         ):
             self._read_text(child, form)

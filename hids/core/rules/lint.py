@@ -14,6 +14,7 @@ from hids.core.rules.certificate import beyond_ascii
 from hids.core.rules.conditions import InList, fields_of
 from hids.core.rules.reach import Possible, possible_for
 from hids.core.rules.rule import Rule, Ruleset
+from hids.messages.evaluation import FTS
 
 Kind = Literal[
     "unreachable",
@@ -22,6 +23,7 @@ Kind = Literal[
     "duplicate",
     "never matches",
     "missing list",
+    "never new",
     "beyond ASCII",
     "one key",
     "no description",
@@ -47,7 +49,7 @@ CanMatch = Callable[[Pattern], bool]
 def lint(ruleset: Ruleset, can_match: CanMatch) -> list[Finding]:
     """Look at every rule, in load order."""
     found = [*_unreachable(ruleset), *_overtaken(ruleset), *_patterns(ruleset, can_match)]
-    found += [*_lists(ruleset), *_manners(ruleset)]
+    found += [*_lists(ruleset), *_never_new(ruleset), *_manners(ruleset)]
     index = {rule.id: rule.index for rule in ruleset.rules}
     return sorted(found, key=lambda finding: (index[finding.rule], finding))
 
@@ -203,6 +205,18 @@ def _lists(ruleset: Ruleset) -> Iterator[Finding]:
             if isinstance(condition, InList) and condition.table.entries is None:
                 text = f"the list {condition.table.name!r} is not there, so the rule never holds; add the list"
                 yield Finding(rule.id, "missing list", text)
+
+
+def _never_new(ruleset: Ruleset) -> Iterator[Finding]:
+    """`<if_fts>` asks whether what a decoder's `<fts>` names is new. Without any it holds for nothing."""
+    tree = ruleset.decoders
+    roots = (*tree.with_program, *tree.without_program)
+    if any(decoder.fts for root in roots for decoder in (root, *root.children)):
+        return
+    for rule in ruleset.rules:
+        if FTS in rule.asks:
+            text = "<if_fts> never holds, since no decoder says with <fts> what is to be new; add one to the decoder of its events"
+            yield Finding(rule.id, "never new", text)
 
 
 def _manners(ruleset: Ruleset) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from hids.core.rules.lists import ListTable, read_list
 from hids.core.rules.rule import Ruleset, SourceFile
 from hids.core.rules.tree import Tree, feeds
 from hids.errors import Problem, RulesetError
-from hids.messages import Correlation
+from hids.messages.terms import Correlation
 
 FORMAT = 5
 """Part of a ruleset's hash: raise it when the meaning of a compiled plan or a table changes."""

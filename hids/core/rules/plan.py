@@ -31,10 +31,14 @@ from hids.core.rules.scan import SetCache
 from hids.core.rules.table import rule_table
 from hids.core.rules.trie import Trail, Trie
 from hids.core.rules.walk import Finals, Verdict, finals, matters, naive, slots_of, verdict, walk
-from hids.messages import LogLine, Residual, RuleTable
+from hids.messages.evaluation import Residual
+from hids.messages.lines import LogLine
+from hids.messages.rule_table import RuleTable
 
 MAX_PROGRAMS = 4_096
 """Program names remembered. A name comes from the log, so an attacker can make up any number."""
+MAX_PROGRAM_NAME = 256
+"""Bytes of a name that is remembered. Names may be as long as lines."""
 MAX_CLASSES = 256
 """Classes compiled; OSSEC's rules have 69, Wazuh's 102. A line of a further class is walked naively."""
 MAX_PLANS = 2_048
@@ -239,7 +243,8 @@ class Plan:
         kind = self._classes.get(signature)
         if kind is None and len(self._classes) < MAX_CLASSES:
             kind = self._classes[signature] = _Class(ProgramClass(self.ruleset, signature, self._cache))
-        _remember(self._programs, program, kind, MAX_PROGRAMS)
+        if program is None or len(program) <= MAX_PROGRAM_NAME:
+            _remember(self._programs, program, kind, MAX_PROGRAMS)
         return kind
 
     def _choose(self, kind: _Class, ids: tuple[int, ...], event: Event) -> _Chosen:

@@ -13,7 +13,7 @@ from hids.core.decode.event import DecoderTest, Event, Origin, select, undecoded
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.suspended import suspended
 from hids.core.rules.trace import rules_tried
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 SAMPLE_EVERY = 256
 """A naive walk costs some 50 times the planned one: a fifth of a microsecond for each line, so spread."""

@@ -7,7 +7,8 @@ import msgspec
 
 from hids.core.decode.decoder import STATIC_FIELDS, SYSCHECK, Decoder
 from hids.core.decode.event import Event
-from hids.messages import Agent, LogLine
+from hids.messages.lines import LogLine
+from hids.messages.terms import Agent
 
 _encode = msgspec.json.Encoder().encode
 
@@ -29,6 +30,8 @@ _ORDER = (
     "filename",
 )
 """Wazuh's order of the static fields in `data`."""
+LONG_NAMES = 256
+"""Bytes of names that come from a log, together; longer ones are not remembered, or a flood of them would fill the memory."""
 
 
 def sender_members(agent: Agent, manager_name: str) -> bytes:
@@ -85,19 +88,23 @@ def _predecoder(event: Event) -> bytes:
     header = event.header
     if event.line.kind != "log" or not (header.program or header.timestamp or header.hostname):
         return b""
-    before, after = _around_timestamp(header.program, header.hostname)
+    # What an attacker makes long is not kept.
+    long = len(header.program or b"") + len(header.hostname or b"") > LONG_NAMES
+    before, after = (_written if long else _around_timestamp)(header.program, header.hostname)
     if not header.timestamp:
         return before + (after if header.program else after.removeprefix(b","))
     comma = b"," if header.program else b""
     return b"".join((before, comma, b'"timestamp":', _encode(_text(header.timestamp)), after))
 
 
-@lru_cache(maxsize=4096)
-def _around_timestamp(program: bytes | None, hostname: bytes | None) -> tuple[bytes, bytes]:
+def _written(program: bytes | None, hostname: bytes | None) -> tuple[bytes, bytes]:
     """What stands before and behind the timestamp, which differs from line to line."""
     before = b',"predecoder":{' + (b'"program_name":' + _encode(_text(program)) if program else b"")
     after = b',"hostname":' + _encode(_text(hostname)) if hostname else b""
     return before, after + b"}"
+
+
+_around_timestamp = lru_cache(maxsize=4096)(_written)
 
 
 def _data(fields: dict[str, bytes]) -> dict[str, Any]:
@@ -105,18 +112,21 @@ def _data(fields: dict[str, bytes]) -> dict[str, Any]:
 
     Names with fewer dots go first, so that a value is never in the way of an object that is there already.
     """
-    static, dynamic = _order(tuple(fields))
+    names = tuple(fields)
+    static, dynamic = _order(names) if sum(map(len, names)) <= LONG_NAMES else _sorted(names)
     data: dict[str, Any] = {name: _text(fields[name]) for name in static}
     for name in dynamic:
         _nest(data, name, _text(fields[name]))
     return data
 
 
-@lru_cache(maxsize=1024)
-def _order(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _sorted(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Static and dynamic names in the alert's order."""
     dynamic = sorted((name for name in names if name not in STATIC_FIELDS), key=lambda name: (name.count("."), name))
     return tuple(name for name in _ORDER if name in names), tuple(dynamic)
+
+
+_order = lru_cache(maxsize=1024)(_sorted)
 
 
 def _nest(data: dict[str, Any], name: str, value: str) -> None:

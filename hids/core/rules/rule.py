@@ -8,7 +8,7 @@ from hids.core.dialect import Dialect, Refused
 from hids.core.rules.composite import Window
 from hids.core.rules.conditions import Condition, DecodedAs
 from hids.core.rules.describe import Template
-from hids.messages import Correlation
+from hids.messages.terms import Correlation
 
 
 class SourceFile(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from hids.core.pattern.pattern import Pattern
 from hids.core.rules.composite import Window
 from hids.core.rules.conditions import field
 from hids.core.rules.rule import Rule
-from hids.messages import DIFF, FTS
+from hids.messages.evaluation import DIFF, FTS
 
 IGNORE_SLOTS = {
     "name": "decoder",

@@ -12,7 +12,7 @@ from hids.core.rules.mitre import mitre_object
 from hids.core.rules.rule import Rule, Ruleset
 from hids.core.rules.slots import IGNORE_SLOTS, Slots
 from hids.core.rules.walk import slots_of
-from hids.messages import RuleRow, RuleTable, WindowSpec
+from hids.messages.rule_table import RuleRow, RuleTable, WindowSpec
 
 _json = msgspec.json.Encoder()
 

@@ -13,7 +13,7 @@ from hids.core.decode.event import DecoderTest, Event, Prematch, select
 from hids.core.pattern.pattern import Pattern
 from hids.core.rules.conditions import Condition
 from hids.core.rules.rule import Rule, Ruleset
-from hids.messages import WINDOW
+from hids.messages.evaluation import WINDOW
 
 Outcome = Literal["no", "yes", "asks"]
 
@@ -21,7 +21,7 @@ MAX_SHOWN = 200
 """Bytes of a pattern or value."""
 
 _ASKS = {1: "enough such events came before", 2: "it is seen for the first time", 3: "it differs from the last one"}
-"""What the lane is asked, by operation (`hids.messages.ResidualNode`)."""
+"""What the lane is asked, by operation (`hids.messages.evaluation.ResidualNode`)."""
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 Rules form a tree. Siblings are tried in order; the first whose conditions hold takes the event, and its
 children may take it from there. Some rules need the past, which the walk does not have: it notes the question and
 follows both answers. So the result is a `Residual`, a small graph that the lane runs
-(hids.messages.ResidualNode).
+(hids.messages.evaluation.ResidualNode).
 
 `judge` is the naive form, which looks at everything itself; the plan uses the same walk with a faster `ask`,
 and is tested against this one.
@@ -19,7 +19,8 @@ from hids.core.decode.event import NOWHERE, Event, Origin, decode, undecoded
 from hids.core.rules.conditions import Condition
 from hids.core.rules.rule import Rule, Ruleset
 from hids.core.rules.slots import Slots
-from hids.messages import FINAL, WINDOW, LogLine, Residual, ResidualNode
+from hids.messages.evaluation import FINAL, WINDOW, Residual, ResidualNode
+from hids.messages.lines import LogLine
 
 _json = msgspec.json.Encoder()
 

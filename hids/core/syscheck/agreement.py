@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from hids.core.syscheck.digest import directory_digest, entry_digest
 from hids.core.syscheck.paths import range_of, split
-from hids.messages import Baseline, DirectoryDigests, DirectoryListing
+from hids.messages.baseline import Baseline
+from hids.messages.syscheck import DirectoryDigests, DirectoryListing
 
 
 def differing(said: DirectoryDigests, known: Iterable[tuple[str, Baseline]]) -> list[str]:

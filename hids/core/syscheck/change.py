@@ -7,7 +7,7 @@ import datetime
 
 import msgspec
 
-from hids.messages import FileFact, Who
+from hids.messages.syscheck import FileFact, Who
 
 _encode = msgspec.json.Encoder().encode
 

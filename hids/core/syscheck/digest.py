@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
 

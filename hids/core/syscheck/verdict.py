@@ -10,7 +10,8 @@ from typing import Literal
 import msgspec
 
 from hids.core.syscheck.change import Change, one_line
-from hids.messages import FileFact, Maintenance, Packaged
+from hids.messages.baseline import Maintenance
+from hids.messages.syscheck import FileFact, Packaged
 
 Verdict = Literal["package", "maintenance", "wrong", ""]
 """A package explains it; it was to be expected in a maintenance; it claims to be a package's and is not; nobody does."""

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from hids.messages import MAX_LINE_BYTES, DirectoryDigests, DirectoryListing, FileFact
+from hids.messages.lines import MAX_LINE_BYTES
+from hids.messages.syscheck import DirectoryDigests, DirectoryListing, FileFact
 
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(FileFact | tuple[FileFact, ...])

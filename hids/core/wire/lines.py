@@ -13,16 +13,15 @@ import msgspec
 import zstandard
 
 from hids.errors import RemoteProtocolError
-from hids.messages import (
+from hids.messages.lines import (
     MAX_BATCH_LINES,
     MAX_BATCH_PACKED,
     MAX_BATCH_UNPACKED,
     MAX_LINE_BYTES,
     MAX_LOCATION,
-    Kind,
     LogLine,
-    Number,
 )
+from hids.messages.terms import Kind, Number
 
 GENESIS = bytes(32)
 """Chain value before the first line of an epoch."""

@@ -1,14 +1,20 @@
-"""What the manager answers to a HELLO: go on, record a hole, or ask for a new epoch.
+"""What the manager answers to a HELLO: go on, record a hole, or ask for a new epoch; and how it takes what is said in one.
 
 The table of architecture section 4, point 2, as one pure function.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from hids.core.wire.lines import GENESIS
-from hids.messages import Hello, Progress
+from hids.messages.agent_link import Hello
+from hids.messages.lane import Progress
 
 PROTOCOL_VERSION = 1
+
+OFFSET_MAX_MS = 100 * 365 * 86_400_000
+"""A clock that stands at its epoch is still put right; a number that is no time is not."""
 
 
 class GoOn(msgspec.Struct, frozen=True):
@@ -50,3 +56,13 @@ def judge(hello: Hello, progress: Progress | None) -> GoOn | Missing | Fork:
     if expected == hello.oldest and hello.chain != progress.chain:
         return Fork(f"the chain differs at line {progress.seq}: another history", progress.epoch)
     return GoOn(from_seq=expected)
+
+
+def clock_offset_ms(ours_ms: int, theirs_ms: int) -> int:
+    """What to add to an agent's times to get ours, within reason."""
+    return max(-OFFSET_MAX_MS, min(ours_ms - theirs_ms, OFFSET_MAX_MS))
+
+
+def labels_of(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """An agent's labels as alerts carry them; names that could act on a terminal are left out."""
+    return tuple(sorted((name, value) for name, value in labels.items() if name.isprintable()))

@@ -13,7 +13,7 @@ import datetime as dt
 import re
 
 from hids.errors import RemoteProtocolError
-from hids.messages import MAX_LINE_BYTES
+from hids.messages.lines import MAX_LINE_BYTES
 
 MAX_MESSAGE = 2 * MAX_LINE_BYTES
 """Bytes of one message with octet counting; what is longer is no log. RFC 5425 4.3.1 asks for 8,192 at least."""

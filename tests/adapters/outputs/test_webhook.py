@@ -21,7 +21,7 @@ from hids.adapters.outputs.webhook import WebhookDestination
 from hids.core.delivery import Cursor, Delivery, Refused
 from hids.core.outputs import Webhook
 from hids.errors import StoreError
-from hids.messages import Cursors, Outboxed
+from hids.messages.outputs import Cursors, Outboxed
 from hids.ports import Group
 
 SECRET = b"a secret of thirty-two characters"

@@ -17,7 +17,7 @@ from hids.agent.response.firewall import Firewalld, Iptables, Nftables, firewall
 from hids.agent.response.host import DisableAccount, HostDeny, RouteNull
 from hids.agent.response.program import ActionFailed
 from hids.core.collect.config import AwsWafConfig
-from hids.messages import ResponseOrder
+from hids.messages.response import ResponseOrder
 
 _WHY_NOT = why_not()
 needs_network = [pytest.mark.slow, pytest.mark.skipif(bool(_WHY_NOT), reason=_WHY_NOT or "it works")]

@@ -14,7 +14,7 @@ import pytest
 from hids.agent.response.cloud import Cloudflare
 from hids.agent.response.program import ActionFailed
 from hids.core.collect.config import CloudflareConfig
-from hids.messages import ResponseOrder
+from hids.messages.response import ResponseOrder
 
 ORDER = ResponseOrder(id="x", agent="001", response="r", command="c", action="a", address="192.0.2.7")
 

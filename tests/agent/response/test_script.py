@@ -9,7 +9,7 @@ import pytest
 
 from hids.agent.response.program import ActionFailed
 from hids.agent.response.script import Keys, Script, checked, in_json, positional
-from hids.messages import ResponseOrder
+from hids.messages.response import ResponseOrder
 
 ORDER = ResponseOrder(
     id="a:b:001", agent="001", response="b", command="c", action="act.sh", address="192.0.2.7", alert="a",

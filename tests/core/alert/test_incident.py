@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hids.core.alert.incident import incident_of, only_news
-from hids.messages import Incident
+from hids.messages.outputs import Incident
 
 
 def with_incident(make_lines: Callable[..., bytes], number: int, news: str) -> bytes:

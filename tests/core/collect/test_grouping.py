@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from hids.core.collect.formats import grouping_of
 from hids.core.collect.grouping import MAX_GROUP, Grouping
-from hids.messages import MAX_LINE_BYTES
+from hids.messages.lines import MAX_LINE_BYTES
 
 NAMES = ["multi-line:3", "multi-line_indented", "audit", "mysql_log", "postgresql_log", "modsec-audit", "snort-full"]
 PIECES = [

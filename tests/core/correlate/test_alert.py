@@ -7,7 +7,10 @@ import msgspec
 from hids.core.correlate.alert import alert_id, compose
 from hids.core.correlate.expectations import Sender
 from hids.core.correlate.window import Entry
-from hids.messages import Agent, AgentId, EventOut, Incident, RuleRow, SourceId
+from hids.messages.evaluation import EventOut
+from hids.messages.outputs import Incident
+from hids.messages.rule_table import RuleRow
+from hids.messages.terms import Agent, AgentId, SourceId
 
 AGENT = Agent(AgentId("007"), "web1", "10.0.0.1")
 ROW = RuleRow(

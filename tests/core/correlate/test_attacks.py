@@ -14,7 +14,9 @@ import pytest
 from hids.core.correlate.cells import Cells
 from hids.core.correlate.correlator import Correlator
 from hids.core.correlate.windows import Windows
-from hids.messages import FINAL, WINDOW, Correlation, EventOut, Residual, RuleRow, RuleTable, WindowSpec
+from hids.messages.evaluation import FINAL, WINDOW, EventOut, Residual
+from hids.messages.rule_table import RuleRow, RuleTable, WindowSpec
+from hids.messages.terms import Correlation
 
 FAILED, BRUTE_FORCE, LOGIN = range(3)
 NEEDED = 7

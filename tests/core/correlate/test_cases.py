@@ -13,7 +13,7 @@ from hids.core.rules.plan import compile_plan
 from hids.core.rules.rule import SourceFile
 from hids.errors import RulesetError
 from hids.manager.logtest import Logtest
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 CATEGORIES = ("syslog", "firewall", "ids", "web-log", "squid", "windows", "ossec")
 TEMPLATES = "".join(

@@ -3,7 +3,8 @@
 from hids.core.correlate.cells import Cells
 from hids.core.correlate.changed import LOG_MAX, Changed
 from hids.core.correlate.occurrence import Occurrence
-from hids.messages import EventOut, RuleRow, RuleTable
+from hids.messages.evaluation import EventOut
+from hids.messages.rule_table import RuleRow, RuleTable
 
 RULES = tuple(RuleRow(id=n, level=5, identity=f"identity {n}", head=b"", end=b"") for n in (1, 2))
 TABLE = RuleTable("h", "test", ("hostname", "log"), RULES)

@@ -13,7 +13,8 @@ from hids.core.correlate.correlator import Correlator, Decision
 from hids.core.correlate.window import Entry
 from hids.core.correlate.windows import Windows
 from hids.core.dialect import Dialect
-from hids.messages import FINAL, WINDOW, EventOut, Residual, RuleRow, RuleTable, WindowSpec
+from hids.messages.evaluation import FINAL, WINDOW, EventOut, Residual
+from hids.messages.rule_table import RuleRow, RuleTable, WindowSpec
 
 BASE, OTHER, COMPOSITE, GROUP = range(4)
 S = 1000

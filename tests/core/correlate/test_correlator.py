@@ -8,7 +8,9 @@ from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.windows import Windows
 from hids.core.dialect import Dialect
 from hids.errors import LocalProtocolError
-from hids.messages import DIFF, FINAL, FTS, WINDOW, Correlation, EventOut, Residual, RuleRow, RuleTable, WindowSpec
+from hids.messages.evaluation import DIFF, FINAL, FTS, WINDOW, EventOut, Residual
+from hids.messages.rule_table import RuleRow, RuleTable, WindowSpec
+from hids.messages.terms import Correlation
 
 PARENT, RULE, COMPOSITE, SILENT = range(4)
 SLOTS = ("fts", "fts_ids", "hostname", "log", "regex:0", "srcip")

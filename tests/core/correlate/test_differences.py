@@ -3,7 +3,7 @@
 import pytest
 
 from hids.core.correlate.differences import Values, compares, differ, slots_of
-from hids.messages import WindowSpec
+from hids.messages.rule_table import WindowSpec
 
 
 def spec(**members: object) -> WindowSpec:

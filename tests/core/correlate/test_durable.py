@@ -18,18 +18,9 @@ from hids.core.correlate.cells import Cells
 from hids.core.correlate.correlator import Correlator, Decision
 from hids.core.correlate.repeats import Repeats, log_digest
 from hids.core.correlate.windows import Windows
-from hids.messages import (
-    DIFF,
-    FINAL,
-    FTS,
-    WINDOW,
-    Correlation,
-    EventOut,
-    Residual,
-    RuleRow,
-    RuleTable,
-    WindowSpec,
-)
+from hids.messages.evaluation import DIFF, FINAL, FTS, WINDOW, EventOut, Residual
+from hids.messages.rule_table import RuleRow, RuleTable, WindowSpec
+from hids.messages.terms import Correlation
 from hids.ports import Group
 
 BASE, FIRST, CHANGED, COMPOSITE = range(4)

@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from hids.core.correlate.cells import Cells
 from hids.core.correlate.expectations import KEYS_MAX, Expectations, Origin, Sender
-from hids.messages import Agent, AgentId, EventOut, RuleRow, SourceId, WindowSpec
+from hids.messages.evaluation import EventOut
+from hids.messages.rule_table import RuleRow, WindowSpec
+from hids.messages.terms import Agent, AgentId, SourceId
 
 SPAN_S = 60
 ROW = RuleRow(id=1, level=5, identity="r", head=b"", end=b"", window=WindowSpec(1, SPAN_S * 1000, ()))

@@ -5,7 +5,8 @@ import pytest
 from hids.core.correlate.cells import DAY_MS, Cells
 from hids.core.correlate.firstseen import NEWEST_KEPT, FirstSeen
 from hids.core.correlate.occurrence import Occurrence
-from hids.messages import EventOut, RuleTable
+from hids.messages.evaluation import EventOut
+from hids.messages.rule_table import RuleTable
 
 TABLE = RuleTable("h", "test", ("fts", "fts_ids"), ())
 LIFE_MS = 30 * DAY_MS

@@ -3,7 +3,9 @@
 from hids.core.correlate.cells import Cells
 from hids.core.correlate.incidents import AGENTS_MAX, Incidents
 from hids.core.correlate.occurrence import Occurrence
-from hids.messages import EventOut, Incident, RuleRow, RuleTable, WindowSpec
+from hids.messages.evaluation import EventOut
+from hids.messages.outputs import Incident
+from hids.messages.rule_table import RuleRow, RuleTable, WindowSpec
 
 MANY, MORE, PLAIN, FLEET = range(4)
 

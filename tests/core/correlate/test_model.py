@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hids.core.correlate.correlator import Correlator
 from hids.core.correlate.window import ENTRIES_PER_NEEDED, PER_VALUE
 from hids.core.correlate.windows import Windows
-from hids.messages import FINAL, WINDOW, EventOut, Residual, RuleRow, RuleTable, WindowSpec
+from hids.messages.evaluation import FINAL, WINDOW, EventOut, Residual
+from hids.messages.rule_table import RuleRow, RuleTable, WindowSpec
 
 BASE, COUNTS, FEWER, DIFFERS, VALUES, FOLLOWS, END = range(7)
 KEY, USER = 0, 1

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hids.core.correlate.correlator import LATE_MAX_MS, Correlator, Decision
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.windows import Windows
-from hids.messages import EventOut, Residual, RuleRow, RuleTable, WindowSpec
+from hids.messages.evaluation import EventOut, Residual
+from hids.messages.rule_table import RuleRow, RuleTable, WindowSpec
 
 BASE, OTHER, COMPOSITE, ABOVE = range(4)
 S = 1000
@@ -159,15 +160,13 @@ def test_events_feed_a_composite_that_their_own_walk_does_not_ask():
 
 def test_ignore_silences_one_key_for_its_time_and_the_silenced_do_not_prolong_it():
     bench = Bench(table(0, ignore_ms=10 * S))
-    told = [(at, key) for at in range(0, 25, 3) for key in (b"a", b"b") if not bench.see(at, key).silent]
-    assert told == [(0, b"a"), (0, b"b"), (12, b"a"), (12, b"b"), (24, b"a"), (24, b"b")]
+    spoke = [(at, key) for at in range(0, 25, 3) for key in (b"a", b"b") if bench.see(at, key).rule == COMPOSITE]
+    assert spoke == [(0, b"a"), (0, b"b"), (12, b"a"), (12, b"b"), (24, b"a"), (24, b"b")]
 
 
 def test_ignore_looks_both_ways_in_event_time():
     bench = Bench(table(0, ignore_ms=10 * S))
-    assert not bench.see(100).silent
-    assert bench.see(91).silent
-    assert not bench.see(90).silent
+    assert [bench.see(at).rule for at in (100, 91, 90)] == [COMPOSITE, BASE, COMPOSITE]
 
 
 def test_a_composite_that_fires_feeds_those_that_list_it():
@@ -244,13 +243,15 @@ BOTH: Residual = (
 )
 
 
-def two(first: int, second: int, *, levels: tuple[int, int] = (12, 10), ignore_ms: int = 0) -> RuleTable:
+def two(
+    first: int, second: int, *, levels: tuple[int, int] = (12, 10), ignore_ms: int = 0, second_ignore_ms: int = 0
+) -> RuleTable:
     """Two composites that count BASE, the second behind the first in the walk."""
     rules = (
         row(BASE, feeds=(COMPOSITE, LOWER)),
         row(OTHER),
         row(COMPOSITE, level=levels[0], window=WindowSpec(first, 60 * S, (0,)), ignore_ms=ignore_ms),
-        row(LOWER, level=levels[1], window=WindowSpec(second, 60 * S, (0,))),
+        row(LOWER, level=levels[1], window=WindowSpec(second, 60 * S, (0,)), ignore_ms=second_ignore_ms),
     )
     return RuleTable(hash="h", name="test", slots=("srcip",), rules=rules)
 
@@ -283,6 +284,32 @@ def test_what_is_silent_stands_behind_what_is_not():
     assert (told(decisions[1]), decisions[1].silent) == ([COMPOSITE], False)
     assert told(decisions[3]) == [LOWER, COMPOSITE]
     assert [each.silent for each in (decisions[3], *decisions[3].also)] == [False, True]
+
+
+def test_a_silent_composite_does_not_hide_the_events_own_rule():
+    bench = Bench(table(1, ignore_ms=60 * S))
+    decisions = [bench.see(at) for at in range(4)]
+    assert [each.rule for each in decisions] == [BASE, COMPOSITE, BASE, BASE]
+    assert [(other.rule, other.silent) for other in decisions[3].also] == [(COMPOSITE, True)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 200), st.sampled_from((b"a", b"b", None))), max_size=60),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(st.integers(0, 200), st.integers(0, 200)),
+)
+def test_every_event_is_told_as_the_composites_that_speak_or_else_as_what_it_is(
+    events: list[tuple[int, bytes | None]], needed: tuple[int, int], ignore_s: tuple[int, int]
+):
+    rules = two(*needed, ignore_ms=ignore_s[0] * S, second_ignore_ms=ignore_s[1] * S)
+    highest, everything = Bench(rules), Bench(rules)
+    everything.correlator = Correlator(everything.windows, tells_all=True)
+    for at_s, key in events:
+        decision, whole = highest.see(at_s, key, BOTH), everything.see(at_s, key, BOTH)
+        speaking = [each.rule for each in (decision, *decision.also) if not each.silent]
+        composites = [each.rule for each in (whole, *whole.also) if not each.silent and each.rule != BASE]
+        assert speaking == (composites or [BASE])
+        assert not decision.silent
 
 
 def test_with_all_the_base_rule_is_told_as_well():

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hids.core.correlate.occurrence import SHORT, Occurrence, short
-from hids.messages import EventOut, RuleTable
+from hids.messages.evaluation import EventOut
+from hids.messages.rule_table import RuleTable
 
 TABLE = RuleTable("h", "test", ("id", "log", "srcip"), ())
 

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from hids.core.correlate.sequence import Sequencer
 from hids.core.wire.lines import GENESIS
 from hids.errors import LocalProtocolError
-from hids.messages import Agent, AgentId, Hole, Outcome, Progress, SourceId
+from hids.messages.evaluation import Outcome
+from hids.messages.lane import Hole, Progress
+from hids.messages.terms import Agent, AgentId, SourceId
 
 AGENT = Agent(AgentId("007"), "web1", "")
 

@@ -4,7 +4,7 @@ from hids.core.decode.load import load_decoders
 from hids.core.dialect import Dialect
 from hids.core.markup import read
 from hids.errors import Problem
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 P = "<decoder name='p'><prematch>^x </prematch></decoder>"
 

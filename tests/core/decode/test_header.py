@@ -7,7 +7,7 @@ from msgspec.structs import astuple
 
 from hids.core.decode.header import Header, read_header
 from hids.core.dialect import Dialect
-from hids.messages import MAX_LINE_BYTES, LogLine
+from hids.messages.lines import MAX_LINE_BYTES, LogLine
 
 DIALECTS: list[Dialect] = ["ossec", "wazuh", "hids"]
 

@@ -9,7 +9,7 @@ from hids.core.decode.told import FILE_DECODERS
 from hids.core.dialect import Dialect
 from hids.core.markup import read
 from hids.errors import Problem
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 P = "<decoder name='p'><prematch>^x </prematch></decoder>\n"
 A = "<decoder name='a'><prematch>x</prematch>"
@@ -241,3 +241,20 @@ def test_what_rootcheck_says_is_known_without_a_file(dialect: Dialect) -> None:
     decode(tree, event)
     assert event.decoder_name == "rootcheck"
     assert event.fts_key == b"rootcheck Rootkit 'x' detected.\nmore rootcheck"
+
+
+def test_our_own_dialect_reads_json_and_asks_what_is_new() -> None:
+    text = "<decoder name='j'><prematch>^\\{</prematch><plugin_decoder>json</plugin_decoder></decoder>"
+    tree, problems = load(text, "hids")
+    assert not problems
+    event = undecoded(LogLine("/var/log/x", b'{"user": "joe", "a": {"b": [1, "two"]}, "none": null}', 0, 0), "hids")
+    decode(tree, event)
+    assert event.fields == {"dstuser": b"joe", "a.b": b'[1, "two"]'}
+    tree, problems = load(
+        "<decoder name='c'><prematch>^r</prematch><regex>^(\\w+) (\\w+)</regex><order>color,shape</order><fts>color, name</fts></decoder>",
+        "hids",
+    )
+    assert not problems
+    event = undecoded(LogLine("/var/log/x", b"red round", 0, 0), "hids")
+    decode(tree, event)
+    assert event.fts_key == b"c red"

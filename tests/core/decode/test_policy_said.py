@@ -11,7 +11,8 @@ from hids.core.rules.load import load
 from hids.core.rules.plan import compile_plan
 from hids.core.rules.rule import SourceFile
 from hids.core.rules.walk import base
-from hids.messages import Kind, LogLine
+from hids.messages.lines import LogLine
+from hids.messages.terms import Kind
 
 LINE = b'{"type":"check","id":5,"policy":"P","policy_id":"p","check":{"id":3,"title":"T","result":"failed"}}'
 RULES: dict[Dialect, bytes] = {

@@ -14,7 +14,8 @@ from hids.core.rules.rule import SourceFile
 from hids.core.rules.walk import decoded
 from hids.core.syscheck.change import compare
 from hids.core.syscheck.verdict import Verdict, tell
-from hids.messages import FileFact, LogLine, Packaged
+from hids.messages.lines import LogLine
+from hids.messages.syscheck import FileFact, Packaged
 
 RULES = b"""<group name="syslog,"><rule id="7" level="0"><category>ossec</category><description>d</description></rule></group>
 <group name="x,">

@@ -14,7 +14,7 @@ from hids.core.decode.load import load_decoders
 from hids.core.dialect import Dialect
 from hids.core.markup import OSSEC_VARIABLE, WAZUH_VARIABLE, expand, read
 from hids.errors import Problem
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 OWN_HOST = b"vm"
 """Upstream's answers were taken on a machine of this name."""

@@ -16,7 +16,9 @@ from hids.core.response.audit import audit_line, in_upstream_words
 from hids.core.rules.load import load
 from hids.core.rules.rule import Ruleset, SourceFile
 from hids.core.rules.walk import decoded, judge, naive
-from hids.messages import FINAL, LogLine, ResponseOrder
+from hids.messages.evaluation import FINAL
+from hids.messages.lines import LogLine
+from hids.messages.response import ResponseOrder
 
 ORDER = ResponseOrder(
     id="001-1-5:drop:001", agent="001", response="drop", command="firewall-drop", action="firewall-drop",

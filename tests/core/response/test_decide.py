@@ -10,7 +10,8 @@ from hids.core.response.blocks import Blocks
 from hids.core.response.decide import Alert, Decider, Verdict, alert_decoder
 from hids.core.response.guard import Guard, Surroundings
 from hids.core.response.policy import Command, Policy, Response, ResponseLimits
-from hids.messages import AgentId, Enlisted
+from hids.messages.responder import Enlisted
+from hids.messages.terms import AgentId
 
 NOW_MS = 1_795_490_502_000
 AGENTS = (

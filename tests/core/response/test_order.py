@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hids.core.response.order import CONTEXT, pack, target_of, to_sign, unpack
 from hids.errors import RemoteProtocolError
-from hids.messages import ResponseOrder
+from hids.messages.response import ResponseOrder
 
 ORDER = ResponseOrder(id="a:b:1", agent="1", response="b", command="c", action="d", user="eve")
 

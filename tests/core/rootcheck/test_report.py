@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hids.core.rootcheck.report import ENDING, MAX_PARTS, STARTING, endings, understand
-from hids.messages import MAX_BATCH_LINES, MAX_LINE_BYTES
+from hids.messages.lines import MAX_BATCH_LINES, MAX_LINE_BYTES
 
 
 @given(

@@ -9,7 +9,7 @@ import pytest
 from hids.core.rules.load import load
 from hids.core.rules.rule import Ruleset, SourceFile
 from hids.errors import RulesetError
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 CATEGORIES = ("syslog", "firewall", "ids", "web-log", "squid", "windows", "ossec")
 TEMPLATES = "".join(

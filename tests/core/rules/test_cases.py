@@ -15,7 +15,8 @@ from hids.core.rules.plan import compile_plan
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.walk import base, decoded, finals, naive
 from hids.errors import RulesetError
-from hids.messages import FINAL, LogLine
+from hids.messages.evaluation import FINAL
+from hids.messages.lines import LogLine
 
 Make = Callable[..., Ruleset]
 Line = Callable[..., LogLine]

@@ -5,7 +5,7 @@ from hids.core.decode.header import Header
 from hids.core.decode.reading import Reading
 from hids.core.dialect import Dialect
 from hids.core.rules.compiled import COMPILED
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 
 def event(log: bytes = b"", dialect: Dialect = "ossec", **fields: bytes) -> Event:

@@ -10,7 +10,8 @@ from hids.core.rules.rule import Ruleset, SourceFile
 from hids.core.rules.table import rule_table
 from hids.core.rules.trace import trace
 from hids.core.rules.walk import decoded
-from hids.messages import LogLine, WindowSpec
+from hids.messages.lines import LogLine
+from hids.messages.rule_table import WindowSpec
 
 Make = Callable[..., Ruleset]
 Problems = Callable[..., list[str]]

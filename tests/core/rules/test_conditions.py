@@ -28,7 +28,7 @@ from hids.core.rules.conditions import (
 )
 from hids.core.rules.lists import ListTable
 from hids.core.rules.schedule import days, hours
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 
 def event(program: bytes | None = None, **fields: bytes) -> Event:

@@ -172,7 +172,7 @@ def test_attributes_that_are_wrong(problems_of: Problems, body: str, attributes:
         ),
         ("<mitre><id>X1</id></mitre>", "<mitre> holds <id>s like T1110"),
         ("<same_srcip/>", "same_* and different_* need <if_matched_sid>"),
-        ("<category>odd</category>", "category must be one of syslog,"),
+        ("<category>syslog</category>", "unknown element <category>"),
     ],
 )
 def test_elements_that_are_wrong(problems_of: Problems, body: str, problem: str) -> None:

@@ -4,7 +4,7 @@ from hids.core.decode.event import Event
 from hids.core.decode.header import Header
 from hids.core.decode.reading import Reading
 from hids.core.rules.describe import MAX_BYTES, template
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 
 def event(**fields: bytes) -> Event:

@@ -107,6 +107,13 @@ def test_one_key_for_the_fleet(make_ruleset: Make) -> None:
     ) == [(2, "one key")]
 
 
+def test_what_is_never_new(make_ruleset: Make) -> None:
+    assert found(make_ruleset, rule(1, "<if_fts />")) == [(1, "never new")]
+    decoder = '<decoder name="c"><prematch>^user</prematch><regex>user (\\S+)</regex><order>color</order><fts>name, color</fts></decoder>'
+    ruleset = make_ruleset(f'{decoder}<group name="g">{rule(1, "<if_fts />")}</group>')
+    assert lint(ruleset, can_match) == []
+
+
 def test_no_description(make_ruleset: Make) -> None:
     text = '<group name="g,"><rule id="100" level="3"><match>x</match></rule></group>'
     ruleset = make_ruleset(text, "ossec")

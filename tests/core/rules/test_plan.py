@@ -14,7 +14,7 @@ from hids.core.rules.load import load
 from hids.core.rules.plan import Plan, compile_plan
 from hids.core.rules.rule import Ruleset, SourceFile
 from hids.core.rules.walk import decoded, judge
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 Make = Callable[..., Ruleset]
 Line = Callable[..., LogLine]
@@ -230,6 +230,8 @@ def test_made_up_program_names_do_not_fill_memory(
         same(plan, make_line(f"Nov 24 03:21:42 h p{number}: b"))
     assert len(plan._programs) <= 10
     assert len(plan._classes) <= 5
+    same(plan, make_line(f"Nov 24 03:21:42 h {'p' * 300}: b"))
+    assert max(len(name or b"") for name in plan._programs) < 300
 
 
 def test_beyond_the_classes_lines_are_walked_naively(

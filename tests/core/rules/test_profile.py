@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hids.core.rules.profile import MAX_BYTES, SAMPLE_EVERY, Figure, Profile
 from hids.core.rules.rule import Ruleset
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 TEXT = """
 <decoder name="other"><program_name>^other$</program_name></decoder>

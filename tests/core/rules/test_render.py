@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,8 @@ from hids.core.decode.reading import Reading
 from hids.core.rules.render import sender_members, tail
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.walk import decoded
-from hids.messages import Agent, AgentId, LogLine
+from hids.messages.lines import LogLine
+from hids.messages.terms import Agent, AgentId
 
 Make = Callable[..., Ruleset]
 Line = Callable[..., LogLine]
@@ -91,3 +93,18 @@ def test_parts_of_a_header(program: bytes | None, timestamp: bytes | None, hostn
     parts = {"program_name": program, "timestamp": timestamp, "hostname": hostname}
     shown = {name: value.decode() for name, value in parts.items() if value}
     assert alert(event, event.line).get("predecoder", {}) == shown
+
+
+def test_names_of_any_length_do_not_fill_memory(make_ruleset: Make, make_line: Line) -> None:
+    ruleset = make_ruleset("<decoder name='j'><prematch>^\\{</prematch><plugin_decoder>json</plugin_decoder></decoder>")
+    long = "x" * 60_000
+    tracemalloc.start()
+    for number in range(100):
+        for text in (f"Nov 24 03:21:42 h{number}{long} app: text", f"Nov 24 03:21:42 h p{number}{long}: text"):
+            line = make_line(text)
+            assert str(number) in str(alert(decoded(ruleset, line), line)["predecoder"])
+        line = make_line(json.dumps({f"name{number}{long}": "v"}))
+        assert f"name{number}{long}" in alert(decoded(ruleset, line), line)["data"]
+    held, _most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 4_000_000

@@ -5,7 +5,7 @@ import pytest
 from hids.core.decode.event import Origin
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.walk import Verdict, decoded, judge, slots_of
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 Make = Callable[..., Ruleset]
 Line = Callable[..., LogLine]

@@ -7,7 +7,7 @@ from hids.core.rules.plan import compile_plan
 from hids.core.rules.profile import Profile
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.suspended import Suspensions
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 RULES = r"""
 <decoder name="app"><program_name>^app$</program_name></decoder>

@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.table import rule_table
-from hids.messages import RuleRow, WindowSpec
+from hids.messages.rule_table import RuleRow, WindowSpec
 
 Make = Callable[..., Ruleset]
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.trace import Step, describe, trace
 from hids.core.rules.walk import decoded
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 TEXT = """
 <decoder name="other"><program_name>^other$</program_name></decoder>

@@ -16,7 +16,7 @@ from hids.core.rules.load import load
 from hids.core.rules.plan import Plan, compile_plan
 from hids.core.rules.rule import Ruleset, SourceFile
 from hids.core.rules.walk import decoded, judge
-from hids.messages import LogLine
+from hids.messages.lines import LogLine
 
 HOST = Origin(b"vm")
 SUITES: list[Dialect] = ["ossec", "wazuh"]

@@ -5,7 +5,8 @@ import pytest
 from hids.core.decode.event import Origin
 from hids.core.rules.rule import Ruleset
 from hids.core.rules.walk import NO_RULE, Verdict, base, decoded, judge, matters, slots_of, walk
-from hids.messages import LogLine, Residual
+from hids.messages.evaluation import Residual
+from hids.messages.lines import LogLine
 
 Make = Callable[..., Ruleset]
 Line = Callable[..., LogLine]

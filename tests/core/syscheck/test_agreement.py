@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from hids.core.syscheck.agreement import differing, is_in, speaks_of
 from hids.core.syscheck.digest import directory_digest, entry_digest
-from hids.messages import Baseline, DirectoryDigests, DirectoryListing, FileFact
+from hids.messages.baseline import Baseline
+from hids.messages.syscheck import DirectoryDigests, DirectoryListing, FileFact
 
 
 def fact(path: str, size: int = 1) -> FileFact:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hids.core.syscheck.change import Change, compare, remembered, rights
-from hids.messages import FileFact, Who
+from hids.messages.syscheck import FileFact, Who
 
 FILE = FileFact(
     path="/etc/passwd",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hids.core.syscheck.digest import directory_digest, entry_digest
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 FACT = FileFact(path="/etc/hosts", seen="scan", size=7, mode=0o644, sha256="ab" * 32, inode=9, mtime_ns=1)
 

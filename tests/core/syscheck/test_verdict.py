@@ -5,7 +5,9 @@ import pytest
 
 from hids.core.syscheck.change import Change, compare
 from hids.core.syscheck.verdict import judge, tell
-from hids.messages import AgentId, FileFact, Maintenance, Packaged
+from hids.messages.baseline import Maintenance
+from hids.messages.syscheck import FileFact, Packaged
+from hids.messages.terms import AgentId
 
 BEFORE = FileFact(path="/usr/bin/x", seen="scan", size=1, mode=0o755, sha256="a")
 NOW = FileFact(path="/usr/bin/x", seen="live", size=2, mode=0o755, sha256="b")

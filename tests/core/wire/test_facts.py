@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hids.core.wire.facts import pack, unpack
-from hids.messages import MAX_LINE_BYTES, FileFact
+from hids.messages.lines import MAX_LINE_BYTES
+from hids.messages.syscheck import FileFact
 
 seen = st.sampled_from(["baseline", "scan", "live"])
 facts = st.builds(FileFact, path=st.text(max_size=50), seen=seen, size=st.integers(0, 1 << 60))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hids.core.wire.lines import GENESIS, batched, cut, link, pack, unpack
 from hids.errors import RemoteProtocolError
-from hids.messages import (
+from hids.messages.lines import (
     MAX_BATCH_LINES,
     MAX_BATCH_PACKED,
     MAX_BATCH_UNPACKED,

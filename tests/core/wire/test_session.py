@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from hids.core.wire.lines import GENESIS
 from hids.core.wire.session import PROTOCOL_VERSION, Fork, GoOn, Missing, judge
-from hids.messages import Hello, Progress, ToManager
+from hids.messages.agent_link import Hello, ToManager
+from hids.messages.lane import Progress
 
 A, B = b"a" * 32, b"b" * 32
 

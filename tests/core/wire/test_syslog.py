@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hids.core.wire.syslog import MAX_MESSAGE, SyslogStream, to_text
 from hids.errors import RemoteProtocolError
-from hids.messages import MAX_LINE_BYTES
+from hids.messages.lines import MAX_LINE_BYTES
 
 NOW_MS = 1_795_490_503_123
 

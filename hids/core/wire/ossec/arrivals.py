@@ -5,7 +5,9 @@ import msgspec
 from hids.core.wire.ossec.events import EVENT_CHANNEL, LOGS, QUIET, ROOTCHECK, SCA, SYSCHECK, OldEvent
 from hids.core.wire.ossec.syscheck import COMPLETED, REGISTRY, read_json, read_sum
 from hids.errors import RemoteProtocolError
-from hids.messages import FileFact, Kind, LogLine
+from hids.messages.lines import LogLine
+from hids.messages.syscheck import FileFact
+from hids.messages.terms import Kind
 
 _pack = msgspec.msgpack.Encoder().encode
 

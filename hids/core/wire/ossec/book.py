@@ -11,7 +11,9 @@ import msgspec
 
 from hids.core.wire.lines import GENESIS, batched, link
 from hids.core.wire.ossec.counters import Seen
-from hids.messages import Agent, AgentId, Batch, LogLine, Progress, SourceId
+from hids.messages.lane import Progress
+from hids.messages.lines import Batch, LogLine
+from hids.messages.terms import Agent, AgentId, SourceId
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):

@@ -7,7 +7,8 @@ from hids.core.wire.facts import facts_of
 from hids.core.wire.ossec.events import LOG, ROOTCHECK, SYSCHECK, encode_event
 from hids.core.wire.ossec.message import MAX_OSSEC_PAYLOAD
 from hids.core.wire.ossec.syscheck import encode_sum
-from hids.messages import FileFact, LogLine
+from hids.messages.lines import LogLine
+from hids.messages.syscheck import FileFact
 
 MAX_LOCATION = 255
 """Bytes of a location; the manager's own limit for the rest of the line is what counts more."""

@@ -8,7 +8,8 @@ import re
 from hids.core.response.policy import BUILT_IN, MAX_TIMEOUT_S
 from hids.core.response.target import user_of
 from hids.errors import RemoteProtocolError
-from hids.messages import LegacyOrder, ResponseOrder
+from hids.messages.legacy import LegacyOrder
+from hids.messages.response import ResponseOrder
 
 MAX_COMMANDS = 256
 """Lines of ar.conf that are read; OSSEC takes 64."""

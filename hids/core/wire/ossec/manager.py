@@ -22,7 +22,8 @@ from hids.core.wire.ossec.keys import ClientKey, encryption_key
 from hids.core.wire.ossec.message import Counters, Message
 from hids.core.wire.ossec.response import encode
 from hids.errors import ConfigError, RemoteProtocolError
-from hids.messages import AgentId, LegacyAgent, LegacyOrder
+from hids.messages.legacy import LegacyAgent, LegacyOrder
+from hids.messages.terms import AgentId
 
 OVERTAKE_S = 60.0
 """A connection of an agent that was silent for so long makes room for another (Wazuh's connection_overtake_time)."""

@@ -12,7 +12,8 @@ import msgspec
 
 from hids.core.wire.ossec.control import EXECD, KeepAlive
 from hids.errors import ConfigError, RemoteProtocolError
-from hids.messages import AgentId, LegacyOrder
+from hids.messages.legacy import LegacyOrder
+from hids.messages.terms import AgentId
 
 MAX_OSSEC_BYTES = 1_024
 """Payload of an order to OSSEC."""

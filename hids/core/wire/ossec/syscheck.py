@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from hids.errors import RemoteProtocolError
-from hids.messages import FileFact
+from hids.messages.syscheck import FileFact
 
 COMPLETED = b"syscheck-db-completed"
 """The agent's first tour is over: what was not in it is new from now on."""

@@ -7,7 +7,9 @@ from hids.core.wire.lines import GENESIS, link, unpack
 from hids.core.wire.ossec.book import Book, Group, Mark, encode_group, entries_in
 from hids.core.wire.ossec.counters import Seen
 from hids.core.wire.ossec.message import Counters
-from hids.messages import MAX_BATCH_PACKED, Agent, AgentId, LogLine, Progress
+from hids.messages.lane import Progress
+from hids.messages.lines import MAX_BATCH_PACKED, LogLine
+from hids.messages.terms import Agent, AgentId
 
 ONE = Agent(AgentId("001"), "web1", "any")
 TWO = Agent(AgentId("002"), "web2", "any")

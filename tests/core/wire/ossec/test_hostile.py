@@ -17,7 +17,9 @@ from hids.core.wire.ossec.datagram import seal
 from hids.core.wire.ossec.keys import ClientKey, encryption_key
 from hids.core.wire.ossec.manager import Limits, OldManager, Route
 from hids.core.wire.ossec.message import Counters, Message
-from hids.messages import Agent, AgentId, FileFact, LegacyAgent
+from hids.messages.legacy import LegacyAgent
+from hids.messages.syscheck import FileFact
+from hids.messages.terms import Agent, AgentId
 
 KNOWN = LegacyAgent(Agent(AgentId("001"), "web1", "any"), "001", "any", "k" * 64)
 RING = Keyring(encryption_key(ClientKey("001", "web1", "any", "k" * 64)))

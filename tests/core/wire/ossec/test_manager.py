@@ -12,7 +12,8 @@ from hids.core.wire.ossec.files import MERGED, Receiver, md5_of, merge
 from hids.core.wire.ossec.keys import ClientKey, encryption_key
 from hids.core.wire.ossec.manager import Limits, OldManager, Peer, Route
 from hids.core.wire.ossec.message import Counters, Message
-from hids.messages import Agent, AgentId, LegacyAgent, LegacyOrder
+from hids.messages.legacy import LegacyAgent, LegacyOrder
+from hids.messages.terms import Agent, AgentId
 
 UDP = Route("192.0.2.7", 4000)
 TCP = Route("192.0.2.7", 0, 1)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hids.core.wire.ossec.control import EXECD, KeepAlive
 from hids.core.wire.ossec.response import decode, encode
 from hids.errors import ConfigError, RemoteProtocolError
-from hids.messages import AgentId, LegacyOrder
+from hids.messages.legacy import LegacyOrder
+from hids.messages.terms import AgentId
 
 OSSEC = KeepAlive("Linux", "OSSEC HIDS v4.2.0", "x")
 OLD_WAZUH = KeepAlive("Linux", "Wazuh v4.1.5", "x")

@@ -14,7 +14,8 @@ from hids.core.wire.ossec.events import OldEvent, read_event
 from hids.core.wire.ossec.message import MAX_OSSEC_PAYLOAD
 from hids.core.wire.ossec.syscheck import encode_sum, read_json, read_sum
 from hids.errors import RemoteProtocolError
-from hids.messages import FileFact, LogLine
+from hids.messages.lines import LogLine
+from hids.messages.syscheck import FileFact
 
 MD5, SHA1, SHA256 = "a" * 32, "b" * 40, "c" * 64
 
