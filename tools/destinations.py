@@ -53,7 +53,7 @@ class Destination(Protocol):
 
 
 class Mails:
-    """SMTP: each alert a mail."""
+    """SMTP: what comes together shares a mail, so none is only counted."""
 
     output = "email:email"
 
@@ -62,7 +62,7 @@ class Mails:
         self._sink = _Mailbox(self._ids)
         self.settings = (
             '[[output]]\ntype = "email"\nto = ["ops@example.org"]\nfrom = "hids@example.org"\n'
-            f'server = "127.0.0.1:{self._sink.port}"\ntls = "none"\nmode = "single"\nmax_per_hour = 0\nurgent = 17\n'
+            f'server = "127.0.0.1:{self._sink.port}"\ntls = "none"\ngroup_s = 0\nmax_per_hour = 0\nurgent = 17\n'
         )
 
     def leave(self) -> None:

@@ -234,6 +234,23 @@ def test_a_tls_connection_that_ends_under_a_try_is_refused_and_all_comes_again(t
     run(test)
 
 
+def test_deliveries_of_any_size_go_over_one_tls_connection_without_a_wait(tmp_path: Path):
+    async def test() -> None:
+        pem = certificate(tmp_path)
+        sink = LineSink(pem)
+        sink.start()
+        destination = SyslogDestination(output(sink.port, "tls", framing="lines", ca_file=str(pem)), SetClock())
+        number = 1
+        for count in (1, 1, 2, 100, 3, 100, 100, 1):
+            await destination.post(delivery(number, count, full_log="x" * 2_000))
+            number += count
+        await until(lambda: len(sink.lines) == number - 1, "they arrive")
+        await destination.close()
+        sink.stop()
+
+    run(test)
+
+
 def test_what_is_no_alert_is_hopeless_and_the_others_are_sent():
     async def test() -> None:
         server = Server()
