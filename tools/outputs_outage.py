@@ -13,6 +13,7 @@ after, and how far the other outputs lagged. Exit status: 0 when nothing is lost
 
 import argparse
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -302,6 +303,9 @@ def main() -> int:
     parser.add_argument("--only", action="append", help="only this destination, such as sql:postgres; several times")
     parser.add_argument("--json", action="store_true", help="end with one object on one line")
     options = parser.parse_args()
+    signal.signal(
+        signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM)
+    )  # servers must not be left behind
     with tempfile.TemporaryDirectory(prefix="hids-outputs-") as name, ExitStack() as stack:
         folder = Path(name)
         (folder / "there").mkdir()
