@@ -20,9 +20,14 @@ import msgspec
 class HidsError(Exception):
     """Root of all errors that this package raises on purpose."""
 
+    exit_status = 1
+    """Of a command that ends with it."""
+
 
 class ConfigError(HidsError):
     """A setting is wrong. The text says where, what was expected, what came and what to do."""
+
+    exit_status = 2
 
 
 class Problem(msgspec.Struct, frozen=True, order=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hids.agent.package_databases import Dpkg
+from hids.agent.packages.dpkg import Dpkg
 
 needs_dpkg = pytest.mark.skipif(
     shutil.which("dpkg-deb") is None or shutil.which("dpkg") is None, reason="no dpkg here: packages cannot be built"

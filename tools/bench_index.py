@@ -18,7 +18,9 @@ from pathlib import Path
 import msgspec
 
 from hids.adapters.outbox import OutboxRow
-from hids.adapters.search import Query, Search, SearchIndex
+from hids.adapters.search import Search
+from hids.adapters.search_index import SearchIndex
+from hids.adapters.search_query import Query
 
 ROW_ALERTS = (20, 500, 4000)
 """A quiet manager, a busy one, and one that catches up."""

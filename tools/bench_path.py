@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import psutil
+from processes import Processes
 from stand import Stand, wait_for
 
 MARK = "bench-mark"
@@ -50,43 +50,6 @@ def file_lines(path: Path) -> Iterator[str]:
         with opened(path, "rt", errors="replace") as file:
             for line in file:
                 yield line.rstrip("\n")
-
-
-class Tree:
-    """CPU and memory of the daemons and their children."""
-
-    def __init__(self, stand: Stand) -> None:
-        assert stand.manager is not None
-        self._roots = {"main": stand.manager.pid, "agent": stand.agents["web1"].pid}
-        self._named = {
-            node["facts"]["pid"]: name
-            for name, node in stand.nodes().items()
-            if "pid" in node["facts"] and not name.startswith("worker")
-        }
-
-    def processes(self) -> dict[str, list[psutil.Process]]:
-        """The living processes by role."""
-        found: dict[str, list[psutil.Process]] = {}
-        for role, pid in self._roots.items():
-            root = psutil.Process(pid)
-            found[role] = [root]
-            for child in root.children(recursive=True):
-                found.setdefault(self._named.get(child.pid, "workers"), []).append(child)
-        return found
-
-    def cpu(self) -> dict[str, float]:
-        """CPU seconds of each role since its start."""
-        return {
-            role: sum(process.cpu_times().user + process.cpu_times().system for process in processes)
-            for role, processes in self.processes().items()
-        }
-
-    def rss(self) -> dict[str, float]:
-        """Resident MiB of each role."""
-        return {
-            role: sum(process.memory_info().rss for process in processes) / 1048576
-            for role, processes in self.processes().items()
-        }
 
 
 def main() -> None:
@@ -120,7 +83,7 @@ def measure(stand: Stand, lines: Iterator[str], options: argparse.Namespace) -> 
     stand.join("web1")
     stand.start_agent("web1", f'[[source]]\npath = "{log}"\n')
     wait_for(lambda: stand.nodes().get("session-1"), "the agent is connected")
-    tree = Tree(stand)
+    tree = Processes(stand, agent=stand.agents["web1"].pid)
     before, started = tree.cpu(), time.monotonic()
     written = 0
     memory: list[tuple[float, dict[str, float]]] = []

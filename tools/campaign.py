@@ -6,11 +6,11 @@
     tools/campaign --faults 40 --every 8 --only kill        recovery after each kind of kill
 
 Faults: kill -9 and SIGSTOP of every process, the network cut or held in either direction, torn frames, a full disk (a
-tmpfs, as root), clocks that jump both ways, a webhook receiver that fails, hangs, or dies after it took. The campaign
+tmpfs, as root), clocks that jump both ways (libfaketime), a webhook receiver that fails, hangs, or dies after it took. The campaign
 plays the service manager: it starts main and agents again when they end.
 
 Afterwards every line that was written must be accounted for once in the ledger, and every failed login among them be one
-alert in alerts.json and, by its id, one at the webhook's receiver. Ends with 0 when that is so. With --json the last line
+alert in alerts.json and, by its id, one at the webhook's receiver; the alert files must be what was sealed. Ends with 0 when that is so. With --json the last line
 is one object.
 """
 
@@ -25,15 +25,19 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from receiver import Receiver
 from sabotage import Clock, Disk, Faults
 from stand import Daemon, Stand, failed_login, wait_for
 from wire import Wire
 
+from hids.adapters.archive import lines_of
+from hids.adapters.evidence.key import public_key
+from hids.adapters.evidence.verify import verify
 from hids.adapters.proof import Proof
 from hids.errors import StoreError
+from hids.workers.outputs import ALERT_OUTPUTS
 
 ATTACK_EVERY = 20
 """One line in so many is a failed login, and so must be an alert."""
@@ -61,6 +65,7 @@ class Fleet(Stand):
         self.clocks = (Clock(folder / "manager_clock"), Clock(folder / "agent_clock"))
         self.wire = Wire()
         self.receiver = Receiver(SECRET)
+        self.faults = Faults(self, self.wire, self.disk, self.clocks, self.receiver)
         self.names = [f"web{number:02}" for number in range(1, agents + 1)]
         self.rate = rate
         self.written: Counter[str] = Counter()
@@ -76,7 +81,7 @@ class Fleet(Stand):
         self._stop_load, self._stop_all = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self.before = self.clocks[0].folder
+        self.environment = self.clocks[0].environment
         secret = folder / "secret"
         secret.write_bytes(SECRET)
         secret.chmod(0o600)
@@ -129,6 +134,9 @@ class Fleet(Stand):
         try:
             super().close()
         finally:
+            for daemon in (*self.agents.values(), self.manager):
+                if daemon is not None:
+                    Clock.forget(daemon.pid)
             self.receiver.close()
             self.disk.close()
 
@@ -137,7 +145,7 @@ class Fleet(Stand):
             f'[manager]\naddress = "127.0.0.1:{self.wire.port}"\n[[source]]\npath = "{self.log_of(name)}"\n'
             "[silence]\ncanary_s = 0\n"  # every line that arrives must be one that was written here
         )
-        self.start_agent(name, config, self.clocks[1].folder)
+        self.start_agent(name, config, environment=self.clocks[1].environment)
 
     def _connected(self) -> int:
         status = self.try_ask("status")
@@ -149,6 +157,7 @@ class Fleet(Stand):
             assert self.manager is not None
             status = self.manager.process.poll()
             if status is not None and not self._stop_all.is_set():
+                Clock.forget(self.manager.pid)
                 self.ended["manager"] += 1
                 if status > 0:
                     self.given_up.append(status)
@@ -157,11 +166,12 @@ class Fleet(Stand):
                     self.folder / "manager.log",
                     "hids.cli.manager",
                     *("run", "--config", config, "--state", str(self.paths.lib)),
-                    before=self.before,
+                    environment=self.environment,
                 )
             with self._lock:
                 for name, daemon in tuple(self.agents.items()):
                     if daemon.process.poll() is not None and not self._stop_all.is_set():
+                        Clock.forget(daemon.pid)
                         self.ended[name] += 1
                         self._start_agent(name)
 
@@ -193,18 +203,29 @@ class Fleet(Stand):
             file.close()
 
     def _look(self) -> None:
-        """Follow alerts.json, and note when each attack was told."""
+        """Follow alerts.json, and the one after it when it is put away; note when each attack was told."""
         path = self.paths.alerts / "alerts.json"
-        rest = b""
-        wait_for(path.exists, "the first alert")
-        with path.open("rb") as file:
-            while not self._stop_all.wait(0.02):
-                *lines, rest = (rest + file.read()).split(b"\n")
-                at_s = time.monotonic()
-                for line in lines:
-                    user = user_of(line.decode(errors="replace"))
-                    if user:
-                        self.seen.setdefault(user, at_s)
+        while not self._stop_all.is_set():
+            wait_for(lambda: path.exists() or self._stop_all.is_set(), "the next file of alerts")
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                self._follow(path, file)
+
+    def _follow(self, path: Path, file: BinaryIO) -> None:
+        rest, inode = b"", os.fstat(file.fileno()).st_ino
+        while not self._stop_all.wait(0.02):
+            there = path.exists() and path.stat().st_ino == inode  # first: once it is put away nobody writes to it
+            *lines, rest = (rest + file.read()).split(b"\n")
+            at_s = time.monotonic()
+            for line in lines:
+                user = user_of(line.decode(errors="replace"))
+                if user:
+                    self.seen.setdefault(user, at_s)
+            if not there:
+                return
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Those of files that were put away, too: a clock that jumps ends a day."""
+        return [json.loads(line) for line in lines_of(self.paths.alerts / "alerts.json")]
 
 
 def user_of(text: str) -> str:
@@ -222,7 +243,7 @@ class Fault(NamedTuple):
 
 def attack(fleet: Fleet, options: argparse.Namespace) -> list[Fault]:
     """Do the faults, one every so often."""
-    faults = Faults(fleet, fleet.wire, fleet.disk, fleet.clocks, fleet.receiver)
+    faults = fleet.faults
     faults.seed(options.seed)
     kinds = faults.rounds(options.only)
     done: list[Fault] = []
@@ -313,6 +334,14 @@ def count(fleet: Fleet) -> dict[str, Any]:
     }
 
 
+def altered(fleet: Fleet) -> list[str]:
+    """What of the alert files is not what was sealed and signed."""
+    evidence = fleet.paths.evidence
+    files = [fleet.paths.alerts / name for name in ALERT_OUTPUTS]
+    problems = verify(evidence, files, public_key(evidence) or "").problems
+    return [f"{problem.stream}: {problem}" for problem in problems]
+
+
 def recovery(fleet: Fleet, faults: list[Fault]) -> dict[str, dict[str, float]]:
     """Seconds from each fault until an alert about a line that was written after it was in alerts.json."""
     told = sorted((written.at_s, fleet.seen[user]) for user, written in fleet.attacks.items() if user in fleet.seen)
@@ -361,7 +390,10 @@ def main() -> int:
         settled_s = settle(fleet)
         result = {
             "faults": len(faults),
+            "kinds": dict(sorted(Counter(fault.kind for fault in faults).items())),
+            "without": fleet.faults.without,
             **count(fleet),
+            "altered": altered(fleet),
             "seconds": round(seconds),
             "settled_s": round(settled_s, 1),
             "agents": options.agents,
@@ -374,7 +406,8 @@ def main() -> int:
     report(result)
     if options.json:
         print(json.dumps(result))
-    return int(bool(result["lost"] or result["doubled"] or not result["balances"] or result["forged"]))
+    wrong = result["lost"] or result["doubled"] or not result["balances"] or result["forged"] or result["altered"]
+    return int(bool(wrong))
 
 
 def report(result: dict[str, Any]) -> None:
@@ -386,7 +419,12 @@ def report(result: dict[str, Any]) -> None:
     print(f"lost: {result['lost']} {result['lost_in']}")
     print(f"doubled: {result['doubled']} {result['doubled_in']}; sent again to the webhook: {result['webhook_again']}")
     print(f"the ledger {'balances' if result['balances'] else 'does not balance'}")
+    print(f"the alert files are {'not ' if result['altered'] else ''}what was sealed")
+    for problem in result["altered"][:20]:
+        print(f"  {problem}")
     print(f"started again: {result['restarted']}; the manager gave up {result['manager_gave_up']} times")
+    for kind, reason in result["without"].items():
+        print(f"not done: {kind}: {reason}")
     for kind, figures in result["recovery"].items():
         print(
             f"  {kind:30} {figures['times']:4} times   median {figures['median_s']:6.2f} s   max {figures['max_s']:6.2f} s"

@@ -25,7 +25,8 @@ from hids.actors.stage import Mailbox
 from hids.adapters.clock import SystemClock
 from hids.adapters.logs import configure
 from hids.agent.collector import IN_FLIGHT, Collector, SourceState
-from hids.agent.link import Link, LinkState
+from hids.agent.link import Link
+from hids.agent.linkstate import LinkState
 from hids.agent.lock import lock
 from hids.agent.machine import machine_id
 from hids.agent.spooler import Desk, Spooler

@@ -1,12 +1,10 @@
 """Faults: what can happen to a manager and its agents, done on purpose and undone after a while."""
 
 import contextlib
-import mmap
 import os
 import random
 import shutil
 import signal
-import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -15,41 +13,51 @@ from typing import Protocol
 
 import psutil
 from receiver import Receiver
-from wire import Wire
-
-CLOCK = """
-import mmap, os, struct
-
-_file = os.open({path!r}, os.O_RDONLY)
-_page = mmap.mmap(_file, 8, access=mmap.ACCESS_READ)
-
-import hids.adapters.clock as _clock
-
-_real = _clock.SystemClock.now_ms
-_clock.SystemClock.now_ms = lambda self: _real(self) + struct.unpack("=q", _page[:8])[0]
-"""
-"""A `sitecustomize.py` that lets the test set a process's clock."""
+from wire import Way, Wire
 
 RESERVE = 64 * 1024
 """Bytes that a full disk may have left, so that it is a write somewhere in the middle that fails."""
 
 
-class Clock:
-    """The clock of all processes that have `folder` on their path; `jump` sets it."""
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+"""libfaketime, where it is installed: what it says goes for all of a process, OpenSSL too. It leaves the monotonic clock alone."""
+NO_FAKETIME = "needs libfaketime (apt-get install libfaketime)"
+FAKETIME_READS_S = 1
+"""It looks so often for what the clock shall say."""
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        self.folder = folder
-        page = folder / "offset"
-        page.write_bytes(bytes(8))
-        descriptor = os.open(page, os.O_RDWR)
-        self._page = mmap.mmap(descriptor, 8)
-        os.close(descriptor)
-        (folder / "sitecustomize.py").write_text(CLOCK.format(path=str(page)))
+
+class Clock:
+    """The wall clock of all processes that are started with `environment`; `jump` sets it."""
+
+    def __init__(self, path: Path) -> None:
+        """`path` is a file that it may use."""
+        self._path = path
+        self.jump(0)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables for the processes; none where libfaketime is missing."""
+        if FAKETIME is None:
+            return {}
+        return {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(self._path),
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_CACHE_DURATION": str(FAKETIME_READS_S),
+            "NO_FAKE_STAT": "1",
+        }
 
     def jump(self, seconds: float) -> None:
-        """Be off the true time by so much."""
-        self._page[:8] = struct.pack("=q", int(seconds * 1000))
+        """Be off the true time by so much, within FAKETIME_READS_S."""
+        draft = self._path.with_name(f"{self._path.name}.new")
+        draft.write_text(f"{seconds:+.0f}\n")
+        draft.replace(self._path)
+
+    @staticmethod
+    def forget(pid: int) -> None:
+        """Remove what libfaketime left of a process that was killed."""
+        for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+            (Path("/dev/shm") / name).unlink(missing_ok=True)  # noqa: S108 - where libfaketime keeps it
 
 
 class Disk:
@@ -131,7 +139,7 @@ class Faults:
         self._receiver = receiver
         self._random = random.Random()  # noqa: S311 - no secret
         self._undo: dict[threading.Timer, Callable[[], None]] = {}
-        roles = ("worker", "nursery", "lane", "outputs", "index", "senders", "manager", "agent")
+        roles = ("worker", "nursery", "lane", "outputs", "index", "senders", "keeper", "manager", "agent")
         self.kinds: dict[str, Callable[[], bool]] = {
             **{f"kill {role}": lambda role=role: self._kill(role) for role in roles},
             **{f"stop {role}": lambda role=role: self._stop(role) for role in roles},
@@ -139,14 +147,20 @@ class Faults:
             "hold network both ways": lambda: self._hold(up=True, down=True),
             "hold network to manager": lambda: self._hold(up=True, down=False),
             "hold network to agents": lambda: self._hold(up=False, down=True),
-            "torn frames": self._tear,
+            "torn frames to manager": lambda: self._tear("up"),
+            "torn frames to agents": lambda: self._tear("down"),
             **({"disk full": self._fill} if disk.mounted else {}),
-            "manager's clock jumps": lambda: self._jump(self._clocks[0]),
-            "agents' clock jumps": lambda: self._jump(self._clocks[1]),
+            **(self._jumps() if FAKETIME is not None else {}),
             "receiver fails": lambda: self._mood("failing"),
             "receiver hangs": lambda: self._mood("hanging"),
             "receiver dies after it took": lambda: self._mood("dying"),
         }
+
+        self.without = {
+            **({} if disk.mounted else {"disk full": "needs root to mount a tmpfs"}),
+            **({} if FAKETIME is not None else {"clock jumps": NO_FAKETIME}),
+        }
+        """Kinds that cannot be done here, and why."""
 
     def seed(self, number: int) -> None:
         """Choose the same again."""
@@ -206,8 +220,8 @@ class Faults:
         self._later(self._random.uniform(0.5, 4.0), lambda: self._wire.hold(up=False, down=False))
         return True
 
-    def _tear(self) -> bool:
-        self._wire.tear()
+    def _tear(self, way: Way) -> bool:
+        self._wire.tear(way)
         return True
 
     def _fill(self) -> bool:
@@ -215,9 +229,18 @@ class Faults:
         self._later(self._random.uniform(0.5, 1.5), self._disk.clear)
         return True
 
-    def _jump(self, clock: Clock) -> bool:
-        clock.jump(self._random.choice((-1, 1)) * self._random.uniform(60, 7200))
-        self._later(self._random.uniform(1.0, 4.0), lambda: clock.jump(0))
+    def _jumps(self) -> dict[str, Callable[[], bool]]:
+        spans = {"a day forth": 86_400.0, "a year forth": 365 * 86_400.0, "an hour back": -3_600.0}
+        return {
+            f"{whose} clock {word}": lambda clock=clock, span_s=span_s: self._jump(clock, span_s)
+            for whose, clock in zip(("manager's", "agents'"), self._clocks, strict=True)
+            for word, span_s in spans.items()
+        }
+
+    def _jump(self, clock: Clock, span_s: float) -> bool:
+        """The clock is set, and set right after a while, which is a jump the other way."""
+        clock.jump(span_s)
+        self._later(self._random.uniform(2.0, 5.0) * FAKETIME_READS_S, lambda: clock.jump(0))
         return True
 
     def _mood(self, mood: str) -> bool:

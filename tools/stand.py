@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,11 +52,18 @@ class Daemon:
     """One of our programs as a process, with its log in a file."""
 
     def __init__(
-        self, log: Path, module: str, *arguments: str, before: Path | None = None, within: tuple[str, ...] = ()
+        self,
+        log: Path,
+        module: str,
+        *arguments: str,
+        before: Path | None = None,
+        within: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """`before`: a folder on Python's path before ours, with a `sitecustomize.py` that sabotages, say.
 
         `within`: a program and its arguments that start ours in their own process, such as `ip netns exec NAME`.
+        `environment`: more variables.
         """
         self.log_path = log
         with log.open("ab") as output:
@@ -66,7 +73,11 @@ class Daemon:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, filter(None, (before, ROOT))))},
+                env={
+                    **os.environ,
+                    **(environment or {}),
+                    "PYTHONPATH": os.pathsep.join(map(str, filter(None, (before, ROOT)))),
+                },
             )
 
     @property
@@ -105,6 +116,8 @@ class Stand:
         self.settings = ""
         self.before: Path | None = None
         """On the manager's path, see `Daemon`."""
+        self.environment: dict[str, str] = {}
+        """Variables for the manager, beside those that are there."""
 
     def start_manager(self) -> None:
         """Start it (again), on the ports it had."""
@@ -120,6 +133,7 @@ class Stand:
             "hids.cli.manager",
             *("run", "--config", str(config), "--state", str(self.paths.lib)),
             before=self.before,
+            environment=self.environment,
         )
         wait_for(self._listens, f"the manager listens; its log:\n{self.manager.output()}")
 
@@ -184,8 +198,10 @@ class Stand:
         assert done.exit_code == status, f"hids-agent {arguments}: status {done.exit_code}\n{done.output}"
         return done.output
 
-    def start_agent(self, name: str, config: str, before: Path | None = None) -> Daemon:
-        """Start an agent (again) with this agent.toml; `before` as for `Daemon`."""
+    def start_agent(
+        self, name: str, config: str, before: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> Daemon:
+        """Start an agent (again) with this agent.toml; `before` and `environment` as for `Daemon`."""
         folder = self.agent_folder(name)
         (folder / "agent.toml").write_text(config)
         daemon = Daemon(
@@ -194,6 +210,7 @@ class Stand:
             *("run", "--config", str(folder / "agent.toml"), "--state", str(folder / "state")),
             before=before,
             within=self.within,
+            environment=environment,
         )
         self.agents[name] = daemon
         return daemon

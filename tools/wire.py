@@ -4,8 +4,10 @@ import asyncio
 import random
 import threading
 from collections.abc import Callable
+from typing import Literal
 
 CHUNK = 65_536
+Way = Literal["up", "down"]
 
 
 class Wire:
@@ -18,7 +20,8 @@ class Wire:
         self._up, self._down = asyncio.Event(), asyncio.Event()
         self._open = True
         self._writers: set[asyncio.StreamWriter] = set()
-        self._tear = 0
+        self._tears = {"up": 0, "down": 0}
+        """So many pieces that come next end in the middle, towards the manager and towards the agents."""
         ready = threading.Event()
         threading.Thread(target=self._run, args=(ready,), daemon=True, name="wire").start()
         ready.wait()
@@ -44,11 +47,11 @@ class Wire:
 
         self._do(switch)
 
-    def tear(self) -> None:
-        """Let the next pieces towards the manager end in the middle, and their connections with them."""
+    def tear(self, way: Way) -> None:
+        """Let the next pieces towards the manager ("up") or the agents end in the middle, and their connections with them."""
 
         def switch() -> None:
-            self._tear = max(1, len(self._writers) // 8)
+            self._tears[way] = max(1, len(self._writers) // 8)
 
         self._do(switch)
 
@@ -81,8 +84,8 @@ class Wire:
             return
         self._writers |= {writer, back}
         pumps = (
-            asyncio.ensure_future(self._pump(reader, back, self._up, tears=True)),
-            asyncio.ensure_future(self._pump(there, writer, self._down, tears=False)),
+            asyncio.ensure_future(self._pump(reader, back, self._up, "up")),
+            asyncio.ensure_future(self._pump(there, writer, self._down, "down")),
         )
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         for pump in pumps:
@@ -92,13 +95,13 @@ class Wire:
             end.transport.abort()
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event, *, tears: bool
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flows: asyncio.Event, way: Way
     ) -> None:
         try:
             while data := await reader.read(CHUNK):
                 await flows.wait()
-                if tears and self._tear and len(data) > 1:
-                    self._tear -= 1
+                if self._tears[way] and len(data) > 1:
+                    self._tears[way] -= 1
                     writer.write(data[: random.randrange(1, len(data))])  # noqa: S311 - no secret
                     await writer.drain()
                     return

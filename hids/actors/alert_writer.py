@@ -25,7 +25,7 @@ Row = TypeVar("Row")
 
 
 class Destination(Protocol[Row_contra]):
-    """Where alerts go (hids.adapters.outputs, hids.adapters.search)."""
+    """Where alerts go (hids.adapters.outputs, hids.adapters.search_index)."""
 
     @property
     def number(self) -> int:

@@ -17,6 +17,7 @@ import structlog
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet, Presence
 from hids.actors.stage import LoopActor, Mailbox, OneLife
+from hids.core.collect.config import to_sign
 from hids.core.collect.shared import Edition, Member, Rollout, SharedFile, Trial, edition_for
 from hids.errors import ConfigError
 from hids.messages.agent_link import Configuration
@@ -46,6 +47,16 @@ class Store(Protocol):
         ...
 
 
+class Signer(Protocol):
+    """Signs configuration (hids.adapters.signing)."""
+
+    certificate: bytes
+
+    def sign(self, data: bytes) -> bytes:
+        """The signature over some bytes."""
+        ...
+
+
 class Tick(OneLife):
     """timer -> configurator."""
 
@@ -72,10 +83,18 @@ class Configurator(LoopActor):
     """Compare what agents have with what they should have; judge trials."""
 
     def __init__(
-        self, mailbox: Mailbox, store: Store, fleet: Fleet, manager: Agent, clock: Clock, emit: Emit[Tell]
+        self,
+        mailbox: Mailbox,
+        store: Store,
+        signer: Signer,
+        fleet: Fleet,
+        manager: Agent,
+        clock: Clock,
+        emit: Emit[Tell],
     ) -> None:
         super().__init__(mailbox)
         self._store = store
+        self._signer = signer
         self._fleet = fleet
         self._manager = manager
         self._clock = clock
@@ -126,7 +145,13 @@ class Configurator(LoopActor):
             return
         presence.config_sent = edition.version
         log.info("configuration sent", agent=presence.agent.name, version=edition.version)
-        send(Configuration(edition.version, edition.body))
+        send(self._signed(edition))
+
+    def _signed(self, edition: Edition) -> Configuration:
+        if not edition.body:
+            return Configuration("", b"")
+        signature = self._signer.sign(to_sign(edition.body))
+        return Configuration(edition.version, edition.body, signature, self._signer.certificate)
 
     def _edition(self, presence: Presence) -> Edition | None:
         """What this agent should have; None while that cannot be said."""

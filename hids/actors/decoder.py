@@ -3,7 +3,7 @@
     main --Job--> decoder --Recognition--> rule shard --Outcome--> main
 
 State    none that a restart loses; plans are read-only.
-Full     one job waits at most: the rule shard takes it before the next one is read.
+Full     main gives a worker one job at a time and one to wait, or small ones of LINES_A_WORKER lines together.
 Bad line a batch that cannot be unpacked goes on with every line dropped as "malformed".
 A bug    ends the worker's process; main sends the job to another.
 """

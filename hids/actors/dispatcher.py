@@ -37,6 +37,8 @@ log = structlog.get_logger()
 
 JOBS_A_WORKER = 2
 """One running, one waiting."""
+LINES_A_WORKER = 256
+"""Of small jobs a worker has as many as have so many lines: they go to it and come back together."""
 
 
 class WorkerUp(Control):
@@ -87,6 +89,33 @@ class _Task:
         return self.job.batch.epoch, self.job.batch.first_seq
 
 
+class _Worker:
+    def __init__(self, send: Callable[[Job], None]) -> None:
+        self.send = send
+        self.tasks: list[_Task] = []
+        """Given and not answered, in the order in which it works on them."""
+        self.lines = 0
+        """Of these."""
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.tasks) < JOBS_A_WORKER or self.lines < LINES_A_WORKER
+
+    def give(self, task: _Task) -> None:
+        task.state = _State.RUNNING
+        self.tasks.append(task)
+        self.lines += task.job.batch.count
+        self.send(task.job)
+
+    def take_back(self, source: str, place: tuple[int, int]) -> _Task | None:
+        """The task that it has answered; None when it is not one of its own."""
+        for index, task in enumerate(self.tasks):
+            if task.job.source == source and task.place == place:
+                self.lines -= task.job.batch.count
+                return self.tasks.pop(index)
+        return None
+
+
 class Dispatcher(LoopActor):
     """Between the sessions, the workers and the lane."""
 
@@ -111,8 +140,7 @@ class Dispatcher(LoopActor):
         self._boot = boot
         self._tasks: dict[str, dict[tuple[int, int], _Task]] = {}
         self._ready: deque[_Task] = deque()
-        self._workers: dict[int, Callable[[Job], None]] = {}
-        self._running: dict[int, list[_Task]] = {}
+        self._workers: dict[int, _Worker] = {}
         self._holes: list[Hole] = []
         self._notices: deque[Notice] = deque()
         self._noticed = mailbox.life << 32
@@ -153,8 +181,7 @@ class Dispatcher(LoopActor):
             case ArchiveReady():
                 self._archive_again()
             case WorkerUp():
-                self._workers[message.worker] = message.send
-                self._running.setdefault(message.worker, [])
+                self._workers.setdefault(message.worker, _Worker(message.send)).send = message.send
             case WorkerLost():
                 self._lost(message)
             case ReadThrough():
@@ -214,31 +241,28 @@ class Dispatcher(LoopActor):
                         self._archive.tell(task.job)
 
     def _assign(self) -> None:
-        """Give jobs to the workers that have fewest."""
-        while self._ready and self._workers:
-            worker = min(self._workers, key=lambda number: len(self._running[number]))
-            if len(self._running[worker]) >= JOBS_A_WORKER:
+        """Give jobs to the workers that have least to do."""
+        while self._ready:
+            free = [worker for worker in self._workers.values() if worker.has_room]
+            if not free:
                 return
+            worker = min(free, key=lambda each: each.lines)
             task = self._ready.popleft()
-            if task.state is not _State.WAITING:
-                continue
-            task.state = _State.RUNNING
-            self._running[worker].append(task)
-            self._workers[worker](task.job)
+            if task.state is _State.WAITING:
+                worker.give(task)
 
     def _evaluated(self, outcome: Outcome) -> None:
-        running = self._running.get(outcome.worker, [])
-        for task in running:
-            if task.job.source == outcome.source and task.place == (outcome.epoch, outcome.first_seq):
-                running.remove(task)
-                if task.outdated:
-                    task.outdated = False
-                    task.state = _State.WAITING
-                    self._ready.appendleft(task)
-                    return
-                task.state = _State.EVALUATED
-                break
-        kept = self._tasks.get(outcome.source, {}).get((outcome.epoch, outcome.first_seq))
+        place = (outcome.epoch, outcome.first_seq)
+        worker = self._workers.get(outcome.worker)
+        task = worker.take_back(outcome.source, place) if worker is not None else None
+        if task is not None and task.outdated:
+            task.outdated = False
+            task.state = _State.WAITING
+            self._ready.appendleft(task)
+            return
+        if task is not None:
+            task.state = _State.EVALUATED
+        kept = self._tasks.get(outcome.source, {}).get(place)
         if kept is not None and not kept.kept:
             kept.outcome = outcome
         else:
@@ -246,9 +270,8 @@ class Dispatcher(LoopActor):
 
     def _lost(self, lost: WorkerLost) -> None:
         """Send the worker's jobs to others, the one in work with more care."""
-        self._workers.pop(lost.worker, None)
-        tasks = self._running.pop(lost.worker, [])
-        for task in reversed(tasks):
+        worker = self._workers.pop(lost.worker, None)
+        for task in reversed(worker.tasks if worker is not None else ()):
             if lost.in_work is not None and lost.in_work[0] is task.job:
                 self._suspect(task, lost.in_work[1])
             task.outdated = False

@@ -11,6 +11,7 @@ A bug    ends the process, as anything may that hostile bytes do here; agents an
 """
 
 import asyncio
+import contextlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -19,11 +20,14 @@ import msgspec
 import structlog
 
 from hids.actors.stage import Control, LoopActor, Mailbox, OneLife
-from hids.core.wire.ossec.arrivals import arrival
+from hids.core.wire.ossec.arrivals import arrival, fact_lines
 from hids.core.wire.ossec.book import Book, Entry, Mark, encode_group, entries_in
 from hids.core.wire.ossec.cipher import RandomBytes
 from hids.core.wire.ossec.counters import first_sent
+from hids.core.wire.ossec.dbsync import COMPONENTS, DbSync, Rows
+from hids.core.wire.ossec.events import DBSYNC, SYSCHECK, OldEvent
 from hids.core.wire.ossec.manager import Arrived, Limits, News, OldManager, Peer, Refusal, Route
+from hids.errors import RemoteProtocolError, StoreError
 from hids.messages.lane import Hole, Progress
 from hids.messages.legacy import (
     LegacyBatch,
@@ -136,6 +140,7 @@ class LegacyDesk(LoopActor):
         mailbox: Mailbox,
         open_port: Callable[[Callable[[Arrived], int], Callable[[Route], None]], Port],
         open_journal: Callable[[Callable[[], bytes]], Journal],
+        rows: Rows,
         shared: Callable[[str], tuple[str, bytes]],
         random: RandomBytes,
         clock: Clock,
@@ -149,6 +154,8 @@ class LegacyDesk(LoopActor):
         self._clock = clock
         self._emit = emit
         self._journal_bytes = journal_bytes
+        self._rows = rows
+        self._sync = DbSync(rows)
         self._book = Book()
         self._journal = open_journal(self._book.head)
         self._cursor = self._journal.start
@@ -203,6 +210,7 @@ class LegacyDesk(LoopActor):
         self._timer.cancel()
         self._port.close()
         self._journal.close()
+        self._rows.close()
 
     def facts(self) -> dict[str, int]:
         """Figures for `hidsctl status`."""
@@ -234,6 +242,8 @@ class LegacyDesk(LoopActor):
             peer.complete = mark.complete
             if mark.generation == peer.known.generation:
                 peer.seen = mark.seen
+        with contextlib.suppress(StoreError):
+            self._rows.keep_only({known.agent.id for known in keys.agents})
         self._manager.assume(keys.connected, self._clock.monotonic_s())
 
     def _take(self, arrived: Arrived) -> None:
@@ -245,13 +255,38 @@ class LegacyDesk(LoopActor):
             elif route.is_tcp:
                 self._port.proven(route)
         for peer, event in self._manager.events:
+            if event.queue == DBSYNC and event.location in COMPONENTS:
+                self._synchronise(peer, event, now_s, now_ms)
+                continue
             came = arrival(event, now_ms, complete=peer.complete)
             if came.completed:
                 peer.complete = True
             if came.dropped:
                 self._counts[came.dropped] += 1
-            self._keep(peer, came.lines)
+            if self._keep(peer, came.lines) and event.queue == SYSCHECK and came.lines:
+                with contextlib.suppress(StoreError):
+                    self._sync.told(peer.known.agent.id, event.message)
         self._manager.events.clear()
+
+    def _synchronise(self, peer: Peer, event: OldEvent, now_s: float, now_ms: int) -> None:
+        """A Wazuh agent compares its list of files with ours. Without an answer it believes that they agree."""
+        self._counts["dbsync"] += 1
+        if self._journal.size > self._journal_bytes:
+            self._counts["dropped: journal full"] += 1
+            return
+        try:
+            outcome = self._sync.take(peer.known.agent.id, event.message, now_s)
+        except RemoteProtocolError:
+            self._counts["malformed dbsync message"] += 1
+            return
+        except StoreError:
+            self._counts["dbsync: no room"] += 1
+            return
+        if outcome.dropped:
+            self._counts[outcome.dropped] += 1
+        self._keep(peer, fact_lines(outcome.facts, now_ms))
+        if outcome.answer:
+            self._manager.send(peer, outcome.answer)
 
     def _refused(self, refusal: Refusal, route: Route, now_s: float) -> None:
         if route.is_tcp:
@@ -259,17 +294,19 @@ class LegacyDesk(LoopActor):
         if refusal.peer is not None:
             self._tell(refusal.peer, f"agent refused: {refusal.reason}", now_s)
 
-    def _keep(self, peer: Peer, lines: Iterable[LogLine]) -> None:
+    def _keep(self, peer: Peer, lines: Iterable[LogLine]) -> bool:
+        """Put lines into the next group; False: the journal is full."""
         agent = _whereabouts(peer)
         if self._journal.size > self._journal_bytes:
             dropped = len(tuple(lines))
             self._counts["dropped: journal full"] += dropped
             self._tell(peer, "lines lost: the journal of old agents is full", self._clock.monotonic_s())
-            return
+            return False
         _, kept = self._lines.setdefault(agent.id, (agent, []))
         for line in lines:
             kept.append(line)
             self._lines_bytes += len(line.text) + len(line.location)
+        return True
 
     # -- groups
 
@@ -295,6 +332,8 @@ class LegacyDesk(LoopActor):
             self._lines_bytes = 0
             manager.touched.clear()
         self._disk_full = False
+        with contextlib.suppress(StoreError):
+            self._rows.commit()
         for route, body in manager.answers:
             self._port.send(route, body)
         manager.answers.clear()

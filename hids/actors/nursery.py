@@ -235,6 +235,8 @@ class Nursery(LoopActor):
             self._let_old_go()
         self._rulesets = ", ".join(f"{name} ({rules} rules, {hash_})" for name, hash_, _, rules in message.rulesets)
         log.info("rulesets loaded", rulesets=self._rulesets)
+        if message.problems:
+            log.error("the rules on disk are refused; those that were good last are used", problems=message.problems)
         self._ready(message)
         self._fork_waiting()
 

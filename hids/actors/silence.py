@@ -17,11 +17,11 @@ import structlog
 
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet, Presence
+from hids.actors.learned import Learned, Store
 from hids.actors.registers import ProgressRegister
 from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.core.silence import Pace
 from hids.core.wire.canary import parse
-from hids.errors import StoreError
 from hids.messages.lane import Progress
 from hids.messages.terms import AgentId
 from hids.ports import Clock, Emit
@@ -41,14 +41,6 @@ class Paces(msgspec.Struct):
     """What is saved."""
 
     agents: dict[AgentId, Pace] = {}
-
-
-class Store:
-    """Where the paces are kept; see hids.adapters.files."""
-
-    def __init__(self, load: Callable[[], bytes | None], save: Callable[[bytes], None]) -> None:
-        self.load = load
-        self.save = save
 
 
 class Look(OneLife):
@@ -87,11 +79,11 @@ class Silence(LoopActor):
         super().__init__(mailbox)
         self._fleet = fleet
         self._register = register
-        self._store = store
+        self._learned = Learned(store, Paces, "silence")
         self._genuine = genuine
         self._clock = clock
         self._emit = emit
-        self._paces = self._load()
+        self._paces = self._learned.load()
         self._heard: dict[AgentId, _Heard] = {}
         self._looked_ms = clock.now_ms()
         self._looks = 0
@@ -110,12 +102,12 @@ class Silence(LoopActor):
             self._look_at(presence, now_ms)
         self._looks += 1
         if self._looks % SAVE_EVERY == 0:
-            self._save()
+            self._learned.save(self._paces)
         self._timer = self.later(LOOK_S, Look())
 
     def on_shutdown(self) -> None:
         """Save, then stop."""
-        self._save()
+        self._learned.save(self._paces)
         self.stop()
 
     def closing(self) -> None:
@@ -191,17 +183,3 @@ class Silence(LoopActor):
         for heard in self._heard.values():
             heard.moved_ms += by_ms
             heard.canary_ms += by_ms
-
-    def _load(self) -> Paces:
-        try:
-            data = self._store.load()
-            return Paces() if data is None else msgspec.json.decode(data, type=Paces)
-        except (StoreError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            log.warning("what was learned about silence is lost, learning anew", reason=str(error))
-            return Paces()
-
-    def _save(self) -> None:
-        try:
-            self._store.save(msgspec.json.encode(self._paces))
-        except StoreError as error:
-            log.warning("what was learned about silence is not saved", reason=str(error))

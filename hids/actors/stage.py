@@ -101,6 +101,8 @@ class Mailbox:
         self._data: deque[Envelope[Any]] = deque()
         self._control: deque[Envelope[Any]] = deque()
         self._condition = threading.Condition()
+        self._waiting = 0
+        """Threads that wait for a message or for room; an event loop never does."""
         self._notify: Callable[[], None] | None = None
         self._wake_waits = False
 
@@ -145,11 +147,14 @@ class Mailbox:
             if isinstance(envelope.message, (Control, _ActorStop)):
                 self._control.append(envelope)
             else:
-                if len(self._data) >= self.bound and _on_a_loop():
-                    raise MailboxFull(f"{self.name} holds {self.bound} messages and takes no more")
-                self._condition.wait_for(lambda: len(self._data) < self.bound)
+                if len(self._data) >= self.bound:
+                    if _on_a_loop():
+                        raise MailboxFull(f"{self.name} holds {self.bound} messages and takes no more")
+                    while len(self._data) >= self.bound:
+                        self._wait()
                 self._data.append(envelope)
-            self._condition.notify_all()
+            if self._waiting:
+                self._condition.notify_all()
             notify = self._notify
         if notify is not None:
             notify()
@@ -191,11 +196,20 @@ class Mailbox:
                 if self._data:
                     envelope = self._data.popleft()
                     self.handled += 1
-                    self._condition.notify_all()
+                    if self._waiting:
+                        self._condition.notify_all()
                     return envelope
                 if not wait:
                     raise Idle
-                self._condition.wait()
+                self._wait()
+
+    def _wait(self) -> None:
+        """Until another thread has put, taken or leased; called with the condition held."""
+        self._waiting += 1
+        try:
+            self._condition.wait()
+        finally:
+            self._waiting -= 1
 
     def empty(self) -> bool:
         """True when no message of either lane waits."""

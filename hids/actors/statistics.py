@@ -12,11 +12,10 @@ import msgspec
 import structlog
 
 from hids.actors.dispatcher import Tell
+from hids.actors.learned import Learned, Store
 from hids.actors.registers import ProgressRegister
-from hids.actors.silence import Store
 from hids.actors.stage import LoopActor, Mailbox, OneLife
 from hids.core.volume import Volume
-from hids.errors import StoreError
 from hids.messages.terms import Agent
 from hids.ports import Clock, Emit
 
@@ -56,12 +55,12 @@ class Statistics(LoopActor):
         """`place_of` gives weekday and hour of a time; None: by the zone of this process."""
         super().__init__(mailbox)
         self._register = register
-        self._store = store
+        self._learned = Learned(store, Volume, "volume")
         self._manager = manager
         self._clock = clock
         self._emit = emit
         self._place_of = place_of or _place
-        self._volume = self._load()
+        self._volume = self._learned.load()
         self._seen: dict[str, tuple[int, int]] = {}
         self._looks = 0
         self._timer = self.later(LOOK_S, Look())
@@ -75,14 +74,14 @@ class Statistics(LoopActor):
                 return None
             case Clear():
                 self._volume = Volume()
-                self._save()
+                self._learned.save(self._volume)
                 return self._volume
             case Ask():
                 return self._volume
 
     def on_shutdown(self) -> None:
         """Save, then stop."""
-        self._save()
+        self._learned.save(self._volume)
         self.stop()
 
     def closing(self) -> None:
@@ -104,7 +103,7 @@ class Statistics(LoopActor):
             self._emit(Tell(self._manager, f"excessive events: {text}"))
         self._looks += 1
         if self._looks % SAVE_EVERY == 0:
-            self._save()
+            self._learned.save(self._volume)
 
     def _lines(self) -> int:
         """Lines that were committed since the last look, but for those that the manager made."""
@@ -117,20 +116,6 @@ class Statistics(LoopActor):
             if before is not None:
                 lines += now.seq - before[1] if before[0] == now.epoch else now.seq
         return lines
-
-    def _load(self) -> Volume:
-        try:
-            data = self._store.load()
-            return Volume() if data is None else msgspec.json.decode(data, type=Volume)
-        except (StoreError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            log.warning("what was learned about volume is lost, learning anew", reason=str(error))
-            return Volume()
-
-    def _save(self) -> None:
-        try:
-            self._store.save(msgspec.json.encode(self._volume))
-        except StoreError as error:
-            log.warning("what was learned about volume is not saved", reason=str(error))
 
 
 def _place(at_ms: int) -> tuple[int, int]:

@@ -69,7 +69,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
         with suppress(FileNotFoundError):
             current = opened.enter_context(path.open("rb"))
         inode = _inode(current)
-        for old in rotated(path):
+        for old in sorted(rotated(path), key=_first_number):  # by their days they are not, where the clock was wrong
             file = open_rotated(old)
             if file is not None and _inode(file) != inode:
                 with file:
@@ -84,6 +84,15 @@ def open_rotated(old: Rotated) -> BinaryIO | None:
         with suppress(FileNotFoundError):
             return cast("BinaryIO", gzip.open(path, "rb")) if path.suffix == PACKED else path.open("rb")
     return None
+
+
+def _first_number(old: Rotated) -> int:
+    """Number of a file's first alert; 0 for none."""
+    file = open_rotated(old)
+    if file is None:
+        return 0
+    with file:
+        return alert_number(file.readline(_MAX_LINE_BYTES)) or 0
 
 
 def _inode(file: BinaryIO | None) -> int:

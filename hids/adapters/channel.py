@@ -2,6 +2,9 @@
 
 msgpack of a tagged union both ways, u32 length before it. The peer is our own program, so a malformed frame is a bug
 and closes the channel.
+
+What is sent within one turn of the loop goes out in one write: a write is a system call that wakes the other process,
+and costs far more than what a small message says.
 """
 
 import asyncio
@@ -38,7 +41,10 @@ class Channel(asyncio.Protocol):
         self._on_close: Callable[[], None] | None = on_close
         self._frames = FrameReader(MAX_MESSAGE_BYTES)
         self._transport: asyncio.Transport | None = None
-        self._early: list[bytes] = []
+        self._queued: list[bytes] = []
+        """Frames that are not yet given to the transport."""
+        self._flushing = False
+        """`flush` is due."""
         self.opening: asyncio.Task[Any] | None = None
         """Held so that the loop does not lose the task that connects."""
         self.closed = False
@@ -48,9 +54,7 @@ class Channel(asyncio.Protocol):
         """Asyncio: ready to write."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_unix_connection gives
         self._transport = transport
-        for data in self._early:
-            transport.write(data)
-        self._early.clear()
+        self.flush()
         if self.closed:
             transport.close()
 
@@ -71,22 +75,33 @@ class Channel(asyncio.Protocol):
             on_close()
 
     def send(self, message: Any) -> None:
-        """Queue a message for the other process; dropped when the channel is closed (the peer starts anew then)."""
+        """Queue a message for the other process, in this turn of the loop.
+
+        It is dropped when the channel is closed (the peer starts anew then).
+        """
         if self.closed:
             return
-        data = frame(self._encode(message), MAX_MESSAGE_BYTES)
-        if self._transport is None:
-            self._early.append(data)
-        else:
-            self._transport.write(data)
+        self._queued.append(frame(self._encode(message), MAX_MESSAGE_BYTES))
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what is queued now, not at the end of this turn of the loop."""
+        self._flushing = False
+        if self._transport is not None and self._queued:
+            queued, self._queued = self._queued, []
+            self._transport.write(b"".join(queued))
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes that the other process has not yet taken."""
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+        held = sum(map(len, self._queued))
+        return held + (self._transport.get_write_buffer_size() if self._transport is not None else 0)
 
     def close(self) -> None:
         """Close after what is queued has been written."""
+        self.flush()
         self.closed = True
         if self._transport is not None:
             self._transport.close()

@@ -1,5 +1,6 @@
-"""The one place where the product reads a clock."""
+"""The one place where the product reads a clock, and how it writes a time for people."""
 
+import datetime as dt
 import time
 
 
@@ -13,3 +14,8 @@ class SystemClock:
     def monotonic_s(self) -> float:
         """Seconds since some fixed moment of this boot."""
         return time.monotonic()
+
+
+def date(at_ms: int) -> str:
+    """A time for people, to the second."""
+    return f"{dt.datetime.fromtimestamp(at_ms // 1000, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"

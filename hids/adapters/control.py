@@ -20,7 +20,7 @@ from hids.errors import ConfigError, HidsError, ManagerUnreachable
 
 log = structlog.get_logger()
 
-MAX_REQUEST_BYTES = 4 * 1024 * 1024
+MAX_REQUEST_BYTES = 12 * 1024 * 1024
 """The files of agents' configuration come this way; only root, the manager's user and its group may ask at all."""
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 REQUEST_S = 10.0

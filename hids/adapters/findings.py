@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import structlog
 
-from hids.adapters.sqlite import is_damage
+from hids.adapters.sqlite import is_damage, put_aside, transaction
 from hids.core.rootcheck.report import Said
 from hids.errors import StoreError
 from hids.messages.lane import Place
@@ -100,11 +100,8 @@ class Findings:
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise StoreError(f"{path}: cannot be opened: {error}") from error
-            aside = path.with_name(path.name + ".damaged")
+            aside = put_aside(path, ".damaged")
             log.warning("rootcheck's findings were damaged and begin anew", kept_as=str(aside))
-            for suffix in ("-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            path.replace(aside)
             self._db = self._open()
 
     def close(self) -> None:
@@ -124,7 +121,7 @@ class Findings:
             sqlite3.Error: the file cannot be written.
         """
         db = self._db
-        with _transaction(db):
+        with transaction(db):
             db.execute(
                 "INSERT INTO scan (agent, name) VALUES (?1, ?2) ON CONFLICT (agent) DO UPDATE SET name = ?2",
                 (agent, name),
@@ -189,7 +186,7 @@ class Findings:
         if verdict != "ok":
             raise _damaged(verdict)
         if version == 0:
-            with _transaction(db):
+            with transaction(db):
                 for statement in _TABLES.split(";\n"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -224,7 +221,7 @@ class FindingsReader:
             How many there were.
         """
         where, values = _of(agent)
-        with self._opened() as db, _transaction(db):
+        with self._opened() as db, transaction(db):
             done = db.execute(f"DELETE FROM finding WHERE agent IN (SELECT agent FROM scan {where})", values)  # noqa: S608 - ours
             return done.rowcount
 
@@ -241,17 +238,6 @@ class FindingsReader:
                 yield db
         except sqlite3.Error as error:
             raise StoreError(f"{self._path}: cannot be used: {error}") from error
-
-
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Generator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
 
 
 def _of(agent: str | None) -> tuple[str, tuple[str, ...]]:

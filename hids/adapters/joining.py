@@ -17,9 +17,11 @@ from typing import assert_never
 import msgspec
 import structlog
 
+from hids.adapters.approvals import Waits
 from hids.adapters.identity import ALPN
+from hids.adapters.newcomer import Newcomer
 from hids.adapters.pki import Authority
-from hids.adapters.registry import Newcomer, Registry, Waits
+from hids.adapters.registry import Registry
 from hids.core.wire.frames import FrameReader, frame
 from hids.core.wire.ossec.enrol import MAX_REQUEST_BYTES, OLD_START, is_whole
 from hids.errors import HidsError, JoinRefused, RemoteProtocolError

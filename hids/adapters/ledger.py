@@ -13,10 +13,11 @@ from typing import Any
 
 import msgspec
 import zstandard
-from sqlite_utils import Database
 
+from hids.adapters.ledger_schema import bring_up_to_date
 from hids.core.syscheck.change import IGNORED
 from hids.core.syscheck.paths import range_of, split
+from hids.core.wire.lines import GENESIS, link
 from hids.errors import StoreDamaged, StoreError
 from hids.messages.baseline import Baseline, BaselineOrder, Maintenance
 from hids.messages.lane import DerivedBatch, Place, Progress
@@ -25,13 +26,13 @@ from hids.messages.syscheck import DirectoryDigests, DirectoryListing, FileFact
 from hids.messages.terms import Agent, SourceId
 from hids.ports import DeadLetter, Group
 
-SCHEMA_VERSION = 3
-
 WAL_TRUNCATE_BYTES = 64 * 1024 * 1024
 """Above this the write-ahead log is folded back after a commit."""
 
 KNOWN_BATCHES = 10_000
 """Digests remembered per source, to recognise a batch that comes again in a new epoch."""
+FORGOTTEN_TOGETHER = 64
+"""So many more are there at most: looking for what is too old costs as much as a row."""
 
 HOUR_MS = 3_600_000
 """The ledger of proof adds up by hours of commit time."""
@@ -64,8 +65,8 @@ _maintenance_decoder = msgspec.msgpack.Decoder(Maintenance)
 class Ledger:
     """The open database. Use it from one thread."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create it.
+    def __init__(self, path: Path, now_ms: int = 0) -> None:
+        """Open or create it; one that is new begins its derived lines in an epoch of `now_ms`, for there may have been others.
 
         Raises:
             StoreError: damaged, or written by a newer version.
@@ -74,7 +75,7 @@ class Ledger:
         self._wal = path.with_name(path.name + "-wal")
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
-            self._prepare()
+            self._prepare(now_ms)
         except sqlite3.DatabaseError as error:
             failure = StoreError if isinstance(error, sqlite3.OperationalError) else StoreDamaged
             raise failure(
@@ -85,128 +86,25 @@ class Ledger:
         rows = self._db.execute("SELECT rule, key FROM state LIMIT ?", (STORED_KNOWN + 1,))
         self._stored: set[int] | None = self._few({hash(row) for row in rows})
         """Hashes of the windows that are stored; None when they are too many to be known."""
+        self.derived_epoch = _derived_epoch(self._db)
+        """Of all derived lines; it grows when a copy takes the place of a ledger."""
+        self._ends = _Ends()
 
     @staticmethod
     def _few(stored: set[int]) -> set[int] | None:
         return stored if len(stored) <= STORED_KNOWN else None
 
-    def _prepare(self) -> None:
+    def _prepare(self, now_ms: int) -> None:
         db = self._db
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA wal_autocheckpoint=4000")
         db.execute("PRAGMA busy_timeout=5000")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"{self._path}: schema {version} is newer than {SCHEMA_VERSION}, which this version knows; "
-                "install the version that wrote it"
-            )
-        for number, step in enumerate((self._create, self._add_proof, self._add_history), 1):
-            if version < number:
-                step(Database(db), number)
+        bring_up_to_date(db, self._path, now_ms)
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(f"damaged: {verdict}")
         self._path.chmod(0o600)
-
-    def _create(self, tables: Database, number: int) -> None:
-        with tables.atomic():
-            tables.table("progress").create({"source": str, "epoch": int, "seq": int, "chain": bytes}, pk="source")
-            tables.table("outbox").create({"first": int, "count": int, "data": bytes, "at_ms": int}, pk="first")
-            tables.table("state").create(
-                {"rule": str, "key": bytes, "data": bytes, "newest_ms": int}, pk=("rule", "key")
-            ).create_index(["newest_ms"])
-            tables.table("fired").create({"rule": str, "count": int}, pk="rule")
-            tables.table("syscheck").create({"agent": str, "path": str, "fact": bytes}, pk=("agent", "path"))
-            tables.table("derived").create(
-                {
-                    "source": str,
-                    "first_seq": int,
-                    "count": int,
-                    "chain": bytes,
-                    "data": bytes,
-                    "agent": bytes,
-                },
-                pk=("source", "first_seq"),
-            )
-            tables.table("derived_end").create({"source": str, "seq": int, "chain": bytes}, pk="source")
-            tables.table("hole").create(
-                {"source": str, "epoch": int, "first": int, "last": int, "reason": str},
-                pk=("source", "epoch", "first"),
-            )
-            tables.table("dead").create(
-                {"source": str, "epoch": int, "seq": int, "reason": str, "line": bytes},
-                pk=("source", "epoch", "seq"),
-            )
-            tables.table("digest").create(
-                {"source": str, "digest": bytes, "epoch": int, "n": int}, pk=("source", "digest")
-            ).create_index(["source", "n"])
-            tables.table("counts").create({"source": str, "what": str, "n": int}, pk=("source", "what"))
-            tables.table("meta").create({"name": str, "text": str, "number": int}, pk="name")
-            self._db.execute(f"PRAGMA user_version={number}")
-
-    def _add_proof(self, tables: Database, number: int) -> None:
-        """The quarantine with all that a replay takes, what each stretch of lines became, and suspects of the lane."""
-        where = {"source": str, "epoch": int}
-        with tables.atomic():
-            tables.table("quarantine").create(
-                {
-                    "number": int,
-                    **where,
-                    "seq": int,
-                    "reason": str,
-                    "text": bytes,
-                    "agent": bytes,
-                    "line": bytes,
-                    "at_ms": int,
-                    "state": str,
-                    "settled_ms": int,
-                },
-                pk="number",
-                not_null=("state",),
-                defaults={"state": "kept"},
-            ).create_index(["source", "epoch", "seq"], unique=True)
-            self._db.execute(
-                "INSERT INTO quarantine (source, epoch, seq, reason, text) SELECT source, epoch, seq, reason, line FROM dead"
-            )
-            tables.table("dead").drop()
-            tables.table("stretch").create(
-                {**where, "hour": int, "first": int, "last": int}, pk=("source", "epoch", "hour", "first")
-            ).create_index(["hour"])
-            tables.table("tally").create(
-                {**where, "hour": int, "what": str, "n": int}, pk=("source", "epoch", "hour", "what")
-            ).create_index(["hour"])
-            tables.table("suspect").create({**where, "seq": int, "deaths": int}, pk=("source", "epoch", "seq"))
-            self._db.execute(f"PRAGMA user_version={number}")
-
-    def _add_history(self, tables: Database, number: int) -> None:
-        """Baselines by folder, as digests and questions go; what changed and who answers for it; maintenances."""
-        self._db.create_function("folder", 1, _folder, deterministic=True)
-        with tables.atomic():
-            db = self._db
-            db.execute(
-                "CREATE TABLE baseline (agent TEXT, folder TEXT, name TEXT, fact BLOB NOT NULL, changes INTEGER NOT NULL, "
-                "told BLOB NOT NULL, PRIMARY KEY (agent, folder, name)) WITHOUT ROWID"
-            )
-            db.execute(
-                "INSERT INTO baseline SELECT agent, folder(path), substr(path, length(folder(path)) + 1), fact, 0, x'' "
-                "FROM syscheck"
-            )
-            tables.table("syscheck").drop()
-            db.execute(
-                "CREATE TABLE history (number INTEGER PRIMARY KEY AUTOINCREMENT, agent TEXT, folder TEXT, name TEXT, "
-                "at_ms INTEGER, stored_ms INTEGER, event TEXT, told BLOB, changes INTEGER, verdict TEXT, "
-                "accepted_ms INTEGER DEFAULT 0, accepted_by TEXT DEFAULT '')"
-            )
-            tables.table("history").create_index(["agent", "folder", "name", "number"])
-            tables.table("digest_check").create(
-                {"id": str, "agent": str, "at_ms": int, "directories": int, "done": int}, pk="id"
-            )
-            tables.table("differing").create({"id": str, "folder": str}, pk=("id", "folder"))
-            tables.table("baseline_order").create({"id": str, "at_ms": int, "data": bytes}, pk="id")
-            tables.table("maintenance").create({"id": str, "ended_ms": int, "data": bytes}, pk="id")
-            self._db.execute(f"PRAGMA user_version={number}")
 
     # -- reading
 
@@ -279,7 +177,7 @@ class Ledger:
             DerivedBatch(
                 source=SourceId(source),
                 agent=_agent_decoder.decode(agent),
-                batch=Batch(epoch=1, first_seq=first, count=count, chain=chain, data=data),
+                batch=Batch(epoch=self.derived_epoch, first_seq=first, count=count, chain=chain, data=data),
             )
             for source, first, count, chain, data, agent in rows
         )
@@ -301,10 +199,20 @@ class Ledger:
 
         Within one epoch equal bytes are other lines: a program that says the same many times in one millisecond.
         """
+        if self._first_epoch(source, epoch) >= epoch:  # the usual case: it never had another
+            return False
         row = self._db.execute(
             "SELECT 1 FROM digest WHERE source=? AND digest=? AND epoch < ?", (source, digest, epoch)
         ).fetchone()
         return row is not None
+
+    def _first_epoch(self, source: str, epoch: int) -> int:
+        """The oldest epoch of a source's digests, or one before it; of a source without any, that of its first batch."""
+        first = self._ends.first_epochs.get(source)
+        if first is None:
+            (oldest,) = self._db.execute("SELECT min(epoch) FROM digest WHERE source=?", (source,)).fetchone()
+            first = self._ends.first_epochs[source] = epoch if oldest is None else oldest
+        return first
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Totals by (source, what)."""
@@ -454,16 +362,19 @@ class Ledger:
                 (hole.source, hole.epoch, hole.first, hole.last, hole.reason),
             )
         self._write_quarantine(db, group)
-        for source, now in group.progress.items():
-            db.execute("INSERT OR REPLACE INTO progress VALUES (?,?,?,?)", (source, now.epoch, now.seq, now.chain))
-            if source.startswith("derived/"):
-                db.execute("DELETE FROM derived WHERE source=? AND first_seq + count - 1 <= ?", (source, now.seq))
+        rows = [(source, now.epoch, now.seq, now.chain) for source, now in group.progress.items()]
+        db.executemany("INSERT OR REPLACE INTO progress VALUES (?,?,?,?)", rows)
+        done = (
+            (source, now.seq)
+            for source, now in group.progress.items()
+            if source.startswith("derived/") and now.epoch == self.derived_epoch
+        )
+        db.executemany("DELETE FROM derived WHERE source=? AND first_seq + count - 1 <= ?", done)
         self._write_digests(db, group.digests)
-        for (source, what), n in group.counts.items():
-            db.execute(
-                "INSERT INTO counts VALUES (?,?,?) ON CONFLICT(source, what) DO UPDATE SET n = n + excluded.n",
-                (source, what, n),
-            )
+        db.executemany(
+            "INSERT INTO counts VALUES (?,?,?) ON CONFLICT(source, what) DO UPDATE SET n = n + excluded.n",
+            ((source, what, n) for (source, what), n in group.counts.items()),
+        )
         self._write_stretches(db, group)
         if group.notices is not None:
             db.execute("INSERT OR REPLACE INTO meta VALUES ('notices', ?, ?)", group.notices)
@@ -490,25 +401,50 @@ class Ledger:
     def _write_stretches(self, db: sqlite3.Connection, group: Group) -> None:
         """Within an hour the lines of a source are one stretch, unless something between them is missing."""
         hour = group.at_ms // HOUR_MS
+        grown: list[tuple[str, int, int, int, int]] = []
         for (source, epoch), stretch in group.stretches.items():
-            moved = db.execute(
-                "UPDATE stretch SET last=? WHERE source=? AND epoch=? AND hour=? AND last=?",
-                (stretch.last, source, epoch, hour, stretch.first - 1),
-            )
-            if not moved.rowcount:
-                db.execute("INSERT INTO stretch VALUES (?,?,?,?,?)", (source, epoch, hour, stretch.first, stretch.last))
-            for what, n in stretch.counts.items():
-                db.execute(
-                    "INSERT INTO tally VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
-                    (source, epoch, hour, what, n),
-                )
+            where = (source, epoch, hour)
+            start, end = self._last_stretch(*where)
+            first = start if end == stretch.first - 1 else stretch.first
+            self._ends.stretches[source] = (epoch, hour, first, stretch.last)
+            grown.append((*where, first, stretch.last))
+        db.executemany("INSERT OR REPLACE INTO stretch VALUES (?,?,?,?,?)", grown)
+        db.executemany(
+            "INSERT INTO tally VALUES (?,?,?,?,?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
+            (
+                (*where, hour, what, n)
+                for where, stretch in group.stretches.items()
+                for what, n in stretch.counts.items()
+            ),
+        )
+
+    def _last_stretch(self, source: str, epoch: int, hour: int) -> tuple[int, int]:
+        """First and last line of the last stretch of an hour; (0, -1) where there is none."""
+        last = self._ends.stretches.get(source)
+        if last is not None and last[:2] == (epoch, hour):
+            return last[2:]
+        row: tuple[int, int] | None = self._db.execute(
+            "SELECT first, last FROM stretch WHERE source=? AND epoch=? AND hour=? ORDER BY last DESC LIMIT 1",
+            (source, epoch, hour),
+        ).fetchone()
+        return row or (0, -1)
 
     def _write_digests(self, db: sqlite3.Connection, digests: Iterable[tuple[str, int, bytes]]) -> None:
+        rows: list[tuple[str, bytes, int, int]] = []
+        full: list[tuple[str, int]] = []
         for source, epoch, digest in digests:
-            row = db.execute("SELECT max(n) FROM digest WHERE source=?", (source,)).fetchone()
-            number = (row[0] or 0) + 1
-            db.execute("INSERT OR REPLACE INTO digest VALUES (?,?,?,?)", (source, digest, epoch, number))
-            db.execute("DELETE FROM digest WHERE source=? AND n <= ?", (source, number - KNOWN_BATCHES))
+            number = self._ends.digests[source] = self._last_digest(source) + 1
+            rows.append((source, digest, epoch, number))
+            if number % FORGOTTEN_TOGETHER == 0:
+                full.append((source, number - KNOWN_BATCHES))
+        db.executemany("INSERT OR REPLACE INTO digest VALUES (?,?,?,?)", rows)
+        db.executemany("DELETE FROM digest WHERE source=? AND n <= ?", full)
+
+    def _last_digest(self, source: str) -> int:
+        number = self._ends.digests.get(source)
+        if number is None:
+            (number,) = self._db.execute("SELECT coalesce(max(n), 0) FROM digest WHERE source=?", (source,)).fetchone()
+        return number or 0
 
     def expire(self, before_ms: int, limit: int = 2000) -> int:
         """Forget windows that mattered until a time before `before_ms`; returns how many went, at most `limit`."""
@@ -594,6 +530,7 @@ class Ledger:
             yield self._db
         except BaseException:
             self._db.execute("ROLLBACK")
+            self._ends = _Ends()
             raise
         self._db.execute("COMMIT")
 
@@ -606,8 +543,44 @@ class Ledger:
         self._db.close()
 
 
-def _folder(path: str) -> str:
-    return split(path)[0]
+def _derived_epoch(db: sqlite3.Connection) -> int:
+    row = db.execute("SELECT number FROM meta WHERE name='derived_epoch'").fetchone()
+    return int(row[0]) if row else 1
+
+
+def renumber_derived(db: sqlite3.Connection, now_ms: int) -> None:
+    """Begin a new epoch of derived lines in a ledger that goes back in time.
+
+    Its derived lines get other sequences than those that were told after it, and so their alerts other ids. What waits for its
+    evaluation moves into the new epoch.
+    """
+    epoch = max(_derived_epoch(db) + 1, now_ms // 1000)
+    with db:
+        for (source,) in db.execute("SELECT source FROM derived_end").fetchall():
+            chain, seq = GENESIS, 1
+            rows = db.execute("SELECT first_seq, count, data FROM derived WHERE source=? ORDER BY first_seq", (source,))
+            for first_seq, count, data in rows.fetchall():
+                chain = link(chain, data)
+                # A new number is never above the old one, and the rows below have moved already: no collision.
+                db.execute(
+                    "UPDATE derived SET first_seq=?, chain=? WHERE source=? AND first_seq=?",
+                    (seq, chain, source, first_seq),
+                )
+                seq += count
+            db.execute("UPDATE derived_end SET seq=?, chain=? WHERE source=?", (seq - 1, chain, source))
+        db.execute("INSERT OR REPLACE INTO meta VALUES ('derived_epoch', '', ?)", (epoch,))
+
+
+class _Ends:
+    """What tables end with, by source, as far as it was asked for: each batch adds a row to each of them."""
+
+    def __init__(self) -> None:
+        self.first_epochs: dict[str, int] = {}
+        """At most the oldest epoch of its digests."""
+        self.digests: dict[str, int] = {}
+        """Number of the last digest."""
+        self.stretches: dict[str, tuple[int, int, int, int]] = {}
+        """(epoch, hour, first, last) of the stretch that grows."""
 
 
 def baseline_of(fact: bytes, changes: int, told: bytes) -> Baseline:

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from hids.adapters.files import sync_folder
+from hids.adapters.ledger import renumber_derived
 from hids.errors import StoreError
 
 log = structlog.get_logger()
@@ -73,6 +74,8 @@ def restore(ledger: Path, now_ms: int) -> int | None:
     try:
         shutil.copyfile(copy, draft)  # the copy stays: it is the only one
         draft.chmod(0o600)
+        with closing(sqlite3.connect(draft)) as db:
+            renumber_derived(db, now_ms)
         with draft.open("rb") as file:
             os.fsync(file.fileno())
         ledger.replace(aside)
@@ -80,7 +83,7 @@ def restore(ledger: Path, now_ms: int) -> int | None:
             ledger.with_name(ledger.name + suffix).unlink(missing_ok=True)
         draft.replace(ledger)
         sync_folder(ledger.parent)
-    except OSError as error:
-        raise StoreError(f"{ledger}: damaged, and the copy cannot be put in its place: {error.strerror}") from error
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"{ledger}: damaged, and the copy cannot be put in its place: {error}") from error
     log.error("ledger damaged, its copy is used", ledger=str(ledger), kept_as=str(aside), copy_made_ms=made_ms)
     return made_ms

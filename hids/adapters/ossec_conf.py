@@ -118,6 +118,31 @@ def sections_of(conf: str, text: bytes, names: Sequence[str]) -> list[Element]:
     return [section for root in roots for section in root.children if section.name in names]
 
 
+class Options:
+    """The options of one section, or of several: where one stands twice, the last counts, unless all are asked for."""
+
+    def __init__(self, *sections: Element) -> None:
+        self._found: dict[str, list[str]] = {}
+        for section in sections:
+            for option in section.children:
+                self._found.setdefault(option.name, []).append(_text(option))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._found
+
+    def one(self, name: str, default: str = "") -> str:
+        """The last value; `default` where there is none."""
+        return self._found.get(name, [default])[-1]
+
+    def all(self, name: str) -> list[str]:
+        """All values, in order."""
+        return self._found.get(name, [])
+
+    def yes(self, name: str) -> bool:
+        """Whether the last value is yes."""
+        return self.one(name) == "yes"
+
+
 def _named(home: Path, options: list[Element], kind: str) -> Iterator[Path]:
     excluded = {Path(_text(option)).name for option in options if _EXCLUDED.get(option.name) == kind}
     for option in options:

@@ -207,7 +207,7 @@ def _databases(sections: list[Element], notes: list[str]) -> Iterator[dict[str, 
         "password_file": SQL_PASSWORD_FILE,
     }
     notes.append(
-        f"database_output: put its password into {SQL_PASSWORD_FILE}, mode 600, owned by the manager's user. The tables are others "
+        f"database_output: pip install 'hids[sql]', and put its password into {SQL_PASSWORD_FILE}, mode 600, owned by the manager's user. The tables are others "
         "(docs/databases.md): in a new database ossec_views = true gives views with the names and columns of OSSEC's"
     )
 

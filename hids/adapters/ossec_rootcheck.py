@@ -4,19 +4,18 @@ Several sections add up, as OSSEC reads them. What is not known is refused with 
 """
 
 import glob
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
 
 from hids.adapters.ossec_conf import sections_of
+from hids.adapters.ossec_values import number, toml_rows, truth
 from hids.core.collect.rootcheck import RootcheckConfig, check
 from hids.core.markup import Element
 from hids.errors import ConfigError, Problem
 
-_YES_NO = {"yes": True, "no": False}
 _SWITCHES = frozenset(
     (
         *(
@@ -69,24 +68,13 @@ def rootcheck_section(conf: str, text: bytes, home: str = "/var/ossec") -> Rootc
 
 def as_toml(config: RootcheckConfig) -> str:
     """The section with all keys that differ from their defaults."""
-    defaults = RootcheckConfig()
-    return "[rootcheck]\n" + "".join(_rows(config, defaults))
-
-
-def _rows(config: RootcheckConfig, defaults: RootcheckConfig) -> Iterator[str]:
-    for key in RootcheckConfig.__struct_fields__:
-        value = getattr(config, key)
-        if value != getattr(defaults, key):
-            # JSON spells texts, numbers, truth and lists of them as TOML does.
-            yield f"{key} = {json.dumps(value, ensure_ascii=True)}\n"
+    return "\n".join(("[rootcheck]", *toml_rows(config, RootcheckConfig()))) + "\n"
 
 
 def _take(option: Element, values: dict[str, Any], home: str) -> None:
     name, text = option.name, option.text.decode("utf-8", "surrogateescape").strip()
     if name in _SWITCHES:
-        if text.lower() not in _YES_NO:
-            raise ValueError(f"<{name}>: expected yes or no, got {text!r}")
-        values[name] = _YES_NO[text.lower()]
+        values[name] = truth(f"<{name}>", text)
     elif name in _FILES:
         _add(values, name, [str(PurePosixPath(home) / text)])
     elif name == "ignore":
@@ -98,9 +86,7 @@ def _take(option: Element, values: dict[str, Any], home: str) -> None:
     elif name == "base_directory":
         values[name] = text
     elif name == "frequency":
-        if not (text.isascii() and text.isdecimal()):
-            raise ValueError(f"<frequency>: expected seconds, got {text!r}")
-        values["frequency_s"] = int(text)
+        values["frequency_s"] = number("<frequency>", text)
     else:
         raise ValueError(f"<{name}> is not known in <rootcheck>")
 

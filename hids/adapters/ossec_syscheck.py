@@ -5,20 +5,19 @@ place elsewhere, or none, comes back as a note. OSSEC's patterns ignore case, ou
 """
 
 import glob
-import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
 from hids.adapters.ossec_conf import sections_of
+from hids.adapters.ossec_values import alternatives, number, time_of_day, toml_rows, truth
 from hids.core.collect.syscheck import DEFAULT_CHECK, DirectoryConfig, SyscheckConfig, check
 from hids.core.markup import Element
 from hids.errors import ConfigError, Problem
 
-_YES_NO = {"yes": True, "no": False}
 _SWITCHES = {"disabled", "scan_on_start", "alert_new_files", "skip_nfs"}
 _CHECKS: dict[str, tuple[str, ...]] = {
     "check_sum": ("sha256", "sha1", "md5"),
@@ -33,8 +32,8 @@ _CHECKS: dict[str, tuple[str, ...]] = {
     "check_inode": ("inode",),
 }
 _ELSEWHERE = {
-    "windows_registry": "is not read on Linux",
-    "registry_ignore": "is not read on Linux",
+    "registry_nodiff": "has no counterpart: values of the registry are never told",
+    "registry_limit": "has no counterpart",
     "auto_ignore": "is auto_ignore in manager.toml now",
     "skip_dev": "has no counterpart: only what is named is looked at",
     "skip_proc": "is always so",
@@ -43,10 +42,11 @@ _ELSEWHERE = {
     "max_files_per_second": "is max_bytes_per_s now",
     "synchronization": "has no counterpart: the manager has each change once, and hidsctl syscheck verify proves it",
     "database": "has no counterpart",
-    "whodata": "has no counterpart here",
     "diff": "is diff_max_bytes and diff_budget_bytes now",
 }
 """Options that are known and not taken over -> what to know about it."""
+_REGISTRY = {"windows_registry", "registry_ignore"}
+"""They are tables of their own: hids.adapters.ossec_registry."""
 _ATTRIBUTES_ELSEWHERE = {
     "follow_symbolic_link": "links are never followed: name their target",
     "tags": "has no counterpart",
@@ -54,9 +54,13 @@ _ATTRIBUTES_ELSEWHERE = {
     "check_attrs": "is for Windows",
     "arch": "is for Windows",
 }
-_CLOCK = re.compile(r"(\d{1,2})(?::(\d{2}))?\s*(am|pm)?", re.IGNORECASE)
-_NOON = 12
-_HOURS = 24
+_OF_WINDOWS = re.compile(r"%|[A-Za-z]:")
+"""How its paths begin."""
+_WHODATA_ELSEWHERE = {
+    "restart_audit": "has no counterpart: no auditd is needed, and one that runs is left alone",
+    "audit_key": "has no counterpart: who-data has rules of its own",
+    "startup_healthcheck": "is always done, each minute",
+}
 _MOST_NICE = 19
 
 
@@ -79,7 +83,8 @@ def syscheck_section(conf: str, text: bytes) -> Section | None:
         ConfigError: all that is not understood, a line each.
     """
     problems: list[Problem] = []
-    options = [option for section in sections_of(conf, text, ("syscheck",)) for option in section.children]
+    sections = sections_of(conf, text, ("syscheck",))
+    options = [option for section in sections for option in section.children if option.name not in _REGISTRY]
     taken = _Taken()
     for option in options:
         try:
@@ -102,18 +107,10 @@ def as_toml(section: Section) -> str:
     """The section with all keys that differ from their defaults, notes as comments."""
     config = section.config
     rows = [f"# {note}" for note in section.notes]
-    rows += ["[syscheck]", *_rows(config, SyscheckConfig(), {"directory"})]
+    rows += ["[syscheck]", *toml_rows(config, SyscheckConfig(), {"directory"})]
     for folder in config.directory:
-        rows += ["", "[[syscheck.directory]]", *_rows(folder, DirectoryConfig(path=""), set())]
+        rows += ["", "[[syscheck.directory]]", *toml_rows(folder, DirectoryConfig(path=""))]
     return "\n".join(rows) + "\n"
-
-
-def _rows(config: msgspec.Struct, defaults: msgspec.Struct, leave_out: set[str]) -> Iterator[str]:
-    for key in config.__struct_fields__:
-        value = getattr(config, key)
-        if key not in leave_out and value != getattr(defaults, key):
-            # JSON spells texts, numbers, truth and lists of them as TOML does.
-            yield f"{key} = {json.dumps(value, ensure_ascii=True)}"
 
 
 class _Taken:
@@ -133,17 +130,17 @@ class _Taken:
         if name in _ELSEWHERE:
             self._note(option, f"<{name}> {_ELSEWHERE[name]}")
         elif name in _SWITCHES:
-            self.values[name] = _truth(f"<{name}>", text)
-        elif name == "directories":
-            self._take_directories(option, text)
+            self.values[name] = truth(f"<{name}>", text)
+        elif name in self._WITH_PARTS:
+            self._WITH_PARTS[name](self, option, text)
         elif name in {"ignore", "nodiff"}:
             self._add(name, _globs(option, text))
         elif name == "frequency":
-            self.values["scan_interval_s"] = _number(f"<{name}>", text)
+            self.values["scan_interval_s"] = number(f"<{name}>", text)
         elif name == "scan_day":
             self.values[name] = text.lower()
         elif name == "scan_time":
-            self.values[name] = _time(text)
+            self.values[name] = time_of_day(f"<{name}>", text)
         elif name == "prefilter_cmd":
             self.values[name] = shlex.split(text)
         elif name == "process_priority":
@@ -151,34 +148,49 @@ class _Taken:
         elif name == "file_limit":
             entries = [child.text.decode().strip() for child in option.children if child.name == "entries"]
             for entry in entries:
-                self.values["max_files"] = _number("<entries>", entry)
+                self.values["max_files"] = number("<entries>", entry)
         else:
             raise ValueError(f"<{name}> is not known in <syscheck>")
+
+    def _take_whodata(self, option: Element, _text: str) -> None:
+        for child in option.children:
+            text = child.text.decode("utf-8", "replace").strip()
+            if child.name == "provider" and text == "audit":
+                self.values["whodata_provider"] = "audit"
+            elif child.name == "provider":
+                self._note(child, f'<provider> {text!r} has no counterpart: whodata_provider stays "auto"')
+            else:
+                self._note(child, f"<{child.name}> {_WHODATA_ELSEWHERE.get(child.name, 'has no counterpart')}")
 
     def _take_directories(self, option: Element, text: str) -> None:
         values = {each.name: each.value for each in option.attributes}
         options: dict[str, Any] = {"check": _checks(values)}
         for key, value in values.items():
             if key == "realtime" or key == "report_changes":  # noqa: PLR1714 - one key each
-                options[key] = _truth(key, value)
+                options[key] = truth(key, value)
             elif key == "restrict":
                 options[key] = [_expression(value)]
             elif key == "no_recurse":
-                if _truth(key, value):
+                if truth(key, value):
                     options["recursion"] = 0
             elif key == "recursion_level":
-                options["recursion"] = _number(key, value)
+                options["recursion"] = number(key, value)
             elif key == "whodata":
-                options[key] = _truth(key, value)
+                options[key] = truth(key, value)
                 self._note(option, f"{key}: needs rights that the agent's unit does not give; see docs/whodata.md")
             elif key in _ATTRIBUTES_ELSEWHERE:
                 self._note(option, f"{key}: {_ATTRIBUTES_ELSEWHERE[key]}")
             elif key != "check_all" and key not in _CHECKS:
                 raise ValueError(f"<directories {key}=...> is not known")
         for path in filter(None, (part.strip().rstrip("/") or part.strip() for part in text.split(","))):
+            if _OF_WINDOWS.match(path):
+                self._note(option, f"{path}: files of Windows are not watched")
+                continue
             known = self.values.setdefault("directory", [])
             known[:] = [each for each in known if each["path"] != path]  # the last one holds
             known.append({"path": path, **options})
+
+    _WITH_PARTS: ClassVar = {"directories": _take_directories, "whodata": _take_whodata}
 
     def _add(self, name: str, more: Iterable[str]) -> None:
         self.values[name] = [*self.values.get(name, []), *more]
@@ -189,7 +201,7 @@ class _Taken:
 
 def _checks(values: dict[str, str]) -> list[str]:
     """What is checked: all, if no option says otherwise."""
-    wanted = {name: _truth(name, value) for name, value in values.items() if name == "check_all" or name in _CHECKS}
+    wanted = {name: truth(name, value) for name, value in values.items() if name == "check_all" or name in _CHECKS}
     checks = set[str](DEFAULT_CHECK if wanted.get("check_all", not any(wanted.values())) else ())
     for name, yes in wanted.items():
         if name != "check_all":
@@ -205,7 +217,7 @@ def _globs(option: Element, text: str) -> list[str]:
         ("" if part.startswith("^") else "*")
         + glob.escape(part.removeprefix("^").removesuffix("$"))
         + ("" if part.endswith("$") else "*")
-        for part in _alternatives(text)
+        for part in alternatives(text)
     ]
 
 
@@ -215,35 +227,5 @@ def _expression(text: str) -> str:
         ("^" if part.startswith("^") else "")
         + re.escape(part.removeprefix("^").removesuffix("$"))
         + ("$" if part.endswith("$") else "")
-        for part in _alternatives(text)
+        for part in alternatives(text)
     )
-
-
-def _alternatives(text: str) -> list[str]:
-    if text.startswith("!"):
-        raise ValueError(f"{text!r}: what does not match cannot be taken over; say what does")
-    return [part for part in text.split("|") if part.strip("^$")]
-
-
-def _truth(name: str, text: str) -> bool:
-    if text.lower() not in _YES_NO:
-        raise ValueError(f"{name}: expected yes or no, got {text!r}")
-    return _YES_NO[text.lower()]
-
-
-def _number(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise ValueError(f"{name}: expected a number, got {text!r}")
-    return int(text)
-
-
-def _time(text: str) -> str:
-    """A time of day in OSSEC's spellings, such as "9pm" and "9:30 pm" -> "21:00"."""
-    found = _CLOCK.fullmatch(text)
-    if found is not None:
-        hour, half = int(found[1]), (found[3] or "").lower()
-        if half and hour <= _NOON:
-            hour = hour % _NOON + (_NOON if half == "pm" else 0)
-        if hour < _HOURS:
-            return f"{hour:02d}:{found[2] or '00'}"
-    raise ValueError(f"<scan_time>: expected a time such as 21:30 or 9:30 pm, got {text!r}")

@@ -3,7 +3,8 @@
     <folder>/ca.pem      key and certificate of the CA; made once, good for ten years. Who has a copy
                          can speak for any agent: keep it in backups, and the backups safe.
     <folder>/server.pem  key and certificate of the manager; made anew when names change or its time runs out.
-    <folder>/responses.pem  Ed25519 key that signs response orders, and its certificate; made anew likewise.
+    <folder>/responses.pem      Ed25519 key that signs response orders, and its certificate; made anew likewise.
+    <folder>/configuration.pem  the same for what agents are configured with.
 
 Each pair is one file with mode 0600, so a crash leaves both halves or none.
 """
@@ -29,6 +30,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hids.adapters.files import private_folder, read_private, write_atomically
 from hids.adapters.identity import AGENT_URI, ALPN, MALFORMED, key_pem, load_key, new_key, pin_of
 from hids.adapters.order_signing import RESPONSES_URI
+from hids.adapters.signing import CONFIGURATION_URI
 from hids.errors import ConfigError, JoinRefused, StoreError
 from hids.messages.terms import AgentId
 from hids.ports import Clock
@@ -40,8 +42,9 @@ RENEW_DAYS = 30
 """A server certificate with fewer days left is made anew."""
 MAX_CSR_BYTES = 16 * 1024
 
-_BACKDATED = dt.timedelta(days=1)
-"""Certificates are valid from a day ago: an agent whose clock is behind can still join."""
+_SINCE = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+"""Certificates are valid from then on: so none is "not valid yet" for an agent whose clock is behind, or because ours was ahead
+when it was made."""
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?")
 
@@ -163,17 +166,23 @@ class Authority:
 
     def responses_file(self) -> Path:
         """The file with the key that signs response orders, made or renewed as needed."""
-        path = self._folder / "responses.pem"
+        return self._signing_file("responses", RESPONSES_URI)
+
+    def configuration_file(self) -> Path:
+        """The file with the key that signs agents' configuration, made or renewed as needed."""
+        return self._signing_file("configuration", CONFIGURATION_URI)
+
+    def _signing_file(self, what: str, uri: str) -> Path:
+        path = self._folder / f"{what}.pem"
         try:
             data = read_private(path)
             certificate = None if data is None else x509.load_pem_x509_certificate(data)
         except (StoreError, *MALFORMED):
             certificate = None
-        wanted = [x509.UniformResourceIdentifier(RESPONSES_URI)]
+        wanted = [x509.UniformResourceIdentifier(uri)]
         if certificate is None or not self._is_good(certificate, wanted):
             key = Ed25519PrivateKey.generate()
-            name = _name("hids responses")
-            signed = self._sign(key.public_key(), name, wanted, ExtendedKeyUsageOID.CODE_SIGNING)
+            signed = self._sign(key.public_key(), _name(f"hids {what}"), wanted, ExtendedKeyUsageOID.CODE_SIGNING)
             pem = key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
@@ -197,11 +206,10 @@ class Authority:
         names: Iterable[x509.GeneralName],
         purpose: x509.ObjectIdentifier,
     ) -> x509.Certificate:
-        now = _utc(self._clock)
-        end = min(now + dt.timedelta(days=LEAF_DAYS), self._ca.certificate.not_valid_after_utc)
+        end = min(_utc(self._clock) + dt.timedelta(days=LEAF_DAYS), self._ca.certificate.not_valid_after_utc)
         ca_key = self._ca.key.public_key()
         return (
-            _builder(subject, self._ca.certificate.subject, public_key, now, end)
+            _builder(subject, self._ca.certificate.subject, public_key, end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
@@ -216,7 +224,7 @@ def _new_ca(now: dt.datetime) -> _Pair:
     # A number in the name keeps the CAs of two managers apart where people look at certificates.
     name = _name(f"hids CA {secrets.token_hex(4)}")
     certificate = (
-        _builder(name, name, key.public_key(), now, now + dt.timedelta(days=CA_DAYS))
+        _builder(name, name, key.public_key(), now + dt.timedelta(days=CA_DAYS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
         .sign(key, hashes.SHA256())
@@ -228,7 +236,6 @@ def _builder(
     subject: x509.Name,
     issuer: x509.Name,
     public_key: ec.EllipticCurvePublicKey | Ed25519PublicKey,
-    now: dt.datetime,
     end: dt.datetime,
 ) -> x509.CertificateBuilder:
     return (
@@ -237,7 +244,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
+        .not_valid_before(_SINCE)
         .not_valid_after(end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
@@ -314,4 +321,4 @@ def _pem(certificate: x509.Certificate) -> bytes:
 
 
 def _utc(clock: Clock) -> dt.datetime:
-    return dt.datetime.fromtimestamp(clock.now_ms() // 1000, dt.UTC)
+    return max(_SINCE, dt.datetime.fromtimestamp(clock.now_ms() // 1000, dt.UTC))  # a clock may be at its beginning

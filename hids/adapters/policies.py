@@ -19,7 +19,7 @@ import msgspec
 import structlog
 from sqlite_utils import Database
 
-from hids.adapters.sqlite import is_damage
+from hids.adapters.sqlite import is_damage, put_aside
 from hids.core.policy.lines import (
     RESULTS,
     CheckBody,
@@ -34,7 +34,7 @@ from hids.core.policy.lines import (
 from hids.errors import StoreError
 from hids.messages.terms import Agent
 
-VERSION = 1
+VERSION = 2
 MAX_POLICIES = 64
 """Of one host. An agent has at most as many (hids.agent.policy)."""
 MAX_CHECKS = 5_000
@@ -42,6 +42,7 @@ MAX_CHECKS = 5_000
 MAX_HISTORY = 1_000
 """Scores of one host and policy; the oldest go."""
 MAX_NAME = 256
+MAX_PATH = 4_096
 MAX_BODY = 65_536
 _BUSY_WAIT_S = 5.0
 _WAL_BYTES = 16 * 1024 * 1024
@@ -54,7 +55,7 @@ _SCHEMA = """
         agent TEXT NOT NULL, policy TEXT NOT NULL, name TEXT NOT NULL, file TEXT NOT NULL, description TEXT NOT NULL,
         hash_file TEXT NOT NULL, score INTEGER NOT NULL, passed INTEGER NOT NULL, failed INTEGER NOT NULL,
         invalid INTEGER NOT NULL, total INTEGER NOT NULL, scanned_ms INTEGER NOT NULL, changed_ms INTEGER NOT NULL,
-        PRIMARY KEY (agent, policy)) WITHOUT ROWID;
+        origin TEXT NOT NULL DEFAULT '', PRIMARY KEY (agent, policy)) WITHOUT ROWID;
     CREATE TABLE result(
         agent TEXT NOT NULL, policy TEXT NOT NULL, id INTEGER NOT NULL, result TEXT NOT NULL, previous TEXT NOT NULL,
         reason TEXT NOT NULL, since_ms INTEGER NOT NULL, text BLOB NOT NULL,
@@ -66,6 +67,8 @@ _SCHEMA = """
         passed INTEGER NOT NULL, failed INTEGER NOT NULL, invalid INTEGER NOT NULL,
         PRIMARY KEY (agent, policy, at_ms)) WITHOUT ROWID;
 """
+
+_FROM_1 = "ALTER TABLE policy ADD COLUMN origin TEXT NOT NULL DEFAULT ''"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -103,6 +106,8 @@ class PolicyRow(msgspec.Struct, frozen=True):
     total: int
     scanned_ms: int
     changed_ms: int
+    origin: str
+    """Where the host has it from: a path there, or the manager; empty: it does not say."""
 
 
 class ResultRow(msgspec.Struct, frozen=True):
@@ -238,9 +243,9 @@ class PolicyStore:
             return
         figures = (score(said.passed, said.failed), said.passed, said.failed, said.invalid)
         self._do(
-            "INSERT OR REPLACE INTO policy VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO policy VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(agent, policy, said.name[:MAX_NAME], said.file[:MAX_NAME], said.description[:MAX_BODY]),
-            *(said.hash_file[:MAX_NAME], *figures, said.total_checks, at_ms, at_ms),
+            *(said.hash_file[:MAX_NAME], *figures, said.total_checks, at_ms, at_ms, said.origin[:MAX_PATH]),
         )
         self._do("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?)", agent, policy, at_ms, *figures)
         self._do(
@@ -284,6 +289,10 @@ class PolicyStore:
                     for statement in filter(str.strip, _SCHEMA.split(";")):
                         db.conn.execute(statement)
                     db.conn.execute(f"PRAGMA user_version = {VERSION}")
+            elif version == 1:
+                with db.atomic():
+                    db.conn.execute(_FROM_1)
+                    db.conn.execute(f"PRAGMA user_version = {VERSION}")
             elif version != VERSION:
                 return self._again(db, f"it is of version {version}, this program writes {VERSION}")
             db.conn.execute("DELETE FROM text WHERE digest NOT IN (SELECT text FROM result)")
@@ -297,10 +306,7 @@ class PolicyStore:
     def _again(self, db: Database, reason: str) -> Database:
         with suppress(sqlite3.Error):
             db.conn.close()
-        aside = self._path.with_name(self._path.name + ".old")
-        self._path.replace(aside)
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        aside = put_aside(self._path, ".old")
         log.error("results of policies are gathered anew", path=str(self._path), reason=reason, aside=str(aside))
         return self._open()
 
@@ -334,7 +340,7 @@ class PolicyReader:
         """Policies of hosts; `agent` is an id or a name, `policy` an id."""
         rows = self._ask(
             "SELECT p.agent, a.name, p.policy, p.name, file, description, hash_file, score, passed, failed, invalid, "
-            "total, scanned_ms, changed_ms FROM policy p JOIN agents a ON a.id = p.agent",
+            "total, scanned_ms, changed_ms, origin FROM policy p JOIN agents a ON a.id = p.agent",
             "ORDER BY p.agent, p.policy",
             agent=agent,
             policy=policy,

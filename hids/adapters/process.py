@@ -37,6 +37,12 @@ class Launched:
         with contextlib.suppress(ProcessLookupError):
             self._popen.kill()
 
+    def end(self) -> None:
+        """SIGKILL, and wait until it has ended; its socket is closed."""
+        self._sock.close()
+        self.kill()
+        self._popen.wait()
+
 
 def launch(module: str, arguments: Sequence[str], *, datagrams: bool = False, inherit: Sequence[int] = ()) -> Launched:
     """Run `python -m module arguments`, with one end of a socket pair as its channel.

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from hids.adapters.ledger import HOUR_MS, LETTERS, SCHEMA_VERSION, letter_of
+from hids.adapters.ledger import HOUR_MS, LETTERS, letter_of
+from hids.adapters.ledger_schema import SCHEMA_VERSION
 from hids.core.proof import Gap, Interval, verify
 from hids.errors import StoreError
 from hids.messages.lane import Progress

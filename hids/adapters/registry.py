@@ -7,13 +7,8 @@ nor the time that a lookup takes helps anybody.
 One thread, one process: the manager's main. SQLite refuses other threads.
 """
 
-import datetime as dt
-import hashlib
 import hmac
-import ipaddress
 import os
-import re
-import secrets
 import sqlite3
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -23,24 +18,15 @@ import msgspec
 import sqlite_utils
 
 from hids.adapters import legacy_registry
+from hids.adapters.approvals import Approvals, PendingRow, Waits
+from hids.adapters.clock import date
 from hids.adapters.identity import der_of, fingerprint
+from hids.adapters.newcomer import Newcomer, check, check_name, groups_text, printable
+from hids.adapters.tokens import Terms, Tokens
 from hids.errors import ConfigError, JoinRefused, StoreError
 from hids.messages.terms import AgentId
 
 SCHEMA_VERSION = 3
-MAX_TEXT = 200
-"""Characters kept of what an agent says about its software and system."""
-
-MAX_PENDING = 1_000
-"""Requests that wait for approval; more are refused."""
-PENDING_S = 7 * 86_400
-"""A request that nobody decided on is forgotten after so long."""
-
-_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9._-]{0,63}")
-_GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
-MAX_GROUPS = 32
-_MACHINE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-_TOKEN_BYTES = 32
 
 
 class AgentRow(msgspec.Struct, frozen=True):
@@ -74,56 +60,6 @@ class AgentRow(msgspec.Struct, frozen=True):
 
 
 _COLUMNS = ", ".join(AgentRow.__struct_fields__)
-
-
-class Newcomer(msgspec.Struct, frozen=True, kw_only=True):
-    """Who wants to join, in its own words."""
-
-    name: str
-    machine_id: str
-    address: str
-    os: str = ""
-    software: str = ""
-    key: str = ""
-    """SHA-256 of the public key, in hex."""
-
-
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What a token is good for, besides its time and its uses."""
-
-    groups: tuple[str, ...] = ()
-    """Those that join with it are put there."""
-    networks: tuple[str, ...] = ()
-    """Addresses and networks from which it may be used; none: from everywhere."""
-    name: str = ""
-    """The one name with which it may be used; empty: any."""
-    approve: bool = False
-    """Whoever uses it waits until a person approves."""
-
-
-class PendingRow(msgspec.Struct, frozen=True):
-    """A machine that waits for approval."""
-
-    key: str
-    """SHA-256 of its public key, in hex; the first digits name it."""
-    name: str
-    machine_id: str
-    address: str
-    os: str
-    software: str
-    groups: str
-    asked_ms: int
-    state: str
-    """"waiting", "approved" or "denied"."""
-    decided_by: str
-
-
-class Waits(Exception):  # noqa: N818 - an answer
-    """The request is noted; somebody has to approve it. `is_new`: it was not there before."""
-
-    def __init__(self, key: str, *, is_new: bool) -> None:
-        super().__init__(f"a person has to approve it: `hidsctl agent approve {key[:12]}`")
-        self.is_new = is_new
 
 
 def _create_schema(db: sqlite_utils.Database) -> None:
@@ -203,6 +139,8 @@ class Registry:
             except BaseException:
                 self._db.close()
                 raise
+        self._tokens = Tokens(self._db)
+        self._approvals = Approvals(self._db)
         self.legacy = legacy_registry.LegacyRegistry(self._db, self._transaction, self._next_id)
         """The keys of OSSEC's and Wazuh's agents."""
 
@@ -210,7 +148,7 @@ class Registry:
         """Close the file; the registry is of no use afterwards."""
         self._db.close()
 
-    # ---- tokens
+    # ---- tokens, approval
 
     def create_token(
         self, now_ms: int, valid_s: int = 3600, uses: int = 1, note: str = "", terms: Terms | None = None
@@ -220,28 +158,8 @@ class Registry:
         Raises:
             ConfigError: `valid_s` or `uses` below 1, or terms that make no sense.
         """
-        terms = terms or Terms()
-        if valid_s < 1 or uses < 1:
-            raise ConfigError(f"a token needs at least 1 s and 1 use, got {valid_s} s and {uses} uses")
-        if terms.name:
-            _check_name(terms.name, ConfigError)
-        token = secrets.token_urlsafe(_TOKEN_BYTES)
-        while token.startswith("-"):  # it would look like an option on the command line
-            token = secrets.token_urlsafe(_TOKEN_BYTES)
-        row = {
-            "hash": _hash(token),
-            "created_ms": now_ms,
-            "expires_ms": now_ms + valid_s * 1000,
-            "uses_left": uses,
-            "note": _printable(note),
-            "groups": _groups(terms.groups),
-            "networks": ",".join(map(str, _networks(terms.networks))),
-            "name": terms.name,
-            "approve": terms.approve,
-        }
         with self._transaction():
-            self._db.table("tokens").insert(row)
-        return token
+            return self._tokens.create(now_ms, valid_s, uses, note, terms or Terms())
 
     def redeem(self, token: str, now_ms: int, newcomer: Newcomer | None = None) -> Terms:
         """Spend one use of `token`; returns what it is good for.
@@ -250,42 +168,11 @@ class Registry:
             JoinRefused: unknown, used up, expired, or not for this newcomer.
         """
         with self._transaction():
-            return self._redeem(token, newcomer, now_ms)
-
-    def _redeem(self, token: str, newcomer: Newcomer | None, now_ms: int) -> Terms:
-        # One conditional write, which also takes SQLite's write lock: two agents cannot share the last use.
-        key = _hash(token)
-        spent = self._db.conn.execute(
-            "UPDATE tokens SET uses_left = uses_left - 1 WHERE hash = ? AND uses_left > 0 AND expires_ms > ?",
-            (key, now_ms),
-        )
-        if spent.rowcount == 1:
-            return self._terms(key, newcomer)
-        row = self._db.conn.execute("SELECT uses_left, expires_ms FROM tokens WHERE hash = ?", (key,)).fetchone()
-        if row is None:
-            why = "this manager does not know the token; was it copied whole, and is this the right manager?"
-        elif row[0] <= 0:
-            why = "the token has been used"
-        else:
-            why = f"the token expired on {_date(row[1])}"
-        raise JoinRefused(f"{why}; make a new one with `hidsctl agent token`")
-
-    def _terms(self, key: str, newcomer: Newcomer | None) -> Terms:
-        groups, networks, name, approve = self._db.conn.execute(
-            "SELECT groups, networks, name, approve FROM tokens WHERE hash = ?", (key,)
-        ).fetchone()
-        if newcomer is not None and name and name.lower() != newcomer.name.lower():
-            raise JoinRefused(f"this token is for the name {name} only; join with --name {name}")
-        if newcomer is not None and networks and not _is_inside(newcomer.address, networks.split(",")):
-            raise JoinRefused(f"this token may not be used from {newcomer.address}; it is for {networks}")
-        return Terms(groups=tuple(groups.split(",")) if groups else (), approve=bool(approve))
-
-    # ---- approval
+            return self._tokens.redeem(token, newcomer, now_ms)
 
     def pending(self) -> Sequence[PendingRow]:
         """Who waits, and who was decided on but did not ask again yet."""
-        query = f"SELECT {', '.join(PendingRow.__struct_fields__)} FROM pending ORDER BY asked_ms"  # noqa: S608 - ours
-        return [PendingRow(*row) for row in self._db.conn.execute(query)]
+        return self._approvals.list()
 
     def decide(self, which: str, by: str, *, approved: bool) -> PendingRow:
         """Approve or deny a request, by its name or the first digits of its key.
@@ -294,38 +181,7 @@ class Registry:
             ConfigError: none or several are called so.
         """
         with self._transaction():
-            rows = [row for row in self.pending() if row.name == which or (which and row.key.startswith(which))]
-            if len(rows) != 1:
-                what = "nobody who waits" if not rows else "more than one that waits"
-                raise ConfigError(f"{what} is called {which!r}; `hidsctl agent pending` shows all")
-            state = "approved" if approved else "denied"
-            self._db.conn.execute(
-                "UPDATE pending SET state = ?, decided_by = ? WHERE key = ?", (state, _printable(by), rows[0].key)
-            )
-            return msgspec.structs.replace(rows[0], state=state, decided_by=by)
-
-    def _decided(self, newcomer: Newcomer, now_ms: int) -> PendingRow | None:
-        """What was decided on this key; None when it never asked."""
-        self._db.conn.execute("DELETE FROM pending WHERE asked_ms < ?", (now_ms - PENDING_S * 1000,))
-        return next((row for row in self.pending() if newcomer.key and row.key == newcomer.key), None)
-
-    def _queue(self, newcomer: Newcomer, terms: Terms, now_ms: int) -> None:
-        (count,) = self._db.conn.execute("SELECT count(*) FROM pending").fetchone()
-        if count >= MAX_PENDING:
-            raise JoinRefused("too many machines wait for approval; ask the manager's administrator")
-        row = {
-            "key": newcomer.key,
-            "name": newcomer.name,
-            "machine_id": newcomer.machine_id,
-            "address": newcomer.address,
-            "os": _printable(newcomer.os),
-            "software": _printable(newcomer.software),
-            "groups": _groups(terms.groups),
-            "asked_ms": now_ms,
-            "state": "waiting",
-            "decided_by": "",
-        }
-        self._db.table("pending").upsert(row, pk="key")
+            return self._approvals.decide(which, by, approved=approved)
 
     # ---- agents
 
@@ -353,13 +209,13 @@ class Registry:
         """
         waits: Waits | None = None
         with self._transaction():
-            _check(newcomer)
-            decided = self._decided(newcomer, now_ms)
+            check(newcomer)
+            decided = self._approvals.decided(newcomer, now_ms)
             if decided is None:
-                terms = self._redeem(token, newcomer, now_ms)
+                terms = self._tokens.redeem(token, newcomer, now_ms)
                 self._id_for(newcomer)  # a name that is taken need not wait
                 if terms.approve:
-                    self._queue(newcomer, terms, now_ms)
+                    self._approvals.queue(newcomer, terms.groups, now_ms)
                     waits = Waits(newcomer.key, is_new=True)
             elif decided.state == "denied":
                 raise JoinRefused(f"{decided.decided_by} denied it")
@@ -367,7 +223,7 @@ class Registry:
                 raise Waits(newcomer.key, is_new=False)
             else:
                 terms = Terms(groups=tuple(name for name in decided.groups.split(",") if name))
-                self._db.conn.execute("DELETE FROM pending WHERE key = ?", (newcomer.key,))
+                self._approvals.forget(newcomer.key)
             if waits is None:
                 return self._take_in(newcomer, terms, now_ms, sign)
         raise waits
@@ -391,10 +247,10 @@ class Registry:
             "machine_id": newcomer.machine_id,
             "fingerprint": fingerprint(der_of(certificate)),
             "address": newcomer.address,
-            "os": _printable(newcomer.os),
-            "software": _printable(newcomer.software),
+            "os": printable(newcomer.os),
+            "software": printable(newcomer.software),
             "joined_ms": now_ms,
-            "groups": _groups(terms.groups) or (before.groups if before is not None else ""),
+            "groups": groups_text(terms.groups) or (before.groups if before is not None else ""),
             "key": newcomer.key,
             "renewed": "",
         }
@@ -413,8 +269,7 @@ class Registry:
             raise JoinRefused(f"this manager has no agent {agent_id}; join again with a new token")
         if row.removed_ms is not None:
             raise JoinRefused(
-                f"agent {row.id} was removed on {_date(row.removed_ms)} by {row.removed_by}; "
-                "join again with a new token"
+                f"agent {row.id} was removed on {date(row.removed_ms)} by {row.removed_by}; join again with a new token"
             )
         if row.renewed and hmac.compare_digest(row.renewed, shown):
             with self._transaction():  # it has the new one: the old one ends
@@ -451,7 +306,7 @@ class Registry:
         """
         with self._transaction():
             row = self._living(key)
-            _check_name(name, ConfigError)
+            check_name(name, ConfigError)
             other = self._find("name = ? COLLATE NOCASE AND removed_ms IS NULL", name)
             if other is not None and other.id != row.id:
                 raise ConfigError(f"the name {name} belongs to agent {other.id}")
@@ -466,7 +321,7 @@ class Registry:
         """
         with self._transaction():
             row = self._living(key)
-            self._db.conn.execute("UPDATE agents SET groups = ? WHERE id = ?", (_groups(groups), row.id))
+            self._db.conn.execute("UPDATE agents SET groups = ? WHERE id = ?", (groups_text(groups), row.id))
             return self.get(row.id)
 
     def _living(self, key: str) -> AgentRow:
@@ -500,11 +355,11 @@ class Registry:
             row = self.get(key)
             if row.removed_ms is not None:
                 raise ConfigError(
-                    f"agent {row.id} ({row.name}) was removed on {_date(row.removed_ms)} by {row.removed_by}"
+                    f"agent {row.id} ({row.name}) was removed on {date(row.removed_ms)} by {row.removed_by}"
                 )
             self._db.conn.execute(
                 "UPDATE agents SET removed_ms = ?, removed_by = ? WHERE id = ?",
-                (now_ms, _printable(by), row.id),
+                (now_ms, printable(by), row.id),
             )
             self.legacy.forget(row.id)
             return self.get(row.id)
@@ -517,7 +372,7 @@ class Registry:
         with self._transaction():
             self._db.conn.execute(
                 "UPDATE agents SET last_seen_ms = ?, address = ?, os = ?, software = ? WHERE id = ?",
-                (now_ms, address, _printable(os), _printable(software), agent_id),
+                (now_ms, address, printable(os), printable(software), agent_id),
             )
 
     def _id_for(self, newcomer: Newcomer) -> AgentId:
@@ -579,59 +434,3 @@ class Registry:
                 f"{self._path}: the agents' registry cannot be used: {error}; check free space and owner, "
                 "or restore it from a backup"
             ) from error
-
-
-def _check(newcomer: Newcomer) -> None:
-    _check_name(newcomer.name, JoinRefused)
-    if not _MACHINE_ID.fullmatch(newcomer.machine_id):
-        raise JoinRefused(f"expected a machine id of 1 to 64 letters, digits and -, got {newcomer.machine_id[:80]!r}")
-
-
-def _check_name(name: str, error: type[JoinRefused | ConfigError]) -> None:
-    if not _NAME.fullmatch(name) or name.isdigit():
-        raise error(
-            f"the name {name[:80]!r} cannot be used: expected 1 to 64 of A-Z a-z 0-9 . _ -, not starting "
-            "with -, and not digits alone, which are ids; use another --name"
-        )
-
-
-def _groups(names: Sequence[str]) -> str:
-    """Write groups as they are stored.
-
-    Raises:
-        ConfigError: one has a name that cannot be used.
-    """
-    for name in names:
-        if not _GROUP.fullmatch(name):
-            raise ConfigError(f"the group {name[:80]!r} cannot be used: expected 1 to 64 of A-Z a-z 0-9 . _ -")
-    if len(names) > MAX_GROUPS:
-        raise ConfigError(f"an agent is in at most {MAX_GROUPS} groups, got {len(names)}")
-    return ",".join(dict.fromkeys(names))
-
-
-def _networks(texts: Sequence[str]) -> Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    try:
-        return [ipaddress.ip_network(text) for text in texts]
-    except ValueError as error:
-        raise ConfigError(f"expected addresses or networks such as 10.0.0.0/8: {error}") from error
-
-
-def _is_inside(address: str, networks: Sequence[str]) -> bool:
-    try:
-        peer = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(peer in ipaddress.ip_network(network) for network in networks)
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _printable(text: str) -> str:
-    """Cut what a stranger says, and take out what a terminal would obey."""
-    return "".join(char if char.isprintable() else "?" for char in text[:MAX_TEXT])
-
-
-def _date(at_ms: int) -> str:
-    return f"{dt.datetime.fromtimestamp(at_ms // 1000, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -9,7 +9,8 @@ import structlog
 
 from hids.adapters.archive import lines_of
 from hids.adapters.files import write_atomically
-from hids.adapters.search import Query, Search
+from hids.adapters.search import Search
+from hids.adapters.search_query import Query
 from hids.core.report import Question, Report, as_text, compose
 from hids.core.report_html import as_html, timeline_png
 from hids.core.report_schedule import Format, Scheduled, due, file_name, is_over, midnight_ms, question_of

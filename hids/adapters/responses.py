@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from hids.adapters.sqlite import is_damage
+from hids.adapters.sqlite import is_damage, put_aside, transaction
 from hids.core.response.blocks import Blocks
 from hids.core.response.ledger import Kept, OrderRow
 from hids.errors import StoreDamaged, StoreError
@@ -59,10 +59,7 @@ class ResponseStore:
         try:
             self._db = _open(path)
         except StoreDamaged:
-            aside = path.with_name(f"{path.name}.damaged")
-            path.replace(aside)
-            for tail in ("-wal", "-shm"):
-                path.with_name(path.name + tail).unlink(missing_ok=True)
+            aside = put_aside(path, ".damaged")
             log.error("responses are damaged; put aside, begun anew", path=str(path), aside=str(aside))  # noqa: TRY400
             self._db = _open(path)
 
@@ -165,15 +162,10 @@ class ResponseStore:
     @contextmanager
     def _writing(self) -> Generator[None]:
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield
-            self._db.execute("COMMIT")
-        except BaseException as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise StoreError(f"{self._path}: cannot be written: {error}") from error
-            raise
+            with transaction(self._db):
+                yield
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: cannot be written: {error}") from error
 
     @contextmanager
     def _reading(self) -> Generator[None]:

@@ -11,12 +11,14 @@ from pathlib import Path
 import msgspec
 
 from hids.adapters.files import private_folder, write_atomically
+from hids.core.collect.policy import is_policy_file
 from hids.core.collect.shared import Rollout, SharedFile, parse_files
 from hids.errors import ConfigError, StoreError
 
 STATE = "rollout.json"
 MAX_FILES = 256
-MAX_BYTES = 1024 * 1024
+MAX_BYTES = 8 * 1024 * 1024
+"""Of all files together, policies included; the control socket takes them as JSON."""
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -108,7 +110,7 @@ class SharedConfigs:
 
 
 def read_files(folder: Path) -> dict[str, str]:
-    """The files that a person edits: every *.toml in `folder`.
+    """The files that a person edits: every *.toml in `folder`, and the policies (*.yml) beside them.
 
     Raises:
         ConfigError: no such folder, or too much in it.
@@ -117,8 +119,12 @@ def read_files(folder: Path) -> dict[str, str]:
         raise ConfigError(f"{folder}: no such folder; put files such as web.toml there (docs/fleet.md)")
     files: dict[str, str] = {}
     size = 0
-    for path in sorted(folder.glob("*.toml")):
+    for path in sorted(folder.iterdir()):
+        if path.suffix != ".toml" and not is_policy_file(path.name):
+            continue
         try:
+            if path.stat().st_size > MAX_BYTES:
+                raise ConfigError(f"{path}: expected at most {MAX_BYTES} bytes")
             files[path.name] = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from error

@@ -74,6 +74,8 @@ class SourceState(msgspec.Struct):
     """Events that the source's configuration leaves out."""
     idle: bool = False
     """All there is has been read and is stored."""
+    overflows: int = 0
+    """Times that a queue of the kernel was full, and notifications were lost."""
     files: dict[str, tuple[int, int]] = {}
     """Path -> (offset, bytes behind)."""
 

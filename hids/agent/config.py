@@ -6,12 +6,12 @@ from hids.core.collect.config import (
     MAX_CONFIG_BYTES,
     MAX_SOURCES,
     AgentConfig,
-    PolicyConfig,
     SilenceConfig,
     address_of,
     has_glob,
     parse,
 )
+from hids.core.collect.policy import PolicyConfig
 from hids.core.collect.registry import RegistryConfig
 from hids.core.collect.rootcheck import RootcheckConfig
 from hids.core.collect.source import SourceConfig

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from hids.errors import HidsError
+from hids.agent.authors import AuthorsError
 
 MODIFY, ATTRIB, CLOSE_WRITE = 0x2, 0x4, 0x8
 MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x40, 0x80, 0x100, 0x200
@@ -32,12 +32,14 @@ _FID = struct.Struct("=iiIi")
 """File system's id in two halves, bytes of the handle, type of the handle."""
 _INT = struct.Struct("=i")
 _MAX_HANDLE = 128
+_MAX_EVENT = 1_024
+"""Longer than any: headers, a handle and a name."""
 
 Directory = tuple[int, int, bytes]
 """(file system's id, as os.statvfs has it; type of the handle; handle)"""
 
 
-class FanotifyError(HidsError):
+class FanotifyError(AuthorsError):
     """The kernel does not tell who changes files here; the text says why, and what to do."""
 
 
@@ -72,6 +74,8 @@ class Fanotify:
                 f"no fanotify: {reason}; it needs Linux 5.15 or later and CAP_SYS_ADMIN, which containers seldom have"
             )
         self._mounts: dict[int, int] = {}
+        self.is_drained = True
+        """Whether the last read took all there was."""
 
     def fileno(self) -> int:
         """For select and poll."""
@@ -106,11 +110,14 @@ class Fanotify:
             FanotifyError: what came is not of the form that this kernel promised.
         """
         try:
-            return list(parse(os.read(self._descriptor, READ_BYTES)))
+            data = os.read(self._descriptor, READ_BYTES)
         except BlockingIOError:
+            self.is_drained = True
             return []
         except OSError as error:
             raise FanotifyError(f"fanotify cannot be read: {error.strerror}") from error
+        self.is_drained = len(data) < READ_BYTES - _MAX_EVENT
+        return list(parse(data))
 
     def path_of(self, directory: Directory) -> str | None:
         """Where a directory is now; None when it is gone, or in a file system that is not marked."""

@@ -177,3 +177,30 @@ def _cut(entries: Mapping[str, Known]) -> Iterator[tuple[str, dict[str, Known]]]
             following = next(ordered, None)
         waiting = [following] if following is not None else []
         yield part[0][0], {name: entries[name] for _, name in part}
+
+
+class OpenParts:
+    """Parts that changes are written into, each read once."""
+
+    def __init__(self, cache: FileCache) -> None:
+        self._cache = cache
+        self._open: dict[str, list[tuple[Part, str]]] = {}
+
+    def entries(self, directory: str, name: str) -> dict[str, Known]:
+        """The entries of the part in which this one is, or will be."""
+        place = name_hash(name)
+        known = self._open.setdefault(directory, [])
+        for part, end in known:
+            if part.low <= place < end:
+                return part.entries
+        part, end = self._cache.part_of(directory, name)
+        known.append((part, end))
+        return part.entries
+
+    def written(self) -> Positions:
+        """All of them, as they are to be stored."""
+        positions: Positions = {}
+        for directory, parts in self._open.items():
+            for part, _ in parts:
+                positions |= self._cache.written(directory, part)
+        return positions

@@ -89,12 +89,18 @@ class Folders:
 
     def has(self, path: str) -> bool:
         """Whether a path is a root or below one."""
-        return any(path == root or path.startswith(root.rstrip("/") + "/") for root in self.roots)
+        return any(_is_in(path, root) for root in self.roots)
 
     def below(self, directory: str) -> list[str]:
         """The configured folders below a directory that is not gone through, but for those that lie below others."""
         beginning = directory.rstrip("/") + "/"
         return outermost(path for path in self._by_path if path.startswith(beginning))
+
+    @property
+    def live_roots(self) -> list[str]:
+        """Of `roots`, those in which anything is watched in real time."""
+        live = [path for path, folder in self._by_path.items() if folder.realtime]
+        return [root for root in self.roots if any(_is_in(path, root) for path in live)]
 
     @property
     def who_roots(self) -> list[str]:
@@ -120,6 +126,10 @@ def outermost(directories: Iterable[str]) -> list[str]:
         if not any(path.startswith(other.rstrip("/") + "/") for other in kept):
             kept.append(path)
     return kept
+
+
+def _is_in(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip("/") + "/")
 
 
 def _stamp(options: DirectoryConfig, config: SyscheckConfig) -> bytes:

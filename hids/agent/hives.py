@@ -4,13 +4,15 @@ A hive may be broken or made to harm: its size is checked before it is read, a f
 it, a key that leads back to itself ends the walk, and sizes that no file can have are not read.
 """
 
+import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hids.agent.registrykeys import Key, RegistryError, Value, value_of
+from hids.agent.registrykeys import MAX_NAME, MAX_VALUES, Key, RegistryError, Value, text_of, value_of
 
 MAX_HIVE_BYTES = 512 * 1024 * 1024
 MIN_KEY_BYTES = 80
@@ -28,6 +30,84 @@ class _Bytes(BytesIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         return b"" if size is not None and size >= 1 << 31 else super().read(size)
+
+
+class Hive:
+    """One hive file, read when it is asked first."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._read: tuple[Any, int] | None = None
+
+    def root(self) -> tuple[Any, int]:
+        """The root key as regipy has it, and the file's size.
+
+        Raises:
+            RegistryError: it cannot be read.
+        """
+        if self._read is None:
+            with self._said():
+                self._read = self._open()
+        return self._read
+
+    def key(self, path: str) -> Any:
+        """The key at a path below the root, as regipy has it; None when there is none. Raises as `root` does."""
+        key, _ = self.root()
+        with self._said():
+            for name in filter(None, path.split("\\")):
+                key = key.get_subkey(name, raise_on_missing=False)
+                if key is None:
+                    return None
+        return key
+
+    def values(self, path: str) -> dict[str, str] | None:
+        """Names and data of a key's values, as text; None when there is no such key. Raises as `root` does."""
+        key = self.key(path)
+        if key is None:
+            return None
+        with self._said():
+            return {str(each.name)[:MAX_NAME]: text_of(each.value) for each in islice(_iterate(key), MAX_VALUES)}
+
+    def keys(self, top: str, below: Sequence[str], recursion: int) -> Iterator[Key]:
+        """All keys below some, each once, parents first; `top` is what the root is called. Raises as `root` does."""
+        left = self.root()[1] // MIN_KEY_BYTES + 1
+        for path in below:
+            found = self.key(path)
+            waiting = [] if found is None else [(found, f"{top}\\{path}" if path else top, 0)]
+            while waiting:
+                left -= 1
+                with self._said():
+                    if left < 0:
+                        raise ValueError("more keys than the file has room for")
+                    key, where, depth = waiting.pop()
+                    told = Key(where, _time_ns(key), tuple(_values(key)))
+                yield told
+                if depth < min(recursion, MAX_DEPTH):
+                    with self._said():
+                        waiting += reversed([(e, f"{where}\\{e.name}", depth + 1) for e in key.iter_subkeys()])
+
+    def _open(self) -> tuple[Any, int]:
+        from regipy.registry import RegistryHive  # noqa: PLC0415
+
+        size = self._file.stat().st_size
+        if size > MAX_HIVE_BYTES:
+            raise RegistryError(f"{self._file}: {size} bytes; expected a hive of at most {MAX_HIVE_BYTES}")
+        open_hive: Any = RegistryHive
+        hive = open_hive(str(self._file))
+        hive.root._stream = _Bytes(hive._stream.getvalue())  # noqa: SLF001 - see _Bytes; keys below take theirs from it
+        return hive.root, size
+
+    @contextlib.contextmanager
+    def _said(self) -> Generator[None]:
+        """Whatever regipy raises for a damaged file, in words."""
+        try:
+            yield
+        except RegistryError:
+            raise
+        except Exception as error:
+            raise RegistryError(
+                f"{self._file}: damaged, or no hive: {type(error).__name__}: {str(error)[:200]}"
+            ) from error
 
 
 class HiveView:
@@ -49,54 +129,19 @@ class HiveView:
 
     def keys(self) -> Iterator[Key]:
         """See `View`."""
-        try:
-            root, size = self._root()
-            left = size // MIN_KEY_BYTES + 1
-            for path in self._below:
-                for key in self._walk(root, path):
-                    left -= 1
-                    if left < 0:
-                        raise ValueError("more keys than the file has room for")  # noqa: TRY301 - told below, as the others
-                    yield key
-        except RegistryError:
-            raise
-        except Exception as error:
-            raise RegistryError(
-                f"{self._file}: damaged, or no hive: {type(error).__name__}: {str(error)[:200]}"
-            ) from error
-
-    def _root(self) -> tuple[Any, int]:
-        """The root key, and the file's size."""
-        from regipy.registry import RegistryHive  # noqa: PLC0415
-
-        size = self._file.stat().st_size
-        if size > MAX_HIVE_BYTES:
-            raise RegistryError(f"{self._file}: {size} bytes; expected a hive of at most {MAX_HIVE_BYTES}")
-        open_hive: Any = RegistryHive
-        hive = open_hive(str(self._file))
-        hive.root._stream = _Bytes(hive._stream.getvalue())  # noqa: SLF001 - see _Bytes; keys below take theirs from it
-        return hive.root, size
-
-    def _walk(self, root: Any, path: str) -> Iterator[Key]:
-        key = root
-        for name in filter(None, path.split("\\")):
-            key = key.get_subkey(name, raise_on_missing=False)
-            if key is None:
-                return
-        top = f"{self._top}\\{path}" if path else self._top
-        waiting = [(key, top, 0)]
-        while waiting:
-            key, where, depth = waiting.pop()
-            yield Key(where, _time_ns(key), tuple(_values(key)))
-            if depth < min(self._recursion, MAX_DEPTH):
-                below = [(each, f"{where}\\{each.name}", depth + 1) for each in key.iter_subkeys()]
-                waiting += reversed(below)
+        return Hive(self._file).keys(self._top, self._below, self._recursion)
 
 
 def _values(key: Any) -> Iterator[Value]:
-    for each in key.iter_values(as_json=False, trim_values=False):
+    for each in _iterate(key):
         name = "" if each.name == "(default)" else str(each.name)
         yield value_of(name, str(each.value_type), _bytes(each.value))
+
+
+def _iterate(key: Any) -> Iterator[Any]:
+    """A key's values with all of their data."""
+    values: Iterator[Any] = key.iter_values(as_json=False, trim_values=False)
+    return values
 
 
 def _bytes(value: Any) -> bytes:

@@ -13,10 +13,8 @@ Renewal  a certificate that ends within RENEW_DAYS is replaced, with a new key; 
 
 import asyncio
 import hashlib
-import platform
 import random
 import socket
-import ssl
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,12 +25,15 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from hids import __version__
-from hids.actors.stage import Control, Mailbox, Wake
+from hids.actors.stage import Mailbox, Wake
 from hids.adapters.identity import Identity, client_context, key_pem, make_csr, new_key
 from hids.agent.collector import SourceState, TaskActor
 from hids.agent.config import address_of
+from hids.agent.linkstate import LinkState, Probe
+from hids.agent.machine import os_name
 from hids.agent.spool import Numbers
 from hids.agent.spooler import AskNumbers, Desk, Fetch, OpenEpoch, Recall
+from hids.agent.trouble import in_words
 from hids.core.wire.frames import FrameReader, frame
 from hids.core.wire.session import PROTOCOL_VERSION
 from hids.errors import HidsError, RemoteProtocolError, StoreError
@@ -73,6 +74,10 @@ READ_LAG_MS = 1_000
 
 RENEW_DAYS = 60
 """Long enough for a host that is seldom on; certificates are made for 825 days."""
+JUMP_MS = 1_000
+"""A clock that is off by so much more than a moment ago was set."""
+RENEW_PAUSE_S = 86_400.0
+"""After a renewal: by a clock that is ahead the new certificate may end soon, too."""
 ABILITIES: tuple[Ability, ...] = ("renew", "configure", "restart", "syscheck")
 
 
@@ -119,10 +124,6 @@ class Responses(Protocol):
         ...
 
 
-class Probe(Control):
-    """responder -> link: have the manager say something."""
-
-
 class Timing(msgspec.Struct, frozen=True):
     """How long to wait for what, in seconds."""
 
@@ -136,22 +137,6 @@ class Timing(msgspec.Struct, frozen=True):
     """After a refusal that only a person can end."""
     farewell_s: float = 1.5
     """To deliver what is left when the agent stops."""
-
-
-class LinkState(msgspec.Struct):
-    """What `hids-agent status` shows of the link. Written by the link, read on the same loop."""
-
-    connected: bool = False
-    manager: str = ""
-    agent_id: str = ""
-    agent_name: str = ""
-    acked: int = 0
-    """Sequence that the manager committed last."""
-    problem: str = ""
-    peer: str = ""
-    """Address of the manager, as the last session had it."""
-    heard_s: float = 0.0
-    """When it was heard last, monotonic."""
 
 
 class _Lost(HidsError):  # noqa: N818 - a state of the connection
@@ -213,6 +198,7 @@ class Link(TaskActor):
         self._upkeep = upkeep
         self._identity: Identity | None = None
         self._new_key: EllipticCurvePrivateKey | None = None
+        self._renewed_s = float("-inf")
         self._spool = spool
         self._desk = desk
         self._state = state
@@ -268,7 +254,7 @@ class Link(TaskActor):
                 self._away(str(lost))
                 await self._rest(lost.pause_s)
             except (OSError, StoreError, RemoteProtocolError, TimeoutError, asyncio.IncompleteReadError) as error:
-                self._away(_in_words(error))
+                self._away(in_words(error))
                 await self._rest(None)
             finally:
                 self._state.connected = False
@@ -302,6 +288,7 @@ class Link(TaskActor):
     def _away(self, problem: str) -> None:
         self._state.connected = False  # before the pause, not behind it
         self._state.problem = problem
+        self.hurry(False)
         if problem != self._said:
             self._said = problem
             log.warning("no session with the manager, trying on", manager=self._state.manager, reason=problem)
@@ -347,6 +334,12 @@ class Link(TaskActor):
     def _trim(self) -> None:
         self._trim_timer = None
         self._spool.wake()
+
+    def hurry(self, hurry: bool) -> None:  # noqa: FBT001 - a fact, not a switch
+        """Tell the spooler whether what it stores can go at once."""
+        self._desk.hurry = hurry
+        if hurry and self._desk.waiting:
+            self._spool.wake()
 
     async def ask_numbers(self) -> Numbers:
         """Numbers for a HELLO."""
@@ -406,6 +399,8 @@ class Link(TaskActor):
         identity = self._identity
         if identity is None or self._new_key is not None:
             return None
+        if self._clock.monotonic_s() - self._renewed_s < RENEW_PAUSE_S:
+            return None
         left_ms = identity.ends_ms - self._clock.now_ms()
         if left_ms > RENEW_DAYS * 86_400_000:
             return None
@@ -427,6 +422,7 @@ class Link(TaskActor):
         )
         new.check(identity.agent_id)
         new.write(self._folder)
+        self._renewed_s = self._clock.monotonic_s()
         log.info("certificate renewed", agent=new.agent_id)
         raise _Lost("the certificate is renewed", 0.0)
 
@@ -453,6 +449,8 @@ class Link(TaskActor):
     def heartbeat(self, *, all_sent: bool, read_through_ms: int) -> Heartbeat:
         """How we are. `read_through_ms` is what the last one said."""
         now_ms = self._clock.now_ms()
+        if read_through_ms > now_ms:
+            read_through_ms = 0  # the clock was set back: what was said before is of another time
         if all_sent and not self._desk.stopped and all(source.idle for source in self._sources.values()):
             read_through_ms = now_ms - READ_LAG_MS
         return Heartbeat(
@@ -485,6 +483,10 @@ class Link(TaskActor):
         """Monotonic seconds."""
         return self._clock.monotonic_s()
 
+    def base_ms(self) -> int:
+        """What our clock said when the monotonic one was zero: that changes when somebody sets it."""
+        return self._clock.now_ms() - round(self._clock.monotonic_s() * 1000)
+
     def has_more(self, next_seq: int) -> bool:
         """Tell whether the spool holds lines from `next_seq` on."""
         return self._desk.next > next_seq
@@ -514,6 +516,8 @@ class _Session:
         """Order -> outcome that was said in this session."""
         self._ahead_ms = 0
         """What the manager's clock is ahead of ours."""
+        self._base_ms = 0
+        """What stands when our clock is not set (see `Link.base_ms`), as it was when the manager heard our time last."""
         now = link.now_s()
         self._heard_s = now
         self._progress_s = now
@@ -544,6 +548,7 @@ class _Session:
     async def _greet(self) -> None:
         numbers = await self._link.ask_numbers()
         self._epoch = numbers.epoch
+        self._base_ms = self._link.base_ms()
         await self._send(self._link.hello(numbers))
         async with asyncio.timeout(self._link.timing.connect_s):
             while not self._arrived:
@@ -558,6 +563,7 @@ class _Session:
         self._link.heard()
         self._abilities = frozenset(welcome.abilities)
         self._link.welcomed(welcome)
+        self._link.hurry(True)
         self._renew()
         if welcome.from_seq > numbers.oldest:
             self._link.committed(self._epoch, welcome.from_seq - 1)
@@ -627,6 +633,7 @@ class _Session:
         if moved:
             self._progress_s = self._link.now_s()
             self._link.committed(self._epoch, ack.seq)
+            self._link.hurry(not self._out)
 
     # -- speaking
 
@@ -635,7 +642,7 @@ class _Session:
         if self._replies:
             await self._send(self._replies.popleft())
             return True
-        if self._link.probing or self._link.now_s() >= self._heartbeat_s:
+        if self._link.probing or self._link.now_s() >= self._heartbeat_s or self._clock_was_set():
             self._link.probing = False
             await self._send_heartbeat()
             return True
@@ -656,6 +663,7 @@ class _Session:
         self._next = batch.first_seq + batch.count
         self._out.append(_Sent(self._next - 1, len(batch.data)))
         self._out_bytes += len(batch.data)
+        self._link.hurry(False)
         await self._send(batch)
         return True
 
@@ -683,8 +691,18 @@ class _Session:
         if renewal is not None:
             self._replies.append(renewal)
 
+    def _clock_was_set(self) -> bool:
+        """Whether the manager must hear what our clock says now, before it hears of lines that go by it."""
+        jump_ms = self._link.base_ms() - self._base_ms
+        if abs(jump_ms) < JUMP_MS:
+            return False
+        log.warning("the clock jumped", by_ms=jump_ms)
+        self._ahead_ms -= jump_ms
+        return True
+
     async def _send_heartbeat(self) -> None:
         self._renew()
+        self._base_ms = self._link.base_ms()
         all_sent = not self._fetched and not self._link.has_more(self._next)
         beat = self._link.heartbeat(all_sent=all_sent, read_through_ms=self._read_through_ms)
         self._read_through_ms = beat.read_through_ms
@@ -724,37 +742,3 @@ class _Session:
         if self._out or self._fetched:
             return False
         return (await self._link.ask_numbers()).next <= self._next
-
-
-def os_name() -> str:
-    """The operating system in two words, e.g. "debian 12"."""
-    try:
-        release = platform.freedesktop_os_release()
-    except OSError:
-        return platform.system().lower()
-    return f"{release.get('ID', 'linux')} {release.get('VERSION_ID', '')}".strip()
-
-
-def _in_words(error: BaseException) -> str:  # noqa: PLR0911 - a table
-    """A failed connection, and what to do about it."""
-    match error:
-        case ssl.SSLCertVerificationError():
-            return (
-                "the manager's certificate is not of the CA that this agent joined: another manager, or someone in "
-                "between; join again if the manager was set up anew"
-            )
-        case ssl.SSLError():
-            return (
-                f"TLS: {error.reason or error}; does this manager know the agent's certificate? If it was removed, "
-                "join again with a new token"
-            )
-        case socket.gaierror():
-            return f"cannot find the manager's address: {error.strerror}"
-        case ConnectionRefusedError():
-            return "nobody listens there; is the manager running?"
-        case TimeoutError():
-            return "no answer; is a firewall in between?"
-        case OSError():
-            return error.strerror or str(error)
-        case _:
-            return str(error)

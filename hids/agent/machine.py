@@ -1,6 +1,7 @@
 """Which machine this is, in a form that may leave it."""
 
 import hmac
+import platform
 import re
 import secrets
 import socket
@@ -31,6 +32,15 @@ def machine_id(folder: Path, system_file: Path = SYSTEM_FILE) -> str:
     if _SYSTEM_ID.fullmatch(system_id):
         return hmac.digest(system_id.strip(), _APPLICATION, "sha256").hex()[:32]
     return _kept_id(folder)
+
+
+def os_name() -> str:
+    """The operating system in two words, e.g. "debian 12"."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        return platform.system().lower()
+    return f"{release.get('ID', 'linux')} {release.get('VERSION_ID', '')}".strip()
 
 
 def host_name() -> str:

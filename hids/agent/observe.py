@@ -4,11 +4,8 @@ Nothing but regular files is opened, and those without following links; a file t
 looked at again. What was read belongs to the times that are noted with it: the descriptor says so after the reading.
 """
 
-import functools
-import grp
 import hashlib
 import os
-import pwd
 import stat
 import subprocess
 import threading
@@ -18,6 +15,7 @@ from typing import Literal, NamedTuple
 import msgspec
 import structlog
 
+from hids.agent.accounts import group_name, user_name
 from hids.agent.folders import Folder
 from hids.agent.paths import shown
 from hids.core.syscheck.attributes import ACL, CAPABILITIES, DEFAULT_ACL, LABEL, known_texts
@@ -268,12 +266,6 @@ def status_of(path: str) -> os.stat_result | None:
         return None
 
 
-def forget_names() -> None:
-    """Ask for the names of users and groups anew: they may have changed."""
-    user_name.cache_clear()
-    group_name.cache_clear()
-
-
 def _is_unmoved(before: os.stat_result, after: os.stat_result) -> bool:
     return (before.st_ino, before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (
         after.st_ino,
@@ -323,21 +315,3 @@ def _xattr_text(value: bytes) -> str:
     if len(text) <= MAX_XATTR_TEXT and text.isprintable() and "\ufffd" not in text:
         return text
     return f"sha256:{hashlib.sha256(value).hexdigest()}"
-
-
-@functools.lru_cache(maxsize=1024)
-def user_name(uid: int) -> str:
-    """The name of a user; empty when there is none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return ""
-
-
-@functools.lru_cache(maxsize=1024)
-def group_name(gid: int) -> str:
-    """The name of a group; empty when there is none."""
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return ""

@@ -25,7 +25,7 @@ from hids import __version__
 from hids.actors.stage import Mailbox, Wake
 from hids.adapters.files import private_folder, write_atomically
 from hids.agent.collector import TaskActor
-from hids.agent.link import LinkState, Probe
+from hids.agent.linkstate import LinkState, Probe
 from hids.agent.ossec_identity import KEY_FILE, read_key
 from hids.agent.spool import Numbers
 from hids.agent.spooler import AskNumbers, Desk, Fetch, OpenEpoch, Recall
@@ -125,6 +125,8 @@ class OssecLink(TaskActor):
         self._completed = False
         """The manager has been told that all there was has been told."""
         self._merged = _stored_sum(folder)
+        self._announced = False
+        """The manager has been told that we started."""
         self._stopping = False
 
     def on_receive(self, message: Any) -> None:
@@ -180,19 +182,21 @@ class OssecLink(TaskActor):
         await self._ask(control.STARTUP, STARTUP_WAITS_S)
         self._state.connected, self._state.problem = True, ""
         log.info("the OSSEC manager answers", manager=self._state.manager, agent=key.id)
-        self._send(encode_event(LOG, "ossec", f"ossec: Agent started: '{key.name}->{key.ip}'.".encode()))
+        if not self._announced:  # OSSEC's agents say so when they start, and not when they connect again
+            self._announced = True
+            self._send(encode_event(LOG, "ossec", f"ossec: Agent started: '{key.name}->{key.ip}'.".encode()))
         await self._live()
 
     async def _live(self) -> None:
         """Deliver what there is; say now and then that we are there."""
         numbers: Numbers = await self._spool.request(AskNumbers())
         next_seq = numbers.oldest
-        await self._keep_alive()
+        await self._keep_alive(ACK_WAITS_S)
         while True:
             self._stir.clear()
             if self._probing:
                 self._probing = False
-                await self._keep_alive()
+                await self._keep_alive(ACK_WAITS_S)
             batches: tuple[Batch, ...] = await self._spool.request(Fetch(next_seq, FETCH_BYTES))
             for batch in batches:
                 await self._deliver(batch)
@@ -202,7 +206,7 @@ class OssecLink(TaskActor):
                     async with asyncio.timeout(self._config.notify_s):
                         await self._stir.wait()
                         continue
-                await self._keep_alive()
+                await self._keep_alive(ACK_WAITS_S)
 
     async def _deliver(self, batch: Batch) -> None:
         sent = 0
@@ -217,12 +221,15 @@ class OssecLink(TaskActor):
                     await asyncio.sleep(BURST_REST_S)
         # Asked once: what came before a keep-alive that was lost may be lost, too, and is sent again in the next session.
         await self._keep_alive(DELIVERED_WAITS_S)
+        self._remember(
+            self._used
+        )  # before the lines go: an old acknowledgement that somebody kept must not count again
         seq = batch.first_seq + batch.count - 1
         self._state.acked = seq
         self._desk.trimmed = (batch.epoch, seq)
         self._spool.wake()
 
-    async def _keep_alive(self, waits_s: tuple[float, ...] = ACK_WAITS_S) -> None:
+    async def _keep_alive(self, waits_s: tuple[float, ...]) -> None:
         name = platform.uname()
         system = f"{name.system} {name.node} {name.release} {name.version} {name.machine}"
         # An OSSEC manager looks for the version of its own agents; the name tells what we are.

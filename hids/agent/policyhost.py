@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 import psutil
 
+from hids.agent.registrykeys import Registry, RegistryError
 from hids.core.policy.host import Unavailable
 from hids.messages.lines import MAX_LINE_BYTES
 
@@ -40,10 +41,20 @@ _NETWORK = frozenset(
 class LocalHost:
     """The views of this host; one for each evaluation."""
 
-    def __init__(self, *, timeout_s: float, commands: bool = True, skip_network: bool = True) -> None:
-        """`timeout_s` is a command's; with `commands` false none is run."""
+    def __init__(
+        self, *, timeout_s: float, refusal: str = "", skip_network: bool = True, registry: Registry | None = None
+    ) -> None:
+        """Look at this host.
+
+        Args:
+            timeout_s: of one command.
+            refusal: why no command is run; empty: they are.
+            skip_network: leave network file systems alone.
+            registry: where rules about Windows' registry look; None: nowhere.
+        """
         self._timeout_s = timeout_s
-        self._commands = commands
+        self._refusal = refusal
+        self._registry = registry
         self._outputs: dict[str, list[bytes] | Unavailable] = {}
         self._processes: list[str] | None = None
         self._running: subprocess.Popen[bytes] | None = None
@@ -142,8 +153,13 @@ class LocalHost:
         return known
 
     def registry(self, key: str) -> Mapping[str, str] | None:
-        """Windows' registry; elsewhere there is none to look at."""
-        raise Unavailable(f"{key}: this host has no registry")
+        """Values of a key, as text."""
+        if self._registry is None:
+            raise Unavailable(f"{key}: this host has no registry")
+        try:
+            return self._registry.values(key)
+        except RegistryError as error:
+            raise Unavailable(str(error)) from error
 
     def end_command(self) -> None:
         """End the command that runs, with all that it started. May be called from a signal handler."""
@@ -153,8 +169,8 @@ class LocalHost:
 
     def _run(self, command: str) -> list[bytes]:
         shown = command[:200]
-        if not self._commands:
-            raise Unavailable(f"{shown}: this agent runs no commands for policies ([policy] commands = false)")
+        if self._refusal:
+            raise Unavailable(f"{shown}: {self._refusal}")
         try:
             argv = shlex.split(command)
             self._running = process = subprocess.Popen(

@@ -1,6 +1,6 @@
 """A process that evaluates one policy on this host and says what came of it. Started by `policy.py`; not for people.
 
-    policy file -> policy scanner --Report (msgpack, on stdout)--> policy actor
+    policy file, or a sent one on stdin -> policy scanner --Report (msgpack, on stdout)--> policy actor
 
 A process of its own, because a pattern may take long, a file system may not answer, and a large policy takes memory that is
 given back when the process ends. It is as nice as can be, and ends itself at its limit, and when the agent ends.
@@ -13,7 +13,7 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -23,6 +23,9 @@ import psutil
 from hids.adapters.clock import SystemClock
 from hids.adapters.family import die_with_parent
 from hids.agent.policyhost import LocalHost
+from hids.agent.registrysource import registry_of
+from hids.core.collect.config import MAX_CONFIG_BYTES
+from hids.core.collect.policy import unpack
 from hids.core.policy.document import MAX_BYTES
 from hids.core.policy.judge import is_for, judge
 from hids.core.policy.lines import Report, checked
@@ -34,14 +37,26 @@ _OTHERS_WRITE = 0o022
 
 
 def scan(path: str, host: LocalHost) -> Report:
-    """Evaluate the policy in a file; one that cannot be used is a report with a problem."""
+    """Evaluate the policy in a file of this host; one that cannot be used is a report with a problem."""
+    return _evaluate(path, lambda: read_trusted(path), host)
+
+
+def scan_sent(file: str, packed: bytes, host: LocalHost) -> Report:
+    """Evaluate a policy that the manager sent."""
+    return _evaluate(f"{file} (sent by the manager)", lambda: unpack(packed), host)
+
+
+def _evaluate(where: str, read: Callable[[], bytes], host: LocalHost) -> Report:
     clock = SystemClock()
     began_ms = clock.now_ms()
     try:
-        data = read_trusted(path)
-        policy = load_policy(data, path)
+        data = read()
+        policy = load_policy(data, where)
     except ConfigError as error:
-        return Report(problem=str(error), began_ms=began_ms, ended_ms=clock.now_ms())
+        problem = str(error)
+        if not problem.startswith(where):
+            problem = f"{where}: {problem}"
+        return Report(problem=problem, began_ms=began_ms, ended_ms=clock.now_ms())
     applies = is_for(policy, host)
     return Report(
         policy_id=policy.id,
@@ -97,12 +112,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--timeout", type=float, required=True, help="seconds that a command may take")
     parser.add_argument("--limit", type=float, required=True, help="seconds that all may take")
     parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("--no-commands", action="store_true")
+    parser.add_argument("--no-commands", default="", metavar="WHY")
     parser.add_argument("--network", action="store_true", help="look at network file systems, too")
+    parser.add_argument("--hive", action="append", default=[], nargs=2, metavar=("KEY", "FILE"))
+    parser.add_argument("--sent", action="store_true", help="the policy is on stdin, packed")
     parser.add_argument("file")
     options = parser.parse_args(arguments)
     be_nice()
-    host = LocalHost(timeout_s=options.timeout, commands=not options.no_commands, skip_network=not options.network)
+    host = LocalHost(
+        timeout_s=options.timeout,
+        refusal=options.no_commands,
+        skip_network=not options.network,
+        registry=registry_of(options.hive),
+    )
 
     def end(number: int, _frame: FrameType | None) -> None:
         host.end_command()
@@ -112,7 +134,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(number, end)
     die_with_parent(options.parent, signal.SIGTERM)
     signal.setitimer(signal.ITIMER_REAL, options.limit)
-    sys.stdout.buffer.write(msgspec.msgpack.encode(scan(options.file, host)))
+    if options.sent:
+        report = scan_sent(options.file, sys.stdin.buffer.read(MAX_CONFIG_BYTES + 1), host)
+    else:
+        report = scan(options.file, host)
+    sys.stdout.buffer.write(msgspec.msgpack.encode(report))
 
 
 if __name__ == "__main__":

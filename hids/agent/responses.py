@@ -10,7 +10,7 @@ from hids.actors.stage import Mailbox, MailboxFull
 from hids.actors.supervisor import ChildSpec, Node
 from hids.adapters.identity import Identity
 from hids.adapters.surroundings import surroundings
-from hids.agent.link import LinkState, Probe
+from hids.agent.linkstate import LinkState, Probe
 from hids.agent.responder import MAX_WAITING, Arrived, Outcomes, Responder, Trusted
 from hids.agent.response.action import Action
 from hids.agent.response.firewall import firewall_of

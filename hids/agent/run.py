@@ -30,6 +30,7 @@ import structlog
 from hids import __version__
 from hids.actors.stage import Exited, Mailbox, MailboxFull
 from hids.actors.supervisor import ChildSpec, Node, StartChild, StopChild, Supervisor
+from hids.adapters import heap
 from hids.adapters.files import write_atomically
 from hids.adapters.identity import Identity
 from hids.agent.canary import FILE as CANARY_FILE
@@ -46,11 +47,12 @@ from hids.agent.config import (
     SyscheckConfig,
     load,
 )
-from hids.agent.link import Link, LinkState, os_name
+from hids.agent.link import Link
+from hids.agent.linkstate import LinkState
 from hids.agent.lock import lock
-from hids.agent.machine import machine_id
+from hids.agent.machine import machine_id, os_name
 from hids.agent.paths import Excluded
-from hids.agent.shared import SharedFile
+from hids.agent.shared import SentPolicies, SharedFile
 from hids.agent.silence import SourceSilence
 from hids.agent.spooler import AGENT_LOCATION, Desk, Spooler, agent_line
 from hids.agent.syscheck import Asked, ScanNow, Syscheck
@@ -67,11 +69,25 @@ log = structlog.get_logger()
 
 STATUS_S = 2.0
 STATUS_FILE = "status.json"
+POLICY_MARK = "policies.told"
+"""In the state folder, see hids.agent.policy."""
+TRIM_S = 30.0
+"""How often memory that a scan or a backlog has left goes back to the system."""
 _SPOOL_BOUND = IN_FLIGHT * (MAX_SOURCES + 4) + 64
 """Room for all that collectors may have under way, and for the agent's own lines: nobody on the loop may wait."""
 _STOP_S = 3.0
 RESTART = 75
 """Of `run`: the manager asked for a restart; whoever called shall do it."""
+
+
+_Part = (
+    SourceConfig
+    | SyscheckConfig
+    | RootcheckConfig
+    | RegistryConfig
+    | tuple[PolicyConfig, SentPolicies, tuple[tuple[str, str], ...]]
+)
+"""What a part depends on: where it differs, the part is started anew."""
 
 
 class NotJoined(ConfigError):  # noqa: N818 - a state
@@ -100,10 +116,13 @@ class Agent:
             log.warning("the manager's configuration does not apply any more", reason=problem)
         self._restarting = False
         self._folder = folder
+        identity = Identity.read(folder)
+        self._ca = b"" if identity is None else identity.ca
+        self._policies = self._shared.policies(self._own, self._ca)
         self._clock = clock
         if self._config.manager.protocol == "ossec":
             _check_enrolled(folder)
-        elif Identity.read(folder) is None:
+        elif identity is None:
             raise NotJoined(
                 f"{folder}: this agent has not joined a manager; run hids-agent join (see hidsctl agent token)"
             )
@@ -129,9 +148,10 @@ class Agent:
         self._say(f"agent started: version {__version__} on {os_name()}")
         Supervisor.start(self._root.mailbox, self._root, self._specs(), self._clock)
         log.info("agent started", version=__version__, config=str(self._config_path), state=str(self._folder))
-        status = asyncio.create_task(self._keep_status())
+        upkeep = [asyncio.create_task(self._keep_status()), asyncio.create_task(_keep_small())]
         failure = await ended
-        status.cancel()
+        for task in upkeep:
+            task.cancel()
         self._write_status(self.status(running=False))
         if failure is not None:
             log.error("agent ends", reason=failure)
@@ -223,8 +243,8 @@ class Agent:
         readers = [self._source_spec(source) for source in config.source]
         if config.syscheck.is_on:
             readers.insert(0, self._syscheck_spec(config.syscheck))
-        if config.policy.files:
-            readers.append(self._policy_spec(config.policy))
+        if self._has_policies(config, self._policies):
+            readers.append(self._policy_spec(config, self._policies))
         if not config.rootcheck.disabled:
             readers.append(self._rootcheck_spec(config.rootcheck))
         readers += [self._registry_spec(table) for table in config.registry]
@@ -287,13 +307,27 @@ class Agent:
 
         return self._reader("syscheck", "syscheck", start)
 
-    def _policy_spec(self, config: PolicyConfig) -> ChildSpec:
+    def _policy_spec(self, config: AgentConfig, sent: SentPolicies) -> ChildSpec:
         def start(mailbox: Mailbox) -> None:
             from hids.agent.policy import PolicyWatch  # noqa: PLC0415 - imported where it is used, for the memory
 
-            PolicyWatch.start(mailbox, self._spool, self._state_of("policy"), config, self._clock, self._say)
+            PolicyWatch.start(
+                mailbox,
+                self._spool,
+                self._state_of("policy"),
+                config.policy,
+                sent,
+                _hives(config),
+                self._folder / POLICY_MARK,
+                self._clock,
+                self._say,
+            )
 
         return self._reader("policy", "policy", start)
+
+    def _has_policies(self, config: AgentConfig, sent: SentPolicies) -> bool:
+        """Whether there are any, or were, and the manager has not heard yet that they are gone."""
+        return bool(config.policy.files or sent.policies) or (self._folder / POLICY_MARK).exists()
 
     def _rootcheck_spec(self, config: RootcheckConfig) -> ChildSpec:
         def start(mailbox: Mailbox) -> None:
@@ -410,7 +444,8 @@ class Agent:
         old, self._config = self._config, new
         self._desk.max_bytes = new.spool.max_bytes
         self._spool.wake()
-        before, after = _parts(old), _parts(new)
+        sent_before, self._policies = self._policies, self._shared.policies(self._own, self._ca)
+        before, after = self._parts(old, sent_before), self._parts(new, self._policies)
         if old.exclude != new.exclude:
             before = {}  # all readers hold the old list
         leaving = [name for name in self._nodes if name not in after or before.get(name) != after[name]]
@@ -423,6 +458,18 @@ class Agent:
         if new.response != old.response:
             log.warning("[response] is taken at the next start")
         log.info("configuration taken", stopped=len(leaving), started=len(started))
+
+    def _parts(self, config: AgentConfig, sent: SentPolicies) -> dict[str, _Part]:
+        """Everything that is started and stopped by itself, with what it depends on."""
+        parts: dict[str, _Part] = {source.name: source for source in config.source}
+        parts |= {table.name: table for table in config.registry}
+        if config.syscheck.is_on:
+            parts["syscheck"] = config.syscheck
+        if self._has_policies(config, sent):
+            parts["policy"] = config.policy, sent, _hives(config)
+        if not config.rootcheck.disabled:
+            parts["rootcheck"] = config.rootcheck
+        return parts
 
     async def _dismiss(self, names: list[str]) -> None:
         """Stop readers, and wait until they have: two lives must not read one file."""
@@ -439,10 +486,10 @@ class Agent:
         if "syscheck" in names:
             specs.append(self._syscheck_spec(config.syscheck))
         if "policy" in names:
-            specs.append(self._policy_spec(config.policy))
-
+            specs.append(self._policy_spec(config, self._policies))
         if "rootcheck" in names:
             specs.append(self._rootcheck_spec(config.rootcheck))
+        specs += [self._registry_spec(table) for table in config.registry if table.name in names]
         return specs
 
     # -- status
@@ -463,11 +510,18 @@ class Agent:
             log.warning("status not written", reason=str(error))
 
 
+async def _keep_small() -> None:
+    while True:
+        await asyncio.sleep(TRIM_S)
+        heap.give_back()
+
+
 def run(config_path: Path, folder: Path, clock: Clock) -> int:
     """Run an agent in this process until it ends; returns its exit status."""
     faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))  # a descriptor for each file that is read
+    heap.keep_in_one_arena()
     held = lock(folder)
     try:
         return asyncio.run(Agent(config_path, folder, clock).run())
@@ -516,19 +570,9 @@ def _reader_of(source: SourceConfig) -> type[Any] | None:  # each is imported wh
             return None
 
 
-_Part = SourceConfig | SyscheckConfig | PolicyConfig | RootcheckConfig | RegistryConfig
-
-
-def _parts(config: AgentConfig) -> dict[str, _Part]:
-    parts: dict[str, _Part] = {source.name: source for source in config.source}
-    parts |= {table.name: table for table in config.registry}
-    if config.syscheck.is_on:
-        parts["syscheck"] = config.syscheck
-    if config.policy.files:
-        parts["policy"] = config.policy
-    if not config.rootcheck.disabled:
-        parts["rootcheck"] = config.rootcheck
-    return parts
+def _hives(config: AgentConfig) -> tuple[tuple[str, str], ...]:
+    """Hive files, with what their roots are called: rules of policies may ask for what is in them."""
+    return tuple((table.path, table.hive) for table in config.registry if table.hive)
 
 
 def _tree(node: Node) -> dict[str, Any]:

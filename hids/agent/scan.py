@@ -7,20 +7,18 @@ them, part by part, in the order of the hashes of their names: a directory of a 
 one of `SLICE_ENTRIES`. What is unchanged is never written.
 """
 
-import errno
-import hashlib
 import os
 import stat
 from bisect import bisect_left
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice, pairwise
-from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
 import structlog
 
+from hids.agent.accounts import forget_names
 from hids.agent.copies import Copies
 from hids.agent.filecache import (
     HIGHEST,
@@ -28,17 +26,19 @@ from hids.agent.filecache import (
     PART_ENTRIES,
     SPLIT_ABOVE,
     FileCache,
+    OpenParts,
     Part,
-    Positions,
     Summary,
     name_hash,
     summarised,
 )
 from hids.agent.folders import Folder, Folders
+from hids.agent.listing import Found, Survey, names_between, opened, status_at, survey
 from hids.agent.mounts import Mounts
 from hids.agent.news import Change, News, gone, path_of
-from hids.agent.observe import Known, Observer, Seen, forget_names, has_grown, is_news, is_same, status_of
+from hids.agent.observe import Known, Observer, Seen, has_grown, is_news, is_same, status_of
 from hids.agent.paths import shown
+from hids.agent.sheet import Sheet
 from hids.agent.watches import Watches
 from hids.messages.syscheck import FileFact
 
@@ -46,34 +46,13 @@ log = structlog.get_logger()
 
 SLICE_ENTRIES = 131_072
 """Entries of one directory that are held at once: some 30 MiB."""
-KEPT_INFOS = 4_096
-"""Entries of a directory whose status is taken only once."""
 BATCH = 64
 """Directories whose summaries are asked for together."""
-SHEET_FACTS = 1_024
-"""Facts that are stored together, so that a first scan is written in large strokes."""
 STORED_TOGETHER = 256
 ROOT = "root:"
 
-_CHUNK = 1_024
-_signature = attrgetter("st_mode", "st_ino", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns", "st_nlink")
-_encode = msgspec.msgpack.Encoder().encode
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-
-
-class Survey(NamedTuple):
-    """A directory's listing."""
-
-    entries: int
-    fingerprint: bytes
-    subdirectories: list[str]
-    """Names."""
-    found: "list[Found] | None"
-    """None: too many to be held."""
-
-
-Found = tuple[str, os.stat_result | None]
-"""(name, status if it was taken)"""
+MAX_SAID = 1_024
+"""Troubles that are told, each once."""
 
 
 class _Place(NamedTuple):
@@ -85,30 +64,6 @@ class _Place(NamedTuple):
     folder: Folder
     seen: Seen
     news: News | None
-
-
-class Sheet:
-    """Facts and positions that are stored together."""
-
-    def __init__(self, put: Callable[[list[FileFact], Positions], None]) -> None:
-        """`put` hands them over, and waits while too much is under way."""
-        self._put = put
-        self._facts: list[FileFact] = []
-        self._positions: Positions = {}
-
-    def add(self, facts: Iterable[FileFact], positions: Positions) -> None:
-        """Write down; hand over when it is full."""
-        self._facts += facts
-        self._positions |= positions
-        if len(self._facts) >= SHEET_FACTS or len(self._positions) >= SHEET_FACTS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand over what is there."""
-        if self._facts or self._positions:
-            facts, positions = self._facts, self._positions
-            self._facts, self._positions = [], {}
-            self._put(facts, positions)
 
 
 class Scanner:
@@ -248,87 +203,45 @@ class Scanner:
             return self._folders.below(directory)
         if folder.realtime:
             self._watches.add(directory)  # before looking: what changes after the look is notified
-        with self._opened(directory) as descriptor:
+        with opened(directory, partial(self._unreadable, directory)) as descriptor:
             if descriptor is None:
                 return []
-            survey = self._survey(directory, descriptor, folder)
-            if survey is None:
+            try:
+                listing = survey(descriptor, folder.stamp, self._mounts.names_in(directory))
+            except OSError as error:
+                self._unreadable(directory, error.strerror or str(error))
                 return []
-            self.files += survey.entries
-            if summary is None or summary.fingerprint != survey.fingerprint:
+            self.files += listing.entries
+            if summary is None or summary.fingerprint != listing.fingerprint:
                 place = _Place(directory, shown(directory), descriptor, folder, seen, news)
                 waited = len(news) if news is not None else 0
-                self._compare(place, survey)
+                self._compare(place, listing)
                 if (
                     news is None or len(news) == waited
                 ):  # else it must be compared again if this scan ends before its end
-                    self._sheet.add((), summarised(place.shown, Summary(survey.entries, survey.fingerprint)))
-        return self._below(directory, folder, survey.subdirectories)
-
-    @contextmanager
-    def _opened(self, directory: str) -> Generator[int | None]:
-        """A descriptor of a directory; None when it is none, or cannot be read: nothing is said of its entries then."""
-        try:
-            descriptor = os.open(directory, _DIRECTORY)
-        except (FileNotFoundError, NotADirectoryError):
-            yield None
-            return
-        except OSError as error:
-            if error.errno != errno.ELOOP:  # a link in its place: what was there is told as gone
-                self._say_once(f"source unreadable: {shown(directory)}: {error.strerror}")
-            yield None
-            return
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+                    self._sheet.add((), summarised(place.shown, Summary(listing.entries, listing.fingerprint)))
+        return self._below(directory, folder, listing.subdirectories)
 
     def _below(self, directory: str, folder: Folder, names: list[str]) -> list[str]:
         names.sort()
         paths = [os.path.join(directory, name) for name in names]
         return [path for path in paths if not self._folders.leaves_out(folder, path, is_dir=True)]
 
-    def _survey(self, directory: str, descriptor: int, folder: Folder) -> Survey | None:
-        """Read a directory once; None when that fails: nothing is said of its entries then."""
-        away = self._mounts.names_in(directory)
-        fingerprint = hashlib.blake2b(folder.stamp, digest_size=16)
-        count, found, subdirectories = 0, list[Found](), list[str]()
-        try:
-            with os.scandir(descriptor) as listing:
-                while chunk := list(islice(listing, _CHUNK)):
-                    infos = [(entry.name, _status(entry)) for entry in chunk if entry.name not in away]
-                    pairs = [pair for pair in infos if pair[1] is not None]
-                    fingerprint.update(_encode([(_bytes(name), *_signature(info)) for name, info in pairs]))
-                    count += len(pairs)
-                    subdirectories += [name for name, info in pairs if info is not None and stat.S_ISDIR(info.st_mode)]
-                    if count <= KEPT_INFOS:
-                        found += pairs
-        except OSError as error:
-            self._say_once(f"source unreadable: {shown(directory)}: {error.strerror}")
-            return None
-        return Survey(count, fingerprint.digest(), subdirectories, found if count <= KEPT_INFOS else None)
-
     # -- comparing
 
-    def _compare(self, place: _Place, survey: Survey) -> None:
-        if survey.found is not None:
-            self._compare_slice(place, survey.found, LOWEST, HIGHEST)
+    def _compare(self, place: _Place, listing: Survey) -> None:
+        if listing.found is not None:
+            self._compare_slice(place, listing.found, LOWEST, HIGHEST)
             return
-        slices = 1 << ((survey.entries - 1) // SLICE_ENTRIES).bit_length()
+        slices = 1 << ((listing.entries - 1) // SLICE_ENTRIES).bit_length()
         bounds = [f"{number * (1 << 32) // slices:08x}" for number in range(slices)] + [HIGHEST]
+        away = self._mounts.names_in(place.path)
         for low, high in pairwise(bounds):
             self._sheet.flush()
             if high != HIGHEST:  # a part that lies across would miss what is in the next slice
                 self._sheet.add((), self._cache.split(place.shown, high))
                 self._sheet.flush()
-            self._compare_slice(place, list(self._names(place, low, high)), low, high)
-
-    def _names(self, place: _Place, low: str, high: str) -> Iterator[Found]:
-        away = self._mounts.names_in(place.path)
-        with os.scandir(place.descriptor) as listing:
-            for entry in listing:
-                if low <= name_hash(shown(entry.name)) < high and entry.name not in away:
-                    yield entry.name, None
+            self._compare_slice(place, list(names_between(place.descriptor, low, high, away)), low, high)
 
     def _compare_slice(self, place: _Place, found: list[Found], low: str, high: str) -> None:
         entries = sorted(
@@ -373,7 +286,7 @@ class Scanner:
         changed = anew and bool(left)
         for _, name, real_name, listed in entries:
             before = left.get(name)
-            info = listed or _status_at(place.descriptor, real_name)
+            info = listed or status_at(place.descriptor, real_name)
             if info is None:
                 continue  # it went meanwhile
             if before is not None and not anew and is_same(before, info, folder):
@@ -516,7 +429,7 @@ class Scanner:
         """Write single entries into their parts, with the facts. What has been told meanwhile is not told again."""
         self._sheet.flush()
         facts: list[FileFact] = []
-        parts = _Parts(self._cache)
+        parts = OpenParts(self._cache)
         for change in changes:
             entries = parts.entries(change.directory, change.name)
             before = entries.get(change.name)
@@ -548,37 +461,15 @@ class Scanner:
         self._say_once(f"syscheck limit: files: more than {self._max_files}, new ones are not checked")
         return True
 
+    def _unreadable(self, directory: str, why: str) -> None:
+        """Nothing is said of its entries then."""
+        self._say_once(f"source unreadable: {shown(directory)}: {why}")
+
     def _say_once(self, text: str) -> None:
-        if text not in self._said and len(self._said) < _CHUNK:
+        if text not in self._said and len(self._said) < MAX_SAID:
             self._said.add(text)
             log.warning("syscheck: some of the files are not checked", reason=text)
             self._say(text)
-
-
-class _Parts:
-    """Parts that changes are written into, each read once."""
-
-    def __init__(self, cache: FileCache) -> None:
-        self._cache = cache
-        self._open: dict[str, list[tuple[Part, str]]] = {}
-
-    def entries(self, directory: str, name: str) -> dict[str, Known]:
-        """The entries of the part in which this one is, or will be."""
-        place = name_hash(name)
-        known = self._open.setdefault(directory, [])
-        for part, end in known:
-            if part.low <= place < end:
-                return part.entries
-        part, end = self._cache.part_of(directory, name)
-        known.append((part, end))
-        return part.entries
-
-    def written(self) -> Positions:
-        positions: Positions = {}
-        for directory, parts in self._open.items():
-            for part, _ in parts:
-                positions |= self._cache.written(directory, part)
-        return positions
 
 
 _Entry = tuple[str, str, str, os.stat_result | None]
@@ -589,24 +480,6 @@ def is_directory(path: str) -> bool:
     """Tell whether a path is a directory itself, not a link to one."""
     info = status_of(path)
     return info is not None and stat.S_ISDIR(info.st_mode)
-
-
-def _status(entry: "os.DirEntry[str]") -> os.stat_result | None:
-    try:
-        return entry.stat(follow_symlinks=False)
-    except OSError:
-        return None
-
-
-def _status_at(descriptor: int, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-    except OSError:
-        return None
-
-
-def _bytes(name: str) -> bytes:
-    return os.fsencode(name)
 
 
 def _by_hash(entry: _Entry) -> tuple[str, str]:

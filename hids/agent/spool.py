@@ -12,14 +12,15 @@ A damaged file is moved aside, never repaired: what it held would be a guess. Th
 
 import os
 import sqlite3
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Self
 
 import msgspec
 import structlog
 
+from hids.adapters.sqlite import put_aside, transaction
 from hids.core.wire.lines import GENESIS, batched, link
 from hids.errors import StoreError
 from hids.messages.lines import Batch, LogLine
@@ -110,7 +111,7 @@ class Spool:
             sqlite3.Error: nothing of it was stored (disk full, I/O error).
         """
         numbers, added = self._numbers, 0
-        with self._transaction():
+        with transaction(self._db):
             for count, data in batched(lines):
                 chain = link(numbers.chain, data)
                 self._db.execute("INSERT INTO batch VALUES (?, ?, ?, ?)", (numbers.next, count, chain, data))
@@ -185,7 +186,7 @@ class Spool:
         if done is None:
             return
         numbers = msgspec.structs.replace(self._numbers, oldest=done[0], oldest_chain=done[1])
-        with self._transaction():
+        with transaction(self._db):
             freed: int = self._db.execute(
                 "SELECT sum(length(data)) FROM batch WHERE first_seq < ?", (numbers.oldest,)
             ).fetchone()[0]
@@ -206,7 +207,7 @@ class Spool:
         """
         old = self._numbers
         chain, seq = GENESIS, 1
-        with self._transaction():
+        with transaction(self._db):
             for first_seq, count in self._db.execute(
                 "SELECT first_seq, count FROM batch ORDER BY first_seq"
             ).fetchall():
@@ -227,17 +228,6 @@ class Spool:
             )
             self._write_numbers(numbers)
         self._numbers = numbers
-
-    @contextmanager
-    def _transaction(self) -> Generator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
 
     def _remember(self, positions: Mapping[str, bytes | None]) -> None:
         for key, value in positions.items():
@@ -263,6 +253,7 @@ def _connect(path: Path, now_ms: int, previous_epoch: int) -> sqlite3.Connection
     # An actor is made on one thread and lives on another; never both at a time.
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
+        db.execute("PRAGMA cache_size = -512")  # KiB; the system's cache holds the rest
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
@@ -306,10 +297,7 @@ def _set_aside(path: Path, now_ms: int) -> int:
             epoch = int(db.execute("SELECT epoch FROM numbers").fetchone()[0])
     except (sqlite3.Error, TypeError, ValueError):
         pass  # damaged there as well: the clock gives a new epoch
-    aside = path.with_name(f"{path.name}.damaged-{now_ms // 1000}")
-    path.replace(aside)
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    aside = put_aside(path, f".damaged-{now_ms // 1000}")
     log.error(
         "spool damaged, starting a new one",
         spool=str(path),

@@ -4,6 +4,8 @@
 
 State    none that a restart loses: what is not yet stored waits at the `Desk`, which outlives a life.
 Order    appends are stored in the order in which they came, several in one transaction (group commit).
+Hurry    a batch is cut when it is stored. While the manager has not acknowledged what was sent, or is away, what comes is
+         gathered: for HOLD_S, a full batch, or until a collector waits for it. So a busy manager gets few, larger batches.
 Full     over its budget nothing is stored and nobody answered, so the collectors stop reading; a full disk likewise,
          tried again each second.
 A bug    ends this life; the next one opens the file again, and checks it.
@@ -11,7 +13,7 @@ A bug    ends this life; the next one opens the file again, and checks it.
 
 import sqlite3
 import threading
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,17 @@ import msgspec
 import structlog
 
 from hids.actors.stage import Mailbox, ThreadActor, Wake
+from hids.agent.collector import IN_FLIGHT
 from hids.agent.spool import Numbers, Spool
-from hids.messages.lines import Append, Batch, LogLine, Stored
+from hids.messages.lines import MAX_BATCH_LINES, MAX_BATCH_PACKED, Append, Batch, LogLine, Stored
 from hids.ports import Clock
 
 log = structlog.get_logger()
 
 GROUP = 64
 """Appends in one transaction, at most: 32,768 lines."""
+HOLD_S = 1.0
+"""So long lines are gathered at most when there is no hurry; until then their files still have them."""
 RESUME_BELOW = 0.9
 """Share of the budget below which a full spool takes lines again, so that it does not flap."""
 RETRY_S = 1.0
@@ -102,6 +107,8 @@ class Desk:
         """Woken when there is something new to send."""
         self.trimmed: tuple[int, int] = (0, 0)
         """(epoch, sequence) through which the manager has committed. Written by the link."""
+        self.hurry = True
+        """What is stored can go on at once. Written by the link; wake the spooler when it becomes true."""
         self.next = 0
         self.lines = 0
         """Lines that wait for the manager. Written by the spooler, as are the next two."""
@@ -109,7 +116,29 @@ class Desk:
         self.stopped = ""
         """Why nothing is stored at the moment; empty when all is well."""
         self.waiting: deque[Append] = deque()
-        """Taken from the mailbox and not yet stored. For the spooler's thread only."""
+        """Taken from the mailbox and not yet stored. For the spooler's thread; others may see whether there are some."""
+
+
+class _Gathered:
+    """How much waits to be stored."""
+
+    def __init__(self) -> None:
+        self._appends = Counter[str]()
+        self._lines = 0
+        self._bytes = 0
+        self.is_enough = False
+        """It makes a full batch, or a collector waits for it. Without lines it makes no batch: nothing is won by waiting."""
+
+    def add(self, append: Append) -> None:
+        """Count one more."""
+        self._appends[append.source] += 1
+        self._lines += len(append.lines)
+        self._bytes += sum(len(line.text) for line in append.lines)
+        self.is_enough = (
+            self._appends[append.source] >= IN_FLIGHT
+            or not 0 < self._lines < MAX_BATCH_LINES
+            or self._bytes >= MAX_BATCH_PACKED
+        )
 
 
 class Spooler(ThreadActor):
@@ -122,6 +151,10 @@ class Spooler(ThreadActor):
         self._leaving = False
         self._damage: sqlite3.Error | None = None
         self._retry: threading.Timer | None = None
+        self._gathered = _Gathered()
+        self._held_until_s = 0.0
+        """Monotonic; what waits is not stored before, unless there is a reason."""
+        self._release: threading.Timer | None = None
         self._publish()
         super().__init__(mailbox)
 
@@ -136,18 +169,17 @@ class Spooler(ThreadActor):
         self.mailbox.wake()
 
     def on_receive(self, message: Any) -> Any:
-        """Handle one message; the last of a burst of appends stores them all."""
+        """Handle one message; the last of a burst stores all appends in it, whatever that one asks."""
         answer: object = None
         match message:
             case Append():
-                self._desk.waiting.append(message)
-                if self.mailbox.depth == 0 or len(self._desk.waiting) >= GROUP:
-                    self._store()
+                self._take(message)
             case Wake():
                 if self._damage is not None:
                     raise self._damage
                 self._trim()
-                self._store()
+                if not self._is_held():
+                    self._store()
             case Fetch():
                 answer = self._fetch(message)
             case AskNumbers():
@@ -160,6 +192,8 @@ class Spooler(ThreadActor):
                 answer = self._recall_stored(message)
             case _:
                 raise TypeError(f"{self.mailbox.name} cannot handle {type(message).__name__}")
+        if self.mailbox.depth == 0 and not self._is_held():
+            self._store()
         self._leave_when_done()
         return answer
 
@@ -170,8 +204,9 @@ class Spooler(ThreadActor):
 
     def closing(self) -> None:
         """Close the file."""
-        if self._retry is not None:
-            self._retry.cancel()
+        for timer in (self._retry, self._release):
+            if timer is not None:
+                timer.cancel()
         self._spool.close()
 
     def _leave_when_done(self) -> None:
@@ -181,8 +216,38 @@ class Spooler(ThreadActor):
 
     # -- writing
 
+    def _take(self, append: Append) -> None:
+        """Have it wait for the others of its burst."""
+        self._desk.waiting.append(append)
+        self._gathered.add(append)
+        if self._may_hold():
+            self._hold()
+        elif len(self._desk.waiting) >= GROUP:
+            self._store()
+
+    def _may_hold(self) -> bool:
+        """Whether to gather more before anything is stored."""
+        return not self._desk.hurry and not self._gathered.is_enough and len(self._desk.waiting) < GROUP
+
+    def _is_held(self) -> bool:
+        """Whether more is being gathered now."""
+        return bool(self._held_until_s) and self._may_hold() and self._clock.monotonic_s() < self._held_until_s
+
+    def _hold(self) -> None:
+        """Store what waits in a while."""
+        if not self._held_until_s:
+            self._held_until_s = self._clock.monotonic_s() + HOLD_S
+            self._release = threading.Timer(HOLD_S, self.mailbox.wake)
+            self._release.daemon = True
+            self._release.start()
+
     def _store(self) -> None:
         waiting = self._desk.waiting
+        self._gathered = _Gathered()
+        self._held_until_s = 0.0
+        if self._release is not None:
+            self._release.cancel()
+            self._release = None
         if not waiting:
             return
         lines = [line for append in waiting for line in append.lines]

@@ -3,7 +3,7 @@
     kernel --inotify--> syscheck <--facts-- its own thread (scan.py);   syscheck --Append--> spool
 
 State    none that a restart loses: what was seen of each path is a position in the spool, stored with its fact.
-Full     scanning waits; notifications gather as names, once each; the kernel's overflow makes a new scan.
+Full     scanning waits; notifications gather as names, once each; the kernel's overflow makes a new scan of what is watched.
 Bursts   a file is looked at when it was quiet for SETTLE_S, at the latest after MAX_SETTLE_S (pending.py).
 Kind     one file at a time, within the configured budgets (pace.py).
 """
@@ -31,12 +31,13 @@ from hids.agent.folders import Folders
 from hids.agent.mounts import Mounts
 from hids.agent.observe import Observer
 from hids.agent.pace import Pace, set_priority
-from hids.agent.package_databases import databases
-from hids.agent.packages import LOOK_S as PACKAGES_LOOK_S
-from hids.agent.packages import Packages
+from hids.agent.packages.databases import databases
+from hids.agent.packages.explanation import LOOK_S as PACKAGES_LOOK_S
+from hids.agent.packages.explanation import Explanation
 from hids.agent.paths import Excluded, shown, spelled
 from hids.agent.pending import Pending
-from hids.agent.scan import ROOT, Scanner, Sheet
+from hids.agent.scan import ROOT, Scanner
+from hids.agent.sheet import Sheet
 from hids.agent.spooler import NOT_NOW, RecallKeys, RecallRange
 from hids.agent.watch import IGNORED, OVERFLOWED, Event, Watcher, WatchError
 from hids.agent.watches import Watches
@@ -61,6 +62,8 @@ LOOK_S = 0.2
 """A thread that waits for the loop looks so often whether its life is over."""
 AGAIN_S = 0.5
 """Until a question is put again that the spool could not answer because it is full."""
+TELL_S = 60.0
+"""Lost notifications are told of at most so often."""
 MAX_WAIT_S = 3600.0
 """The wall clock may be set: when the next scan is due is seen so often at least."""
 T = TypeVar("T")
@@ -106,14 +109,24 @@ class Syscheck(Collector):
         self._pending = Pending()
         self._scan_due_s = 0.0 if config.scan_on_start else self._next_scan_s()
         self._stir = asyncio.Event()
+        self._has_lost = False
+        self._told_s = float("-inf")
         self._missing: set[str] = set()
         self._asked: deque[AskDigests | Rescan] = deque(maxlen=MAX_ASKED)
         self._watcher = self._open_watcher() if self._folders.watches else None
-        self._who = WhoData(self._folders, folder, clock, self._say_from_thread, self._stir_from_thread)
+        self._who = WhoData(
+            self._folders,
+            folder,
+            clock,
+            self._say_from_thread,
+            self._stir_from_thread,
+            self._overflow_from_thread,
+            provider=config.whodata_provider,
+        )
         self._watches = Watches(self._watcher, self._say_from_thread, self._who.cover)
         self._cache = FileCache(self._ask)
         found = databases() if config.packages else []
-        self._packages = Packages(folder / PACKAGES, found, self._folders.roots, clock, self._rest)
+        self._packages = Explanation(folder / PACKAGES, found, self._folders.roots, clock, self._rest)
         self._packages_looked_s = 0.0
         pace = Pace(config.max_bytes_per_s, self._rest)
         self._scanner = Scanner(
@@ -160,8 +173,12 @@ class Syscheck(Collector):
         while True:
             if self._clock.monotonic_s() >= self._scan_due_s:
                 self._scan_due_s = float("inf")
+                self._has_lost = False
                 await self._in_thread(self._scan)
                 self._scan_due_s = min(self._scan_due_s, self._next_scan_s())
+            elif self._has_lost:
+                self._has_lost = False
+                await self._in_thread(self._scan_watched)
             elif self._asked:
                 await self._in_thread(self._answer)
             elif self._pending.due_s() <= self._clock.monotonic_s():
@@ -192,8 +209,8 @@ class Syscheck(Collector):
         for event in events:
             directory = self._watches.directory(event.wd)
             if event.mask & OVERFLOWED:
-                log.warning("notifications were lost, scanning again")
-                self._scan_due_s = now_s
+                self._overflowed()
+                self._tell_overflow()
             elif event.mask & IGNORED:
                 self._watches.drop(event.wd)
             elif directory is not None:
@@ -202,10 +219,23 @@ class Syscheck(Collector):
                     self._pending.note(os.path.split(path), now_s, event.cookie)
         self._stir.set()
 
+    def _overflowed(self) -> None:
+        """A queue of the kernel was full: look at all that is watched, for anything may have changed."""
+        self._state.overflows += 1
+        self._has_lost = True
+        self._stir.set()
+
+    def _tell_overflow(self) -> None:
+        log.warning("syscheck: notifications were lost, scanning again")
+        now_s = self._clock.monotonic_s()
+        if now_s - self._told_s >= TELL_S:
+            self._told_s = now_s
+            self._say("notifications lost: the kernel's queue was full (fs.inotify.max_queued_events): scanning again")
+
     async def _wait(self) -> None:
         await self.all_stored()
         self._state.idle = not self._pending
-        if self._who.status:
+        if self._who.status or self._state.overflows:
             self._state.state = self._resting
         due_s = min(self._scan_due_s, self._pending.due_s()) - self._clock.monotonic_s()
         try:
@@ -220,10 +250,17 @@ class Syscheck(Collector):
 
     def _scan(self) -> None:
         """Go through all directories once."""
+        self._scan_roots(self._folders.roots)
+
+    def _scan_watched(self) -> None:
+        """Go through what the kernel should have told of."""
+        self._scan_roots(self._folders.live_roots)
+
+    def _scan_roots(self, roots: list[str]) -> None:
         began_s = self._clock.monotonic_s()
         news = self._scanner.begin()
-        known = self._ask(RecallKeys(tuple(ROOT + shown(root) for root in self._folders.roots)))
-        for root in self._folders.roots:
+        known = self._ask(RecallKeys(tuple(ROOT + shown(root) for root in roots)))
+        for root in roots:
             self._state.state = f"scanning {shown(root)}"
             if self._scanner.scan(root, news, first_time=ROOT + shown(root) not in known):
                 self._missing.discard(root)
@@ -241,6 +278,8 @@ class Syscheck(Collector):
     def _resting(self) -> str:
         """What it does when nothing is to be done."""
         state = "watching" if self._watches.is_on else "waiting for the next scan"
+        if self._state.overflows:
+            state += f", the kernel's queue overflowed: {self._state.overflows}"
         return f"{state}, {self._who.status}" if self._who.status else state
 
     def _look_meanwhile(self) -> None:
@@ -321,6 +360,10 @@ class Syscheck(Collector):
     def _say_from_thread(self, text: str) -> None:
         if not self._over.is_set():
             self.loop.call_soon_threadsafe(self._say, text)
+
+    def _overflow_from_thread(self) -> None:
+        if not self._over.is_set():
+            self.loop.call_soon_threadsafe(self._overflowed)
 
     def _stir_from_thread(self) -> None:
         if not self._over.is_set():

@@ -28,6 +28,7 @@ from hids.agent.paths import Excluded, shown
 from hids.agent.spooler import Recall
 from hids.agent.tailed import Manner, Position, TailedFile
 from hids.agent.watch import CONTENT, ENTRIES, IGNORED, MODIFIED, OVERFLOWED, Event, Watcher, WatchError
+from hids.core.wire.hostinfo import FORMAT
 from hids.ports import Clock
 
 log = structlog.get_logger()
@@ -421,7 +422,7 @@ class FileTail(Collector):
 
 def manner_of(config: SourceConfig) -> Manner:
     """How the files of a source are read."""
-    return Manner(config.encoding, config.grouping, config.shape, host_name(), host_address())
+    return Manner(config.encoding, config.grouping, config.shape, host_name(), host_address(), config.format == FORMAT)
 
 
 def dated(path: str, now_ms: int) -> str:

@@ -15,6 +15,7 @@ from hids.core.collect.encoding import Encoding
 from hids.core.collect.grouping import Grouping
 from hids.core.collect.shape import Place, Shape
 from hids.core.wire.eventtime import EventTimes
+from hids.core.wire.hostinfo import host_line
 from hids.messages.lines import MAX_BATCH_LINES, MAX_LINE_BYTES, LogLine
 
 CHUNK_BYTES = 256 * 1024
@@ -54,6 +55,8 @@ class Manner(NamedTuple):
     shape: Shape = Shape()
     host: str = ""
     address: str = ""
+    of_hosts: bool = False
+    """What nmap saw: its lines are facts (hids.core.wire.hostinfo)."""
 
 
 class TailedFile:
@@ -64,6 +67,7 @@ class TailedFile:
         self._manner = manner = manner or Manner()
         self._encoding = Encoding(manner.encoding, os.pread(descriptor, 4, 0))
         self._grouping = manner.grouping
+        self._of_hosts = manner.of_hosts
         self._shape = None if manner.shape.is_plain else manner.shape
         self._place = Place(location, manner.host, manner.address)
         self._waits_end = -1
@@ -243,7 +247,8 @@ class TailedFile:
             text = self._shape.apply(raw, self._place, now_ms) if self._shape is not None and raw else raw
             if text:
                 at_ms = now_ms if live else self._times.of(raw, now_ms)
-                yield LogLine(location=self._location, text=text[:MAX_LINE_BYTES], at_ms=at_ms, read_ms=now_ms)
+                line = LogLine(location=self._location, text=text[:MAX_LINE_BYTES], at_ms=at_ms, read_ms=now_ms)
+                yield host_line(line) if self._of_hosts else line
             elif raw:
                 self.skipped += 1
 

@@ -1,36 +1,30 @@
-"""Who changed a file: the kernel's word (fanotify.py) is kept by path, until syscheck tells of the change.
+"""Who changed a file: the kernel's word is kept by path, until syscheck tells of the change.
 
-    kernel --fanotify--> its own thread --path: last author--> facts that syscheck tells
+    kernel --fanotify_authors.py or audit_authors.py--> its own thread --path: last author--> facts that syscheck tells
 
 State    none; what was not told yet when the agent ends has no author.
-Full     the oldest authors are forgotten. When the kernel's queue was full, all are: rule 206156 says so.
-Broken   when the agent does not hear of a change of its own, rule 206154 says so, and syscheck goes on without authors.
+Full     the oldest authors are forgotten. When a queue of the kernel was full, all are, and syscheck scans again: rule
+         206156 says so.
+Broken   when the agent does not hear of a change of its own, the next way is tried; when there is none, rule 206154 says
+         so, and syscheck goes on without authors.
 """
 
 import os
 import select
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import structlog
 
-from hids.agent.fanotify import (
-    MOVED_FROM,
-    MOVED_TO,
-    ONDIR,
-    OVERFLOW,
-    Directory,
-    Event,
-    Fanotify,
-    FanotifyError,
-    handle_of,
-)
+from hids.agent.audit_authors import AuditAuthors
+from hids.agent.authors import Authors, AuthorsError, Scope
+from hids.agent.fanotify_authors import FanotifyAuthors
 from hids.agent.folders import Folders
 from hids.agent.pace import set_priority
 from hids.agent.paths import shown
-from hids.agent.process import who_is
+from hids.core.collect.syscheck import WhoProvider
 from hids.messages.syscheck import FileFact, Who
 from hids.ports import Clock
 
@@ -39,8 +33,6 @@ log = structlog.get_logger()
 FOLDER = "whodata"
 """In the state folder: where the agent changes a file of its own."""
 MAX_AUTHORS = 16_384
-MAX_DIRECTORIES = 65_536
-"""Handles of watched directories, and as many of others, that are remembered: some 20 MiB."""
 MAX_AGE_S = 600.0
 """A fact that comes later than that after an author's change is of another change."""
 NICE = -10
@@ -49,6 +41,13 @@ PROVE_S = 60.0
 """From one change of our own to the next."""
 BOUND_S = 10.0
 """Until it must have been told."""
+
+WAYS: dict[WhoProvider, tuple[Callable[[Scope], Authors], ...]] = {
+    "auto": (FanotifyAuthors, AuditAuthors),
+    "fanotify": (FanotifyAuthors,),
+    "audit": (AuditAuthors,),
+}
+"""What is tried, in this order."""
 
 
 class WhoData:
@@ -61,26 +60,29 @@ class WhoData:
         clock: Clock,
         say: Callable[[str], None],
         stir: Callable[[], None],
+        lost: Callable[[], None],
         *,
+        provider: WhoProvider = "auto",
         prove_s: float = PROVE_S,
         bound_s: float = BOUND_S,
     ) -> None:
-        """`state` is the agent's state folder; `stir` is called when `status` changes."""
+        """`state` is the agent's state folder; `stir` is called when `status` changes, `lost` when a queue was full."""
         self._folders = folders
-        self._canary = state / FOLDER / "canary"
+        self._scope = Scope(folders, state / FOLDER / "canary")
+        self._canary = Path(self._scope.canary)
         self._clock = clock
         self._say = say
         self._stir = stir
+        self._lost = lost
         self._prove_s, self._bound_s = prove_s, bound_s
         self._lock = threading.Lock()
         self._authors: dict[str, tuple[Who, float]] = {}
         """Path as shown -> (who changed it last, when)."""
-        self._watched: dict[Directory, str] = {}
-        self._elsewhere: set[Directory] = set()
-        self._marked: set[int] = set()
-        self._refused: set[int] = set()
-        self._own: Directory | None = None
-        self._fanotify: Fanotify | None = None
+        self._ways = list(WAYS[provider])
+        self._turn = threading.Lock()
+        """Held while a way is changed or has a directory added."""
+        self._way: Authors | None = None
+        self._refused: list[str] = []
         self._wake = -1
         self._over = False
         self._due_s = 0.0
@@ -96,17 +98,15 @@ class WhoData:
         if not self._folders.asks_who:
             return
         try:
-            self._fanotify = self._open()
-        except FanotifyError as error:
-            self._fails(str(error))
-            return
+            self._canary.parent.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             self._fails(f"{self._canary}: {error.strerror}")
             return
+        if not self._next_way():
+            self._fails("; ".join(self._refused))
+            return
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        for root in self._folders.who_roots:
-            self.cover(root)
-        threading.Thread(target=self._run, args=(self._fanotify,), name="whodata", daemon=True).start()
+        self._begin()
 
     def close(self) -> None:
         """Listen no more."""
@@ -116,24 +116,20 @@ class WhoData:
 
     def cover(self, directory: str) -> None:
         """Have a directory's changes told, and know it again when it is gone. Any thread."""
-        if self._fanotify is None or self._over or not self._asks(directory):
+        if self._over or not self._scope.asks(directory):
             return
-        handle = handle_of(directory)
-        if handle is None:
-            return
-        if handle[0] not in self._marked and handle[0] not in self._refused:
+        with self._turn:
+            if self._way is None:
+                return
             try:
-                self._fanotify.mark_filesystem(directory)
-                self._marked.add(handle[0])
-            except FanotifyError as error:
-                self._refused.add(handle[0])
+                self._way.cover(directory)
+            except AuthorsError as error:
+                self._refused.append(str(error))
                 self._fails(str(error))
-        if len(self._watched) < MAX_DIRECTORIES:
-            self._watched[handle] = directory
 
     def explain(self, facts: list[FileFact]) -> list[FileFact]:
         """Facts with who made the change, where that is known. An author is named once."""
-        return facts if self._fanotify is None else [self._explained(fact) for fact in facts]
+        return facts if self._way is None else [self._explained(fact) for fact in facts]
 
     def _explained(self, fact: FileFact) -> FileFact:
         with self._lock:
@@ -142,118 +138,118 @@ class WhoData:
             return fact
         return msgspec.structs.replace(fact, who=who)
 
+    # -- ways
+
+    def _next_way(self) -> bool:
+        """Go over to the next way that can be opened and tells of all folders; returns whether there is one."""
+        while self._ways:
+            is_last = len(self._ways) == 1
+            try:
+                way = self._ways.pop(0)(self._scope)
+            except AuthorsError as error:
+                self._refused.append(str(error))
+                continue
+            refused = self._cover_roots(way)
+            if refused and not is_last:
+                self._refused += refused
+                way.close()
+                continue
+            with self._turn:
+                before, self._way = self._way, way
+                self._refused = refused
+            if before is not None:
+                before.close()
+            for reason in refused:
+                self._fails(reason)
+            return True
+        return False
+
+    def _cover_roots(self, way: Authors) -> list[str]:
+        refused: list[str] = []
+        for root in self._scope.roots:
+            try:
+                way.cover(root)
+            except AuthorsError as error:
+                refused.append(str(error))
+        return refused
+
     # -- in the thread
 
-    def _open(self) -> Fanotify:
-        self._canary.parent.mkdir(mode=0o700, exist_ok=True)
-        fanotify = Fanotify()
-        try:
-            fanotify.mark_directory(str(self._canary.parent))
-        except FanotifyError:
-            fanotify.close()
-            raise
-        self._own = handle_of(str(self._canary.parent))
-        return fanotify
+    def _begin(self) -> None:
+        """A thread for each way: audit tells only of threads that began after it was switched on."""
+        threading.Thread(target=self._run, name="whodata", daemon=True).start()
 
-    def _run(self, fanotify: Fanotify) -> None:
+    def _run(self) -> None:
         set_priority(NICE, "normal")
-        poll = select.poll()
-        poll.register(fanotify.fileno(), select.POLLIN)
-        poll.register(self._wake, select.POLLIN)
         try:
-            while not self._over:
-                self._prove()
-                poll.poll(max(0.0, self._due_s - self._clock.monotonic_s()) * 1000)
-                if not self._over:
-                    self._take(fanotify, fanotify.read())
-        except FanotifyError as error:
+            if self._way is not None:
+                self._listen(self._way)
+        except AuthorsError as error:
             self._fails(str(error))
         except OSError as error:
             self._fails(f"{self._canary}: {error.strerror}")
-        finally:
-            self._fanotify = None
-            fanotify.close()
-            wake, self._wake = self._wake, -1
-            os.close(wake)
+        else:
+            if not self._over:
+                self._begin()
+                return
+        self._end()
 
-    def _prove(self) -> None:
-        """Change a file of our own when it is time; complain when the last change was not told."""
+    def _end(self) -> None:
+        with self._turn:
+            way, self._way = self._way, None
+            if way is not None:
+                way.close()
+            wake, self._wake = self._wake, -1
+        os.close(wake)
+
+    def _listen(self, way: Authors) -> None:
+        """Until the end, or until another way is gone over to."""
+        poll = select.poll()
+        for descriptor in (*way.descriptors(), self._wake):
+            poll.register(descriptor, select.POLLIN)
+        while not self._over and self._way is way:
+            self._prove(way)
+            poll.poll(max(0.0, self._due_s - self._clock.monotonic_s()) * 1000)
+            if not self._over and self._way is way and way.take(self._note):
+                self._forget()
+
+    def _prove(self, way: Authors) -> None:
+        """Change a file of our own when it is time; when the last change was not told, try another way, or complain."""
         now_s = self._clock.monotonic_s()
         if now_s < self._due_s:
             return
         if self._waits:
-            self._fails(f"a change of the agent's own file was not told within {self._bound_s:g} s")
+            self._waits = False
+            if not self._next_way():
+                self._fails(f"{way.name}: a change of the agent's own file was not told within {self._bound_s:g} s")
+            self._due_s = now_s
+            return
         self._waits = True
         self._due_s = now_s + self._bound_s
+        way.prove()
         self._canary.write_text("The agent changes this file to see whether the kernel tells who did it.\n")
 
-    def _proved(self) -> None:
+    def _proved(self, way: Authors) -> None:
         if not self._waits:
             return
         self._waits = False
         self._due_s = self._clock.monotonic_s() + self._prove_s
         if self._refused:
             return
-        was, self.status = self.status, "who-data works"
+        was, self.status = self.status, f"who-data works ({way.name})" + (f", but {way.lacks}" if way.lacks else "")
         if was != self.status:
-            log.info("syscheck: who-data works")
+            log.info("syscheck: who-data works", by=way.name, lacks=way.lacks)
             self._stir()
-            if "not" in was:
+            if "does not" in was:
                 self._say("who-data works again")
 
-    def _take(self, fanotify: Fanotify, events: Iterable[Event]) -> None:
-        processes: dict[int, Who] = {}
-        try:
-            for event in events:
-                self._take_one(fanotify, event, processes)
-        finally:
-            for event in events:
-                if event.pidfd >= 0:
-                    os.close(event.pidfd)
-
-    def _take_one(self, fanotify: Fanotify, event: Event, processes: dict[int, Who]) -> None:
-        if event.mask & OVERFLOW:
-            self._lost()
-            return
-        if event.directory is None or event.directory in self._elsewhere:
-            return
-        if event.directory == self._own:
-            if event.pid == os.getpid():
-                self._proved()
-            return
-        directory = self._where(fanotify, event.directory)
-        if directory is None:
-            return
-        path = directory if event.name in (b".", b"") else os.path.join(directory, os.fsdecode(event.name))
-        if self._folders.has(path):  # what no root leads to (a root's own parent) is none of ours
-            if event.pid not in processes:
-                processes[event.pid] = who_is(event.pid, event.pidfd)
-            self._note(shown(path), processes[event.pid])
-        if event.mask & ONDIR and event.mask & (MOVED_FROM | MOVED_TO):
-            self._watched.clear()  # the handles of all below have other paths now
-            self._elsewhere.clear()
-
-    def _where(self, fanotify: Fanotify, handle: Directory) -> str | None:
-        """The path of a directory whose entries matter to us."""
-        known = self._watched.get(handle)
-        if known is not None:
-            return known
-        path = fanotify.path_of(handle)
-        if path is None:
-            return None
-        if self._asks(path) or any(os.path.dirname(root) == path for root in self._folders.who_roots):
-            if len(self._watched) < MAX_DIRECTORIES:
-                self._watched[handle] = path
-            return path
-        if len(self._elsewhere) >= MAX_DIRECTORIES:
-            self._elsewhere.clear()
-        self._elsewhere.add(handle)
-        return None
-
-    def _asks(self, directory: str) -> bool:
-        return self._folders.has(directory) and self._folders.of(directory).whodata
-
     def _note(self, path: str, who: Who) -> None:
+        """Remember an author."""
+        if path == self._scope.canary:
+            if who.pid == os.getpid() and self._way is not None:
+                self._proved(self._way)
+            return
+        path = shown(path)
         with self._lock:
             before, _ = self._authors.pop(path, (None, 0.0))
             if who.gone and before is not None and before.pid == who.pid:
@@ -262,17 +258,16 @@ class WhoData:
                 del self._authors[next(iter(self._authors))]
             self._authors[path] = who, self._clock.monotonic_s()
 
-    def _lost(self) -> None:
+    def _forget(self) -> None:
         """Better no author than a wrong one."""
         with self._lock:
             self._authors.clear()
-        self._watched.clear()  # a directory may have moved
-        self._elsewhere.clear()
+        self._lost()
         now_s = self._clock.monotonic_s()
         if now_s - self._told_s >= PROVE_S:
             self._told_s = now_s
             log.warning("syscheck: who-data lost, the kernel's queue was full")
-            self._say("who-data lost: the kernel's queue was full, who made some changes is unknown")
+            self._say("who-data lost: the kernel's queue was full, who made some changes is unknown; scanning again")
 
     def _fails(self, reason: str) -> None:
         status = f"who-data does not work: {reason}"

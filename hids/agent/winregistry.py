@@ -1,10 +1,11 @@
 """The live registry of Windows, through `winreg`. Experimental: it was never run on a Windows of ours."""
 
+import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from hids.agent.registrykeys import Key, RegistryError, Value, value_of
+from hids.agent.registrykeys import MAX_VALUES, Key, RegistryError, Value, text_of, value_of, whole_key
 
 _EPOCH_NS = 11_644_473_600 * 1_000_000_000
 _TYPES = {
@@ -64,6 +65,27 @@ class LiveView:
             yield Key(f"{prefix}\\{path}" if path else prefix, max(0, written * 100 - _EPOCH_NS), values)
             if depth < self._recursion:
                 waiting += [(f"{path}\\{name}" if path else name, depth + 1) for name in reversed(names)]
+
+
+class LiveRegistry:
+    """Values of single keys."""
+
+    def values(self, key: str) -> Mapping[str, str] | None:
+        """See `Registry`."""
+        winreg: Any = importlib.import_module("winreg")
+        root, _, path = whole_key(key).partition("\\")
+        handle = getattr(winreg, root.upper(), None)
+        if handle is None:
+            return None
+        try:
+            with winreg.OpenKey(handle, path) as opened:
+                count = min(winreg.QueryInfoKey(opened)[1], MAX_VALUES)
+                found = (winreg.EnumValue(opened, number) for number in range(count))
+                return {name: text_of(data) for name, data, _ in found}
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise RegistryError(f"{key}: {error.strerror or error}") from error
 
 
 def _value(found: tuple[str, Any, int]) -> Value:

@@ -70,8 +70,7 @@ def join(
         from hids.agent.config import address_of  # noqa: PLC0415 - `status` needs none of these
         from hids.agent.joining import Manager  # noqa: PLC0415
         from hids.agent.joining import join as join_manager  # noqa: PLC0415
-        from hids.agent.link import os_name  # noqa: PLC0415
-        from hids.agent.machine import machine_id  # noqa: PLC0415
+        from hids.agent.machine import machine_id, os_name  # noqa: PLC0415
 
         host, port = address_of(manager if _has_port(manager) else f"{manager}:{JOINING_PORT}")
         identity = join_manager(
@@ -138,41 +137,35 @@ def import_ossec_conf(
     *,
     home: Annotated[Path, typer.Option(help="Folder to which its names are relative.")] = Path("/var/ossec"),
 ) -> None:
-    """Print what an ossec.conf says of syscheck and rootcheck as a part of agent.toml."""
+    """Print what an ossec.conf says of syscheck, Windows' registry, rootcheck and policies (<sca>) as a part of agent.toml."""
     with _errors():
-        from hids.adapters import ossec_rootcheck, ossec_syscheck  # noqa: PLC0415
+        from hids.adapters import ossec_registry, ossec_rootcheck, ossec_sca, ossec_syscheck  # noqa: PLC0415
 
         try:
             text = file.read_bytes()
         except OSError as error:
             raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
-        syscheck = ossec_syscheck.syscheck_section(str(file), text)
-        rootcheck = ossec_rootcheck.rootcheck_section(str(file), text, str(home))
-        if syscheck is None and rootcheck is None:
-            raise ConfigError(f"{file}: there is neither <syscheck> nor <rootcheck> in it")
-        if syscheck is not None:
-            typer.echo(ossec_syscheck.as_toml(syscheck), nl=False)
-        if rootcheck is not None:
-            typer.echo(ossec_rootcheck.as_toml(rootcheck), nl=False)
+        conf = str(file)
+        parts = [
+            ossec_syscheck.as_toml(syscheck) if (syscheck := ossec_syscheck.syscheck_section(conf, text)) else "",
+            ossec_registry.as_toml(ossec_registry.registry_tables(conf, text)),
+            ossec_rootcheck.as_toml(found)
+            if (found := ossec_rootcheck.rootcheck_section(conf, text, str(home)))
+            else "",
+            ossec_sca.as_toml(sca) if (sca := ossec_sca.sca_section(conf, text, str(home))) else "",
+        ]
+        if not any(parts):
+            raise ConfigError(f"{file}: there is none of <syscheck>, <rootcheck> and <sca> in it")
+        typer.echo("\n".join(filter(None, parts)), nl=False)
 
 
 @app.command(epilog="Example: hids-agent run --config /etc/hids/agent.toml --state /var/lib/hids-agent")
 def run(config: Config, state: State) -> None:
     """Read, watch and report until stopped (SIGTERM, Ctrl-C). SIGHUP reads agent.toml again."""
-    with _errors():
-        from hids.adapters.clock import SystemClock  # noqa: PLC0415
-        from hids.adapters.logs import configure  # noqa: PLC0415
-        from hids.agent.run import RESTART  # noqa: PLC0415
-        from hids.agent.run import run as run_agent  # noqa: PLC0415
-
-        configure()
-        status = run_agent(config, state, SystemClock())
-        sys.stdout.flush()
-        sys.stderr.flush()
-        if status == RESTART:
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command line
-        # A thread that hangs in a dead file system must not keep the process: all that counts is on disk.
-        os._exit(status)
+    # In place of this process, so that the agent's memory has no command line in it. -P: a folder of modules in the current
+    # directory is no part of the agent, unless this program was started that way (`python -m`).
+    isolated = [] if sys.path[0] in {"", str(Path.cwd())} else ["-P"]
+    os.execv(sys.executable, [sys.executable, *isolated, "-m", "hids.agent", str(config), str(state)])  # noqa: S606 - no shell
 
 
 @app.command(
@@ -183,18 +176,29 @@ def policy(
     *,
     timeout_s: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Of one command.")] = 30.0,
     commands: Annotated[bool, typer.Option(help="Whether the policy may run commands.")] = True,
+    hive: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=FILE", help="A hive file for rules about Windows' registry, and what its root is called."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="JSON.")] = False,
 ) -> None:
-    """Evaluate a policy on this host, now, and print what came of it. Nothing is reported to the manager.
+    r"""Evaluate a policy on this host, now, and print what came of it. Nothing is reported to the manager.
+
+    A Windows that does not run here is looked at with --hive 'HKLM\SYSTEM=/mnt/Windows/System32/config/SYSTEM'.
 
     Exit status: 0 all that can be looked at is so, 1 some check failed, 2 the policy cannot be used, 3 it is not for this
     host.
     """
     from hids.agent.policyhost import LocalHost  # noqa: PLC0415 - the other commands need no policies
     from hids.agent.policyscan import scan  # noqa: PLC0415
+    from hids.agent.registrysource import registry_of  # noqa: PLC0415
 
-    report = scan(str(file), LocalHost(timeout_s=timeout_s, commands=commands))
     with _errors():
+        registry = registry_of([_hive(each) for each in hive or ()])
+        refusal = "" if commands else "--no-commands was given"
+        report = scan(str(file), LocalHost(timeout_s=timeout_s, refusal=refusal, registry=registry))
         if report.problem:
             raise ConfigError(plain(report.problem))
     checks = [
@@ -216,6 +220,13 @@ def policy(
 
 
 _NOT_FOR_THIS_HOST = 3
+
+
+def _hive(text: str) -> tuple[str, str]:
+    key, _, file = text.partition("=")
+    if not key or not file:
+        raise ConfigError(rf"--hive: expected KEY=FILE such as HKLM\SYSTEM=/images/SYSTEM, got {plain(text)!r}")
+    return key, file
 
 
 @app.command(epilog="Example: hids-agent status --json | jq .link.connected")
@@ -247,8 +258,7 @@ def _errors() -> Generator[None]:
         yield
     except HidsError as error:
         typer.echo(f"hids-agent: {error}", err=True)
-        status = USAGE if isinstance(error, ConfigError) else FAILED
-        raise typer.Exit(getattr(error, "exit_status", status)) from None
+        raise typer.Exit(error.exit_status) from None
 
 
 def _first_line(path: Path) -> str:

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from hids.adapters.clock import SystemClock
-from hids.adapters.search import Query, Search
+from hids.adapters.search import Search
+from hids.adapters.search_query import Query
 from hids.cli.times import moment
 from hids.core.alert.text import flat, plain
 from hids.errors import StoreError

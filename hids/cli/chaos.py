@@ -17,7 +17,7 @@ from hids.cli.settings import NO_MANAGER, REFUSED, Settings, fail
 from hids.core.alert.text import plain
 from hids.errors import StoreError
 
-PROCESSES = ("worker", "nursery", "lane", "outputs", "index", "senders")
+PROCESSES = ("worker", "nursery", "lane", "outputs", "index", "senders", "responses", "archive", "keeper", "legacy")
 """Never main: only its service manager could start it again."""
 
 PATIENCE_S = 60.0

@@ -11,6 +11,7 @@ from hids.adapters.shared_configs import read_files
 from hids.cli.settings import REFUSED, Settings, fail
 from hids.core.alert.text import plain
 from hids.core.collect.shared import parse_files
+from hids.core.policy.texts import check_policies
 from hids.errors import HidsError
 
 app = typer.Typer(no_args_is_help=True, help="Set the agents' configuration by group, name and system.")
@@ -28,6 +29,7 @@ def check(ctx: typer.Context, *, folder: Folder = None, json: Json = False) -> N
     files = _read(settings, folder)
     try:
         parse_files(files)
+        check_policies(files)
     except HidsError as error:
         fail(str(error), REFUSED)
     settings.show({"files": sorted(files)}, lambda _: typer.echo(f"{len(files)} files are fine"), json=json)

@@ -32,6 +32,7 @@ from hids.cli.chaos import chaos
 from hids.cli.compliance import compliance
 from hids.cli.logtest import logtest
 from hids.cli.metrics import metrics
+from hids.cli.migrate import migrate
 from hids.cli.settings import Settings
 from hids.cli.status import status
 
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.command()(status)
 app.command()(logtest)
 app.command()(metrics)
+app.command()(migrate)
 app.command()(chaos)
 agents.app.command("import-keys")(legacy.import_keys)
 alerts.app.command()(compliance)

@@ -226,9 +226,9 @@ def _table(headings: str, rows: list[tuple[object, ...]]) -> None:
 def _print_policies(rows: Sequence[PolicyRow]) -> None:
     def cells(row: PolicyRow) -> tuple[object, ...]:
         counts = (f"{row.score} %", row.passed, row.failed, row.invalid)
-        return (row.agent_name, row.policy, *counts, when(row.scanned_ms), row.name)
+        return (row.agent_name, row.policy, *counts, when(row.scanned_ms), row.origin, row.name)
 
-    _table("agent,policy,score,passed,failed,n/a,last scan,name", list(map(cells, rows)))
+    _table("agent,policy,score,passed,failed,n/a,last scan,from,name", list(map(cells, rows)))
 
 
 def _print_results(rows: Sequence[ResultRow]) -> None:

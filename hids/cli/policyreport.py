@@ -106,8 +106,9 @@ def _by_policy(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
 def _section(policy: PolicyRow, results: Sequence[ResultRow], past: Sequence[ScoreRow]) -> str:
     scores = " &rarr; ".join(f"{row.score} % <small>{_escaped(when(row.at_ms))}</small>" for row in past[-10:])
     lines = "".join(map(_check, sorted(results, key=lambda row: (_ORDER.get(row.result, 3), row.id))))
+    origin = f"<p><small>From {_escaped(policy.origin)}</small></p>" if policy.origin else ""
     return (
-        f"<h2>{_escaped(policy.agent_name)}: {_escaped(policy.name)}</h2><p>{_escaped(policy.description)}</p>"
+        f"<h2>{_escaped(policy.agent_name)}: {_escaped(policy.name)}</h2><p>{_escaped(policy.description)}</p>{origin}"
         f"<p>Score {policy.score} %. {scores}</p><table><tr><th>id<th>check<th>result<th>since</tr>{lines}</table>"
     )
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,10 +13,10 @@ import structlog
 import hids
 from hids.actors import statistics
 from hids.actors.dispatcher import Tell
-from hids.actors.monitor import Forget
 from hids.actors.nursery import Reload
 from hids.actors.supervisor import Node
-from hids.adapters.registry import AgentRow, Terms
+from hids.adapters.registry import AgentRow
+from hids.adapters.tokens import Terms
 from hids.errors import ConfigError, HidsError
 from hids.manager.config import Config
 from hids.manager.fleet_answers import FleetAnswers
@@ -242,7 +243,6 @@ class Answers:
             topology.legacy.renew()
             if presence is not None and presence.hangup is None:
                 presence.connected = False
-        topology.watches.monitor.tell(Forget(row.id))
         self._site.dispatcher.tell(Tell(Agent(row.id, row.name, address), f"agent removed: by {who}"))
         return self._row(row)
 
@@ -269,7 +269,7 @@ class Answers:
         site, engine = self._site, self._topology.engine
         before, site.config = site.config, self._read_config()
         done: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
-        engine.nursery.tell(Reload(engine.launch_nursery, done.set_result))
+        engine.nursery.tell(Reload(partial(engine.launch_nursery, reloads=True), done.set_result))
         problems = await done
         if problems:
             site.config = before

@@ -83,6 +83,8 @@ class Engine:
 
         def ready(said: NurseryReady) -> None:
             self.rulesets = said
+            if said.problems:
+                self._site.tell(f"rules refused: those that were good last are used: {said.problems[0]}")
 
         return Nursery.start(
             mailbox,
@@ -96,10 +98,11 @@ class Engine:
             loading_limit_s=LOADING_LIMIT_S,
         )
 
-    def launch_nursery(self) -> Launched:
+    def launch_nursery(self, *, reloads: bool = False) -> Launched:
         """A nursery process for the rulesets that the configuration names now."""
         site = self._site
         options = (
+            *(("--reloads",) if reloads else ()),
             *("--tables", str(site.paths.tables)),
             *("--stats", str(site.paths.stats)),
             *("--manager", site.name),

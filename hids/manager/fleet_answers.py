@@ -1,5 +1,6 @@
 """What the control socket answers about agents and their configuration, beyond looking: approve, rename, group, restart, why, config."""
 
+import asyncio
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,8 +9,10 @@ import msgspec
 
 from hids.actors.configurator import Abandon, AskRollout, Try
 from hids.actors.fleet import Presence, Refusal
-from hids.adapters.registry import AgentRow, PendingRow
+from hids.adapters.approvals import PendingRow
+from hids.adapters.registry import AgentRow
 from hids.core.collect.shared import Member, Rollout, SharedFile, edition_for, parse_files
+from hids.core.policy.texts import check_policies
 from hids.errors import ConfigError
 from hids.manager.topology import Topology
 from hids.messages.agent_link import Restart
@@ -91,7 +94,7 @@ class FleetAnswers:
     # -- configuration
 
     async def _plan(self, arguments: dict[str, Any], _who: str) -> Any:
-        files = parse_files(_files(arguments))
+        files = await _read(_files(arguments))
         rollout: Rollout = await self._topology.watches.configurator.request(AskRollout())
         before = self._topology.watches.shared_configs.get(rollout.current)
         return {
@@ -105,7 +108,7 @@ class FleetAnswers:
 
     async def _apply(self, arguments: dict[str, Any], who: str) -> Any:
         texts = _files(arguments)
-        files = parse_files(texts)
+        files = await _read(texts)
         rollout: Rollout = await self._topology.watches.configurator.request(AskRollout())
         if rollout.trial is not None:
             raise ConfigError(f"version {rollout.trial.number} is on trial; see `hidsctl config status`")
@@ -230,6 +233,13 @@ def _texts(arguments: dict[str, Any], name: str) -> tuple[str, ...]:
         return msgspec.convert(arguments.get(name, ()), tuple[str, ...])
     except msgspec.ValidationError as error:
         raise ConfigError(f"{name}: {error}") from error
+
+
+async def _read(texts: Mapping[str, str]) -> dict[str, SharedFile]:
+    """The files; policies among them are read in a thread, for they may be large."""
+    files = parse_files(texts)
+    await asyncio.to_thread(check_policies, texts)
+    return files
 
 
 def _files(arguments: dict[str, Any]) -> dict[str, str]:

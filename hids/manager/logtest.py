@@ -83,7 +83,7 @@ class Logtest:
 
     def _missed(self, plan: Plan, until_ms: int, agent: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        for rule, missed in self._correlator.due(plan.table, agent, until_ms):
+        for rule, missed in self._correlator.due(plan.table, agent, until_ms, until_ms):
             decision, event = self._correlator.miss(plan.table, rule, missed)
             found.append(_rule(plan, decision, event.descriptions))
         return found

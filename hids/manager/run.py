@@ -81,6 +81,7 @@ async def _main(config_path: Path | None, config: Config, paths: ManagerPaths) -
     watchdog = _Watchdog(loop, (topology.site.registrar,))
     if before := words.before():
         topology.site.tell(before)
+    topology.site.tell(f"manager started: version {hids.__version__}")
     words.running()
     topology.start(answers.answer, lambda: measure(paths, answers.status, topology.site.clock.now_ms()))
     write_atomically(

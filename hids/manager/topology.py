@@ -117,7 +117,7 @@ class Topology:
         yield _child(readers.keeper, "keeper", readers.start_keeper)
         yield self._branch(Node(Mailbox("engine"), "supervisor"), tuple(self._engine()))
         yield _child(Mailbox("join_port"), "joining", self.admission.start_join_port)
-        yield _child(watches.monitor, "monitor", watches.start_monitor)
+        yield _child(Mailbox("monitor"), "monitor", watches.start_monitor)
         if responses:
             yield _child(responses.desk, "responses", responses.start_desk)
         yield _child(watches.configurator, "configuration", watches.start_configurator)

@@ -11,8 +11,9 @@ from hids.actors.budget import Budget
 from hids.actors.configurator import Configurator
 from hids.actors.control import Control
 from hids.actors.exposition import Exposition
-from hids.actors.monitor import Monitor
-from hids.actors.silence import Silence, Store
+from hids.actors.learned import Store
+from hids.actors.monitor import Known, Monitor
+from hids.actors.silence import Silence
 from hids.actors.stage import Mailbox
 from hids.actors.statistics import Statistics
 from hids.adapters.control import ControlSocket
@@ -21,11 +22,14 @@ from hids.adapters.identity import is_signed
 from hids.adapters.metrics_port import MetricsPort
 from hids.adapters.outputs.kinds import need
 from hids.adapters.process import kill, launch, rss_mib
+from hids.adapters.registry import AgentRow
 from hids.adapters.shared_configs import SharedConfigs
+from hids.adapters.signing import Signer
 from hids.manager.port import Port
 from hids.manager.processes import start_process
 from hids.manager.site import Site
 from hids.messages.keeping import FromKeeper, Said
+from hids.messages.terms import Agent
 
 Answer = Callable[[str, dict[str, Any], str], Awaitable[Any]]
 """Serves the control socket (hids.manager.answers)."""
@@ -43,34 +47,40 @@ class Watches:
             ConfigError: its library is missing.
         """
         self._site = site
-        self.configurator = Mailbox("configurator")
-        self.shared_configs = SharedConfigs(site.paths.shared)
-        self.statistics = Mailbox("statistics")
-        self.monitor = Mailbox("monitor")
         self._pushes = site.config.telemetry
         if self._pushes.endpoint:
             need("opentelemetry.exporter.otlp.proto.http", "otel", "[telemetry] endpoint")
         self.telemetry = Mailbox("telemetry") if self._pushes.endpoint else None
         """None: no collector gets figures."""
+        self.configurator = Mailbox("configurator")
+        self.shared_configs = SharedConfigs(site.paths.shared)
+        self.statistics = Mailbox("statistics")
 
     def start_monitor(self, mailbox: Mailbox) -> object:
         """Looks for agents that are gone."""
-        site, agents = self._site, self._site.config.agents
+        site = self._site
+
+        async def roll() -> list[Known]:
+            rows: list[AgentRow] = await site.ask(lambda registry: list(registry.list()))
+            return [
+                Known(Agent(row.id, row.name, row.address), row.last_seen_ms)
+                for row in rows
+                if row.removed_ms is None and row.last_seen_ms is not None
+            ]
+
         return Monitor.start(
             mailbox,
-            site.fleet,
-            _store(site.paths.lib / "absences.json"),
-            site.clock,
-            site.dispatcher.tell,
-            disconnected_after_s=agents.disconnected_after_s,
-            disconnected_at_most_s=agents.disconnected_at_most_s,
+            *(site.fleet, site.manager, site.clock, site.dispatcher.tell, roll, _store(site.paths.lib / "gone.json")),
+            disconnected_after_s=site.config.agents.disconnected_after_s,
+            disconnected_at_most_s=site.config.agents.disconnected_at_most_s,
         )
 
     def start_configurator(self, mailbox: Mailbox) -> object:
         """Brings agents the configuration that is set for them."""
         site = self._site
+        signer = Signer.read(site.authority.configuration_file())
         return Configurator.start(
-            mailbox, self.shared_configs, site.fleet, site.manager, site.clock, site.dispatcher.tell
+            mailbox, self.shared_configs, signer, site.fleet, site.manager, site.clock, site.dispatcher.tell
         )
 
     def start_silence(self, mailbox: Mailbox) -> object:

@@ -128,7 +128,11 @@ class Configuration(msgspec.Struct, frozen=True, tag="configuration"):
     version: str
     """Hash of `body`; empty with an empty body: nothing is set."""
     body: bytes
-    """msgpack of `SharedConfig` (hids.core.collect.config)."""
+    """msgpack of `SentConfig` (hids.core.collect.config)."""
+    signature: bytes = b""
+    """Ed25519 over `to_sign(body)`."""
+    certificate: bytes = b""
+    """PEM of the key's certificate, by the manager's CA."""
 
 
 class Restart(msgspec.Struct, frozen=True, tag="restart"):

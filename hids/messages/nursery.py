@@ -13,6 +13,8 @@ class NurseryReady(msgspec.Struct, frozen=True, tag="nursery_ready"):
 
     rulesets: tuple[tuple[str, str, int, int], ...]
     """(name, hash, decoders, rules) of each."""
+    problems: tuple[str, ...] = ()
+    """What is wrong with the rules on disk; if anything is, these are the ones that were good last."""
 
 
 class NurseryRefused(msgspec.Struct, frozen=True, tag="nursery_refused"):

@@ -62,8 +62,8 @@ class FileFact(msgspec.Struct, frozen=True, omit_defaults=True):
     seen: Literal["baseline", "scan", "live"]
     """The first scan of a directory, a later scan, or a kernel notification."""
     gone: bool = False
-    kind: Literal["file", "dir", "link", "other", "key", "value"] = "file"
-    """`key` and `value` are of Windows' registry; a value's `target` is its type."""
+    kind: Literal["file", "dir", "link", "other", "key", "value", "host"] = "file"
+    """`key` and `value` are of Windows' registry; a value's `target` is its type. A `host` has its open ports there."""
     size: int = 0
     mode: int = 0
     uid: int = 0

@@ -1,5 +1,6 @@
 """What every process of the manager does inside: tell its pulse, stop on EOF, end on failure."""
 
+import argparse
 import asyncio
 import faulthandler
 import fcntl
@@ -17,7 +18,8 @@ import structlog
 
 from hids.actors.stage import Exited, Mailbox
 from hids.adapters.channel import Channel, open_channel
-from hids.messages.outputs import Outboxed, ToOutput
+from hids.adapters.family import die_with_parent
+from hids.messages.outputs import Outboxed
 from hids.messages.supervision import NodeFacts, Pulse
 
 PULSE_S = 1.0
@@ -26,6 +28,21 @@ EX_SOFTWARE = 70
 """Exit status of a process that an actor's failure ended (sysexits.h)."""
 
 log = structlog.get_logger()
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """The command line of a process, with what main tells all of them."""
+    parser = argparse.ArgumentParser(prog=name, description="Started by hids-manager; not for people.")
+    parser.add_argument("--channel-fd", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    return parser
+
+
+def move_in(parent: int) -> None:
+    """What a process does first: it ends with main and not by signals, and says what it has to say as all do."""
+    leave_signals_to_main()
+    die_with_parent(parent)
+    set_up_logging()
 
 
 def leave_signals_to_main() -> None:
@@ -111,26 +128,68 @@ def end_on_exit(mailboxes: Sequence[Mailbox], stopped: Callable[[str], None] | N
         mailbox.on_exit = ended
 
 
-def follow_outbox(channel_fd: int, outputs: Sequence[Mailbox], left: asyncio.Event, stopping: Stopping) -> Channel:
-    """Open the channel on which main says how far the outbox goes; `left` is set when all outputs ended in order.
+class Household:
+    """The actors of a process, and its channel to main: they live until main closes it, and then end in order."""
 
-    An output that has word of it waiting needs no second: only the newest counts.
-    """
-    running = {mailbox.name for mailbox in outputs}
+    def __init__(
+        self,
+        channel_fd: int,
+        hears: Any,
+        actors: Sequence[Mailbox],
+        kind: str,
+        receive: Callable[[Any], None],
+    ) -> None:
+        """Open the channel. An actor that ends by a raise ends the process.
 
-    def stopped(name: str) -> None:
-        running.discard(name)
-        if not running:
-            left.set()
+        Args:
+            channel_fd: what main gave us.
+            hears: union of the messages that come from main.
+            actors: their mailboxes.
+            kind: what they are, for the tree.
+            receive: takes the messages.
+        """
+        self._actors = tuple(actors)
+        self._kind = kind
+        self._stopping = Stopping()
+        self._left = asyncio.Event()
+        self._running = {mailbox.name for mailbox in actors}
+        end_on_exit(self._actors, self._gone)
+        self._channel = open_channel(
+            socket.socket(fileno=channel_fd), hears, on_message=receive, on_close=self._stopping.stop
+        )
 
-    end_on_exit(outputs, stopped)
+    def send(self, message: Any) -> None:
+        """Say something to main."""
+        self._channel.send(message)
+
+    async def live(self) -> int:
+        """Tell the pulse until main closes the channel and every actor has ended. Returns the exit status."""
+        pulse = asyncio.ensure_future(tell_pulse(self._channel, self._nodes))
+        status = await self._stopping.wait()
+        pulse.cancel()
+        for mailbox in self._actors:
+            mailbox.shut_down()
+        await self._left.wait()
+        return status
+
+    def _nodes(self) -> tuple[NodeFacts, ...]:
+        return tuple(node_of(mailbox, self._kind) for mailbox in self._actors)
+
+    def _gone(self, name: str) -> None:
+        self._running.discard(name)
+        if not self._running:
+            self._left.set()
+
+
+def newest_to(outputs: Sequence[Mailbox]) -> Callable[[Outboxed], None]:
+    """Tells each output how far the outbox goes. One that has word of it waiting needs no second: the newest counts."""
 
     def receive(message: Outboxed) -> None:
         for mailbox in outputs:
             if mailbox.depth == 0:
                 mailbox.tell(message)
 
-    return open_channel(socket.socket(fileno=channel_fd), ToOutput, on_message=receive, on_close=stopping.stop)
+    return receive
 
 
 def node_of(mailbox: Mailbox, kind: str) -> NodeFacts:

@@ -23,9 +23,9 @@ from hids.actors.ledger import Ledger, Say
 from hids.actors.rootcheck_store import RootcheckStore
 from hids.actors.stage import Mailbox
 from hids.actors.syscheck_store import LOOK_BACK_MS, Baselined, Memory, SyscheckStore
+from hids.adapters.believed import BelievedClock
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
-from hids.adapters.family import die_with_parent
 from hids.adapters.findings import Findings
 from hids.adapters.lanemark import LaneMark
 from hids.adapters.ledger import Ledger as LedgerFile
@@ -44,10 +44,10 @@ from hids.workers.inside import (
     collect_seldom,
     end_on_exit,
     hold,
-    leave_signals_to_main,
+    move_in,
     node_of,
+    parser_of,
     run,
-    set_up_logging,
     tell_pulse,
 )
 
@@ -74,7 +74,7 @@ async def _main(options: argparse.Namespace) -> int:  # noqa: PLR0915 - one step
     path = Path(options.ledger)
     restored_ms = None
     try:
-        store = LedgerFile(path)
+        store = LedgerFile(path, clock.now_ms())
     except StoreDamaged:
         restored_ms = restore(path, clock.now_ms())
         if restored_ms is None:
@@ -124,6 +124,8 @@ async def _main(options: argparse.Namespace) -> int:  # noqa: PLR0915 - one step
         clock,
         channel.send,
         settled,
+        believed=BelievedClock(clock, path.parent),
+        derived_epoch=store.derived_epoch,
         outbox_bytes=options.outbox_bytes,
         stored_keys=options.stored_keys,
         history_days=options.history_days,
@@ -220,9 +222,7 @@ class _Tables:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run until main closes the channel."""
-    parser = argparse.ArgumentParser(prog="hids-lane", description="Started by hids-manager; not for people.")
-    parser.add_argument("--channel-fd", type=int, required=True)
-    parser.add_argument("--parent", type=int, required=True)
+    parser = parser_of("hids-lane")
     parser.add_argument("--ledger", required=True, help="path of ledger.db")
     parser.add_argument("--tables", required=True, help="folder of the rule tables")
     parser.add_argument("--boot", required=True, help="names this run of main, for its notices")
@@ -239,9 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--history-days", type=int, default=365, help="changes of files are kept so long")
     parser.add_argument("--history-rows", type=int, default=1_000_000, help="... and so many")
     options = parser.parse_args(arguments)
-    leave_signals_to_main()
-    die_with_parent(options.parent)
-    set_up_logging()
+    move_in(options.parent)
     collect_seldom()
     ledger = Path(options.ledger)
     hold(ledger.with_name(ledger.name + ".lock"))

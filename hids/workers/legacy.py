@@ -15,22 +15,13 @@ from hids.actors.legacy_desk import LegacyDesk
 from hids.actors.stage import Mailbox
 from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
-from hids.adapters.family import die_with_parent
+from hids.adapters.dbsync_rows import DbSyncRows
 from hids.adapters.journal import Journal
 from hids.adapters.legacy_port import LegacyPort
 from hids.adapters.shared_files import SharedFiles
 from hids.core.wire.ossec.manager import Limits
 from hids.messages.legacy import ToLegacy
-from hids.workers.inside import (
-    Stopping,
-    end_on_exit,
-    hold,
-    leave_signals_to_main,
-    node_of,
-    run,
-    set_up_logging,
-    tell_pulse,
-)
+from hids.workers.inside import Stopping, end_on_exit, hold, move_in, node_of, parser_of, run, tell_pulse
 
 DESK_BOUND = 100_000
 """Never reached: the port stops reading long before, and main sends little."""
@@ -49,6 +40,7 @@ async def _main(options: argparse.Namespace) -> int:
         desk,
         partial(LegacyPort, udp, handover),
         open_journal,
+        DbSyncRows(Path(options.journal) / "dbsync.db"),
         SharedFiles(Path(options.shared), clock),
         os.urandom,
         clock,
@@ -65,9 +57,7 @@ async def _main(options: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run until main closes the channel."""
-    parser = argparse.ArgumentParser(prog="hids-legacy", description="Started by hids-manager; not for people.")
-    parser.add_argument("--channel-fd", type=int, required=True)
-    parser.add_argument("--parent", type=int, required=True)
+    parser = parser_of("hids-legacy")
     parser.add_argument("--udp-fd", type=int, required=True, help="bound UDP socket")
     parser.add_argument("--handover-fd", type=int, required=True, help="brings TCP connections from main")
     parser.add_argument("--journal", required=True, help="folder of the journal")
@@ -77,9 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--blowfish", action="store_true", help="take Blowfish, too")
     parser.add_argument("--disconnected-after", type=float, required=True, help="seconds, at least")
     options = parser.parse_args(arguments)
-    leave_signals_to_main()
-    die_with_parent(options.parent)
-    set_up_logging()
+    move_in(options.parent)
     folder = Path(options.journal)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     hold(folder / ".lock")

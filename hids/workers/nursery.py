@@ -8,6 +8,7 @@ fork server: that one goes on serving the old ruleset after a reload and outlive
 
 import argparse
 import gc
+import itertools
 import multiprocessing
 import os
 import socket
@@ -21,6 +22,7 @@ import msgspec
 
 from hids.adapters.family import die_with_parent
 from hids.adapters.files import write_atomically
+from hids.adapters.goodrules import GoodRules, RulesRead
 from hids.adapters.pattern_cache import PatternCache
 from hids.adapters.rulesets import read_lists, read_ruleset
 from hids.core.rules.load import load
@@ -31,7 +33,7 @@ from hids.messages.nursery import Fork, FromNursery, NurseryReady, NurseryRefuse
 from hids.messages.supervision import Pulse
 from hids.messages.terms import Correlation
 from hids.workers import worker
-from hids.workers.inside import PULSE_S, collect_seldom, leave_signals_to_main, run, set_up_logging
+from hids.workers.inside import PULSE_S, collect_seldom, move_in, run
 
 EX_CONFIG = 78
 """Exit status when the rulesets are refused (sysexits.h)."""
@@ -61,20 +63,15 @@ class Folder(msgspec.Struct, frozen=True):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Load, say so, and serve until main closes the socket."""
     options = _parser().parse_args(arguments)
-    leave_signals_to_main()
-    die_with_parent(options.parent)
-    set_up_logging()
+    move_in(options.parent)
     collect_seldom()
     control = socket.socket(fileno=options.control_fd)
     folders = msgspec.json.decode(options.rulesets, type=tuple[Folder, ...])
+    cache, good = (Path(options.tables).with_name(name) for name in ("patterns", "rules.good"))
     try:
-        plans = compile_all(folders, PatternCache(Path(options.tables).with_name("patterns")))
+        plans, problems = _load(folders, PatternCache(cache), GoodRules(good), reloads=options.reloads)
     except ConfigError as error:
-        problems = error.problems if isinstance(error, RulesetError) else (error,)
-        texts = [str(problem) for problem in problems]
-        if len(texts) > PROBLEMS_TOLD:
-            texts[PROBLEMS_TOLD:] = [f"... and {len(texts) - PROBLEMS_TOLD} more"]
-        _send(control, NurseryRefused(problems=tuple(text[:1000] for text in texts)))
+        _send(control, NurseryRefused(problems=_told(error)))
         sys.exit(EX_CONFIG)
     for plan in plans:
         write_atomically(Path(options.tables) / f"{plan.hash}.msgpack", msgspec.msgpack.encode(plan.table), mode=0o600)
@@ -82,44 +79,95 @@ def main(arguments: Sequence[str] | None = None) -> None:
     gc.freeze()
     _send(
         control,
-        NurseryReady(rulesets=tuple((plan.name, plan.hash, plan.counts.decoders, plan.counts.rules) for plan in plans)),
+        NurseryReady(
+            rulesets=tuple((plan.name, plan.hash, plan.counts.decoders, plan.counts.rules) for plan in plans),
+            problems=problems,
+        ),
     )
     _serve(control, plans, options.manager, None if options.stats is None else Path(options.stats))
 
 
-def load_folder(folder: Folder, *, strict: bool = False, without: Collection[str] = ()) -> Ruleset:
-    """Read and load one ruleset; `strict`: what would be left out with a reason is a problem.
+def _load(
+    folders: Sequence[Folder], cache: PatternCache, good: GoodRules, *, reloads: bool
+) -> tuple[list[Plan], tuple[str, ...]]:
+    """The plans, and what is wrong with the rules on disk: then they are those of the rules that were good last.
 
-    `without` names files that are not to be read.
+    Raises:
+        ConfigError: the rules on disk cannot be used, and there are no others, or they are loaded for a reload: then the ones in
+            use are better.
+    """
+    key = msgspec.msgpack.encode(tuple(folders))
+    try:
+        read = [read_folder(folder) for folder in folders]
+        plans = compile_all(folders, cache, read)
+    except ConfigError as error:
+        kept = None if reloads else good.load(key)
+        if kept is None:
+            raise
+        try:
+            return compile_all(folders, cache, kept), _told(error)
+        except ConfigError:  # they were good for another version
+            raise error from None
+    good.save(key, read)
+    return plans, ()
+
+
+def _told(error: ConfigError) -> tuple[str, ...]:
+    """Each problem in words, as far as they fit into a datagram."""
+    problems = error.problems if isinstance(error, RulesetError) else (error,)
+    texts = [str(problem) for problem in problems]
+    if len(texts) > PROBLEMS_TOLD:
+        texts[PROBLEMS_TOLD:] = [f"... and {len(texts) - PROBLEMS_TOLD} more"]
+    return tuple(text[:1000] for text in texts)
+
+
+def read_folder(folder: Folder) -> RulesRead:
+    """Read one ruleset.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    path = Path(folder.path)
+    files = (file for file in read_ruleset(path) if Path(file.path).name.startswith(folder.only))
+    return RulesRead(tuple(files), read_lists(path))
+
+
+def load_folder(
+    folder: Folder, *, strict: bool = False, without: Collection[str] = (), read: RulesRead | None = None
+) -> Ruleset:
+    """Load one ruleset; `strict`: what would be left out with a reason is a problem.
+
+    `without` names files that are left out; `read` is what was read of it, None: it is read now.
 
     Raises:
         RulesetError: with all that is wrong with it.
         ConfigError: it cannot be read.
     """
-    path = Path(folder.path)
+    read = read or read_folder(folder)
     return load(
         folder.name,
         folder.dialect,
-        [file for file in read_ruleset(path) if _is_wanted(Path(file.path).name, folder.only, without)],
-        read_lists(path),
+        [file for file in read.files if Path(file.path).name not in without],
+        read.lists,
         correlation=folder.correlation,
         strict=strict,
     )
 
 
-def _is_wanted(name: str, beginning: str, without: Collection[str]) -> bool:
-    return name.startswith(beginning) and name not in without
+def compile_all(
+    folders: Sequence[Folder], cache: PatternCache | None = None, read: Sequence[RulesRead] = ()
+) -> list[Plan]:
+    """Load and compile every ruleset; all problems of all of them are raised together.
 
-
-def compile_all(folders: Sequence[Folder], cache: PatternCache | None = None) -> list[Plan]:
-    """Read, load and compile every ruleset; all problems of all of them are raised together."""
+    `read` is what was read of each; empty: they are read now.
+    """
     plans: list[Plan] = []
     problems: list[Problem] = []
     told: frozenset[str] = frozenset()
-    for folder in folders:
+    for folder, of_it in itertools.zip_longest(folders, read):
         try:
             without = [file for subject, file in folder.yields.items() if subject in told]
-            ruleset = load_folder(folder, without=without)
+            ruleset = load_folder(folder, without=without, read=of_it)
             told |= ruleset.tells
             plans.append(compile_plan(ruleset, cache))
         except RulesetError as error:
@@ -142,7 +190,7 @@ def _serve(control: socket.socket, plans: Sequence[Plan], manager: str, stats: P
                 process.join()
                 _send(control, WorkerExited(number, process.pid or 0, process.exitcode or 0))
         if control in ready:
-            data, descriptors, _flags, _address = socket.recv_fds(control, DATAGRAM_BYTES, 2)
+            data, descriptors = _receive(control)
             if not data:
                 os._exit(0)  # main is gone; workers see EOF on their own channels
             request = _fork_decoder.decode(data)
@@ -175,6 +223,15 @@ def _become_worker(
     run(worker.main(channel_fd, progress_fd, number, plans, manager, stats))
 
 
+def _receive(control: socket.socket) -> tuple[bytes, list[int]]:
+    """One message and the descriptors that came with it; nothing when main is gone."""
+    try:
+        data, descriptors, _flags, _address = socket.recv_fds(control, DATAGRAM_BYTES, 2)
+    except ConnectionResetError:  # it was killed before it read what we sent
+        return b"", []
+    return data, descriptors
+
+
 def _send(control: socket.socket, message: FromNursery) -> None:
     try:
         control.send(_encode(message))
@@ -187,6 +244,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--tables", required=True, help="folder for the rule tables that the lane reads")
+    parser.add_argument("--reloads", action="store_true", help="refuse rules that are broken, whatever was good before")
     parser.add_argument("--stats", help="folder for what workers sample of rules; default: nothing is sampled")
     parser.add_argument("--rulesets", required=True, help="JSON list of {name, path, dialect}")
     parser.add_argument("--manager", required=True, help="the manager's name in alerts")

@@ -4,7 +4,6 @@ main --Outboxed--> [alert writer ...] --Cursors--> main
 """
 
 import argparse
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,26 +11,18 @@ from pathlib import Path
 from hids.actors.alert_writer import AlertWriter, Destination
 from hids.actors.stage import Mailbox
 from hids.adapters.archive import rows_after
+from hids.adapters.believed import BelievedClock
 from hids.adapters.clock import SystemClock
 from hids.adapters.evidence.heads import Heads
 from hids.adapters.evidence.key import EvidenceKey
 from hids.adapters.evidence.seals import Seals
 from hids.adapters.evidence.streams import records_of
-from hids.adapters.family import die_with_parent
 from hids.adapters.outbox import Outbox, OutboxRow
 from hids.adapters.outputs.file import JSON_LINES, NEWS_LINES, AlertFile, Form, Keeping, text_blocks
-from hids.adapters.search import SearchIndex
-from hids.workers.inside import (
-    Stopping,
-    collect_seldom,
-    follow_outbox,
-    hold,
-    leave_signals_to_main,
-    node_of,
-    run,
-    set_up_logging,
-    tell_pulse,
-)
+from hids.adapters.search_index import SearchIndex
+from hids.messages.outputs import ToOutput
+from hids.ports import Clock
+from hids.workers.inside import Household, collect_seldom, hold, move_in, newest_to, parser_of, run
 
 ALERTS_JSON = "alerts.json"
 ALERTS_LOG = "alerts.log"
@@ -50,9 +41,9 @@ Opener = Callable[[int], Destination[OutboxRow]]
 class _Index:
     """`SearchIndex` as a destination: what it has is durable at once."""
 
-    def __init__(self, path: Path, newest: int, days: int, max_bytes: int) -> None:
+    def __init__(self, path: Path, newest: int, clock: Clock, days: int, max_bytes: int) -> None:
         self._index = SearchIndex(path, newest)
-        self._clock = SystemClock()
+        self._clock = clock
         self._days = days
         self._max_bytes = max_bytes
 
@@ -82,9 +73,14 @@ def _openers(names: Sequence[str], options: argparse.Namespace) -> dict[str, Ope
         ALERTS_JSON: partial(_open_file, options, ALERTS_JSON, JSON_LINES),
         ALERTS_LOG: partial(_open_file, options, ALERTS_LOG, text_blocks()),
         INCIDENTS_JSON: partial(_open_file, options, INCIDENTS_JSON, NEWS_LINES),
-        SEARCH_DB: lambda newest: _Index(Path(options.search), newest, options.search_days, options.search_bytes),
+        SEARCH_DB: partial(_open_index, options),
     }
     return {name: known[name] for name in names}
+
+
+def _open_index(options: argparse.Namespace, newest: int) -> _Index:
+    clock = BelievedClock(SystemClock(), Path(options.ledger).parent)
+    return _Index(Path(options.search), newest, clock, options.search_days, options.search_bytes)
 
 
 def _open_file(options: argparse.Namespace, name: str, form: Form, newest: int) -> AlertFile:
@@ -110,10 +106,10 @@ def _from_outbox(outbox: Outbox, after: int, _newest: int) -> Iterator[Sequence[
 
 
 async def _main(options: argparse.Namespace) -> int:
-    stopping, left = Stopping(), asyncio.Event()
     alerts = Path(options.alerts)
     mailboxes = {name: Mailbox(name) for name in options.outputs.split(",")}
-    channel = follow_outbox(options.channel_fd, tuple(mailboxes.values()), left, stopping)
+    actors = tuple(mailboxes.values())
+    household = Household(options.channel_fd, ToOutput, actors, "alert writer", newest_to(actors))
     for name, opener in _openers(tuple(mailboxes), options).items():
         outbox = Outbox(Path(options.ledger))
         rows = (
@@ -121,23 +117,13 @@ async def _main(options: argparse.Namespace) -> int:
             if name in INDEX_OUTPUTS
             else partial(_from_outbox, outbox)
         )
-        AlertWriter.start(mailboxes[name], partial(reopened, opener, outbox), rows, channel.send)
-    pulse = asyncio.ensure_future(
-        tell_pulse(channel, lambda: tuple(node_of(mailbox, "alert writer") for mailbox in mailboxes.values()))
-    )
-    status = await stopping.wait()
-    pulse.cancel()
-    for mailbox in mailboxes.values():
-        mailbox.shut_down()
-    await left.wait()
-    return status
+        AlertWriter.start(mailboxes[name], partial(reopened, opener, outbox), rows, household.send)
+    return await household.live()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run until main closes the channel."""
-    parser = argparse.ArgumentParser(prog="hids-outputs", description="Started by hids-manager; not for people.")
-    parser.add_argument("--channel-fd", type=int, required=True)
-    parser.add_argument("--parent", type=int, required=True)
+    parser = parser_of("hids-outputs")
     parser.add_argument("--outputs", required=True, help="which, with commas")
     parser.add_argument("--ledger", required=True, help="path of ledger.db")
     parser.add_argument("--alerts", required=True, help="folder of the alert files")
@@ -148,9 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--search-days", type=int, default=0)
     parser.add_argument("--search-bytes", type=int, default=0)
     options = parser.parse_args(arguments)
-    leave_signals_to_main()
-    die_with_parent(options.parent)
-    set_up_logging()
+    move_in(options.parent)
     collect_seldom()
     hold(Path(options.alerts) / f".{options.outputs}.lock")
     run(_main(options))

@@ -4,10 +4,8 @@ main <--Said-- duties (a keeper);  it asks the control socket for the tree as hi
 """
 
 import argparse
-import asyncio
 import os
 import resource
-import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,26 +14,15 @@ import msgspec
 
 from hids.actors.keeper import Duty, Keeper
 from hids.actors.stage import Mailbox
-from hids.adapters.channel import open_channel
 from hids.adapters.clock import SystemClock
 from hids.adapters.control import ask
-from hids.adapters.family import die_with_parent
 from hids.adapters.figures import all_figures
 from hids.adapters.paths import ManagerPaths
 from hids.core.exposition import Row
 from hids.core.telemetry import Telemetry
 from hids.errors import HidsError, StoreError
 from hids.messages.outputs import ToOutput
-from hids.workers.inside import (
-    Stopping,
-    end_on_exit,
-    hold,
-    leave_signals_to_main,
-    node_of,
-    run,
-    set_up_logging,
-    tell_pulse,
-)
+from hids.workers.inside import Household, hold, move_in, parser_of, run
 
 NICE = 10
 MAX_BYTES = 512 * 1024 * 1024
@@ -60,32 +47,21 @@ def _duty(options: argparse.Namespace) -> Duty:
 
 
 async def _main(options: argparse.Namespace) -> int:
-    stopping, left = Stopping(), asyncio.Event()
     mailbox = Mailbox("exports")
-    end_on_exit((mailbox,), stopped=lambda _name: left.set())
-    channel = open_channel(
-        socket.socket(fileno=options.channel_fd), ToOutput, on_message=lambda _: None, on_close=stopping.stop
-    )
-    Keeper.start(mailbox, (_duty(options),), SystemClock(), channel.send)
-    pulse = asyncio.ensure_future(tell_pulse(channel, lambda: (node_of(mailbox, "telemetry"),)))
-    status = await stopping.wait()
-    pulse.cancel()
-    return status  # without waiting for a push that may hang: nothing of it is to be kept
+    household = Household(options.channel_fd, ToOutput, (mailbox,), "telemetry", lambda _: None)
+    Keeper.start(mailbox, (_duty(options),), SystemClock(), household.send)
+    return await household.live()  # a push that hangs is cut off by main, which waits for none
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run until main closes the channel."""
-    parser = argparse.ArgumentParser(prog="hids-telemetry", description="Started by hids-manager; not for people.")
-    parser.add_argument("--channel-fd", type=int, required=True)
-    parser.add_argument("--parent", type=int, required=True)
+    parser = parser_of("hids-telemetry")
     parser.add_argument("--lock", required=True, help="held while it runs")
     parser.add_argument("--paths", required=True, help="JSON: the manager's folders")
     parser.add_argument("--manager", required=True, help="its name")
     parser.add_argument("--telemetry", required=True, help="JSON: where to, and how often")
     options = parser.parse_args(arguments)
-    leave_signals_to_main()
-    die_with_parent(options.parent)
-    set_up_logging()
+    move_in(options.parent)
     with suppress(OSError):
         os.nice(NICE)
     with suppress(OSError, ValueError):

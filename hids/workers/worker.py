@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from hids.actors.decoder import Decoder, Recognition
+from hids.actors.dispatcher import LINES_A_WORKER
 from hids.actors.rule_shard import RuleShard
 from hids.actors.stage import Mailbox
 from hids.adapters.channel import open_channel
@@ -22,6 +23,13 @@ from hids.core.rules.plan import Plan
 from hids.core.rules.profile import Profile
 from hids.messages.evaluation import Job, Outcome
 from hids.workers.inside import Stopping, end_on_exit, node_of, tell_pulse
+
+BOUND = 2 * LINES_A_WORKER
+"""Jobs: main gives no more of them than they have lines."""
+
+LARGE = 64
+"""Lines. The outcome of so large a batch goes at once, so that main sends the next one while another is in work; those of
+small ones go together."""
 
 FIGURES_S = 10.0
 """Age of what `hidsctl rules stats` shows, at most."""
@@ -44,8 +52,8 @@ async def main(
 
     stopping = Stopping()
     page = MarkPage.of(progress_fd)
-    decoding = Mailbox("decoder", 4)
-    judging = Mailbox("rule_shard", 4)
+    decoding = Mailbox("decoder", BOUND)
+    judging = Mailbox("rule_shard", BOUND)
     end_on_exit((decoding, judging))
     channel = open_channel(socket.socket(fileno=channel_fd), Job, on_message=decoding.tell, on_close=stopping.stop)
 
@@ -54,6 +62,8 @@ async def main(
 
     def send(outcome: Outcome) -> None:
         channel.send(outcome)
+        if outcome.count >= LARGE:
+            channel.flush()
 
     profile = None if stats is None else Profile(tuple(plan.ruleset for plan in plans), time.perf_counter_ns)
     RuleShard.start(judging, plans, page.mark, send, worker=number, manager=manager, profile=profile)

@@ -34,6 +34,15 @@ class Store:
         return parse_files({"all.toml": TEXTS[number]} if number else {})
 
 
+class Signer:
+    """Signs with what it signs."""
+
+    certificate = b"certificate"
+
+    def sign(self, data: bytes) -> bytes:
+        return b"signed " + data
+
+
 class Bench:
     """A configurator over two agents that are connected."""
 
@@ -49,7 +58,7 @@ class Bench:
 
     def start(self) -> None:
         manager = Agent(MANAGER, "boss", "")
-        Configurator.start(self.mailbox, self.store, self.fleet, manager, self.clock, self.told.append)
+        Configurator.start(self.mailbox, self.store, Signer(), self.fleet, manager, self.clock, self.told.append)
 
     def connect(self, agent_id: str) -> Presence:
         presence = self.fleet.of(Agent(AgentId(agent_id), f"web{agent_id}", ""))

@@ -6,7 +6,7 @@ from typing import Any
 
 from waiting import SetClock, settle, until
 
-from hids.actors.dispatcher import JOBS_A_WORKER, Dispatcher, Tell, WorkerLost, WorkerUp
+from hids.actors.dispatcher import JOBS_A_WORKER, LINES_A_WORKER, Dispatcher, Tell, WorkerLost, WorkerUp
 from hids.actors.registers import ProgressRegister
 from hids.actors.stage import Mailbox
 from hids.messages.evaluation import Job, Outcome
@@ -96,13 +96,42 @@ def run(test: Callable[[Bench], Any]) -> None:
 def test_jobs_go_to_the_worker_that_has_fewest_and_the_rest_waits():
     async def test(bench: Bench) -> None:
         first, second = bench.worker(1), bench.worker(2)
-        jobs = [job(number) for number in range(1, 60, 10)]
+        jobs = [job(1 + LINES_A_WORKER * number, LINES_A_WORKER) for number in range(6)]
         await bench.tell(*jobs)
         assert (len(first), len(second)) == (JOBS_A_WORKER, JOBS_A_WORKER)
         assert bench.facts == {"uncommitted": 6, "waiting": 2, "poison": 0}
         await bench.tell(outcome(second[0], 2))
         assert second[2] == jobs[4]
         assert bench.to_lane() == [outcome(second[0], 2)]
+
+    run(test)
+
+
+def test_small_jobs_go_together():
+    async def test(bench: Bench) -> None:
+        first, second = bench.worker(1), bench.worker(2)
+        jobs = [job(number) for number in range(1, 10 * LINES_A_WORKER, 10)]
+        await bench.tell(*jobs)
+        assert sum(each.batch.count for each in first) == sum(each.batch.count for each in second)
+        assert LINES_A_WORKER <= sum(each.batch.count for each in first) < LINES_A_WORKER + 10
+        handed = len(first)
+        await bench.tell(*(outcome(each, 1) for each in first[:5]))
+        assert len(first) == handed + 5
+        await bench.tell(WorkerLost(1, None))
+        third = bench.worker(3)
+        await bench.tell()
+        assert third == first[5:]
+
+    run(test)
+
+
+def test_a_large_job_does_not_keep_a_worker_idle_behind_small_ones():
+    async def test(bench: Bench) -> None:
+        first = bench.worker(1)
+        await bench.tell(job(1, LINES_A_WORKER - 1), job(1000, 3))
+        second = bench.worker(2)
+        await bench.tell(job(2000, 2 * LINES_A_WORKER), job(5000))
+        assert (len(first), len(second)) == (2, 2)
 
     run(test)
 
@@ -132,7 +161,7 @@ def test_a_batch_that_comes_again_is_kept_once():
 def test_a_lost_workers_jobs_go_first_and_in_order_to_the_next():
     async def test(bench: Bench) -> None:
         bench.worker(1)
-        await bench.tell(job(1), job(11), job(21))
+        await bench.tell(*(job(first, LINES_A_WORKER) for first in (1, 11, 21)))
         bench.worker(2)
         await bench.tell(WorkerLost(1, None))
         assert [given.batch.first_seq for given in bench.given[2]] == [21, 1]
@@ -312,7 +341,7 @@ def test_a_line_that_ended_the_lane_twice_is_left_out_by_a_worker():
         await bench.tell(*map(outcome, given[3:5]))
         await bench.tell(*map(outcome, given[5:6]))
         assert {given.batch.first_seq: given.skip for given in given[2:]} == {21: (), 1: (2,), 11: (1,), 31: (4,)}
-        assert [told.first_seq for told in bench.to_lane()] == [21, 11, 1, 31]
+        assert [told.first_seq for told in bench.to_lane()] == [21, 1, 11, 31]
 
     run(test)
 

@@ -4,10 +4,20 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
 from waiting import SetClock, settle, until
 
-from hids.actors.ledger import GROUP_BYTES, Housekeeping, Ledger
-from hids.actors.stage import Exited, Mailbox
+from hids.actors.ledger import (
+    BUSY_BATCHES,
+    BUSY_WAIT_S,
+    GROUP_BYTES,
+    GROUP_WAIT_S,
+    WINDOW_LIFE_MS,
+    Due,
+    Housekeeping,
+    Ledger,
+)
+from hids.actors.stage import BURST, Exited, Mailbox
 from hids.core.wire.lines import GENESIS, link, unpack
 from hids.errors import StoreError
 from hids.messages.lane import Applied, Committed, Progress, Settle
@@ -19,6 +29,8 @@ from hids.ports import DeadLetter, Group, Stretch
 AGENT = Agent(AgentId("007"), "web1", "")
 MANAGER = Agent(AgentId("000"), "boss", "")
 SOURCE = SourceId("agent/007")
+BELIEVED_MS = 1_600_000_000_000
+"""What the other clock says is not believed."""
 
 
 class Store:
@@ -31,6 +43,7 @@ class Store:
         self.gone: tuple[int, int] | None = None
         self.letters: list[DeadLetter] = []
         self.wal = 0
+        self.expired_ms = 0
 
     def commit(self, group: Group, first_alert: int) -> None:
         if self.failing:
@@ -38,6 +51,7 @@ class Store:
         self.groups.append((first_alert, group))
 
     def expire(self, before_ms: int) -> int:
+        self.expired_ms = before_ms
         return 0
 
     def trim_state(self, limit: int) -> tuple[int, int] | None:
@@ -83,6 +97,7 @@ class Bench:
             stored_keys=5,
             history_days=1,
             history_rows=1000,
+            believed=SetClock(BELIEVED_MS),
             record=lambda scans: self.scans.append((len(self.store.groups), list(scans))),
         )
 
@@ -131,6 +146,54 @@ def test_what_comes_together_is_one_group_and_the_last_word_counts():
         bench.mailbox.tell(applied(10, b"d\n"))
         await bench.committed(2)
         assert [number for number, _ in bench.store.groups] == [101, 104]
+
+    run(test)
+
+
+def test_behind_many_batches_the_next_group_gathers_longer(monkeypatch: pytest.MonkeyPatch):
+    waits: list[float] = []
+    real = Ledger.later
+
+    def noted(self: Ledger, delay_s: float, message: Any) -> asyncio.TimerHandle:
+        waits.append(delay_s)
+        return real(self, delay_s, message)
+
+    monkeypatch.setattr(Ledger, "later", noted)
+
+    async def test(bench: Bench) -> None:
+        waits.clear()
+        for seq in range(1, BUSY_BATCHES + 1):
+            bench.mailbox.tell(applied(seq))
+        await bench.committed(1)
+        bench.mailbox.tell(applied(BUSY_BATCHES + 1))
+        await bench.committed(2)
+        bench.mailbox.tell(applied(BUSY_BATCHES + 2))
+        await bench.committed(3)
+        assert waits == [GROUP_WAIT_S, BUSY_WAIT_S, GROUP_WAIT_S]
+
+    run(test)
+
+
+def test_a_group_takes_what_waits_when_it_is_due():
+    async def test(bench: Bench) -> None:
+        bench.mailbox.tell(applied(1))
+        await settle(3)
+        bench.mailbox.tell_life(1, Due())
+        for seq in range(2, 2 * BURST):
+            bench.mailbox.tell(applied(seq))
+        await bench.committed(1)
+        assert bench.said[0].progress[SOURCE].seq > BURST
+
+    run(test)
+
+
+def test_a_cursor_that_has_not_moved_keeps_no_group_open():
+    async def test(bench: Bench) -> None:
+        bench.mailbox.tell(applied(1))
+        await settle(3)
+        bench.mailbox.tell_life(1, Due())
+        bench.mailbox.tell(Cursors({"alerts.json": 0}))
+        await bench.committed(1)
 
     run(test)
 
@@ -237,6 +300,18 @@ def test_the_end_commits_what_is_open():
         # On a busy machine its time may be over before the end comes; then there is an empty group, too.
         assert [alert for _, group in bench.store.groups for alert in group.alerts] == [b"a\n"]
         await settle()
+
+    run(test)
+
+
+def test_what_is_old_goes_by_the_time_that_is_believed():
+    async def test(bench: Bench) -> None:
+        bench.mailbox.tell_life(1, Housekeeping())
+        await until(lambda: bench.store.expired_ms, "it looks for what is old")
+        assert bench.store.expired_ms == BELIEVED_MS - WINDOW_LIFE_MS
+        bench.mailbox.tell(applied(1))
+        await bench.committed(1)
+        assert bench.store.groups[0][1].at_ms == SetClock().ms
 
     run(test)
 

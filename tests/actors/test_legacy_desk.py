@@ -1,6 +1,7 @@
 """The desk with a real journal and no sockets: nothing counts before it is durable, nothing is lost, nothing comes twice."""
 
 import asyncio
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from waiting import SetClock, settle, until
 
 from hids.actors.legacy_desk import Hungup, LegacyDesk
 from hids.actors.stage import Mailbox
+from hids.adapters.dbsync_rows import DbSyncRows
 from hids.adapters.journal import Journal, Position
 from hids.core.wire.lines import GENESIS, unpack
 from hids.core.wire.ossec.cipher import Keyring, Method
@@ -96,6 +98,7 @@ class Stand:
             self.mailbox,
             lambda _deliver, _hungup: self.port,
             self._open,
+            DbSyncRows(self.folder / "dbsync.db"),
             lambda _group: ("", b""),
             os.urandom,
             self.clock,
@@ -341,3 +344,47 @@ def test_orders_are_answered(tmp_path: Path):
         assert stand.port.sent[1] == (ROUTE, b"#!-syscheck restart")
 
     run(tmp_path, test)
+
+
+CHECK = b'5:fim_file:{"component":"fim_file","type":"integrity_check_global","data":'
+CHECK += (
+    b'{"id":1,"begin":"/a","end":"/a","checksum":"%b"}}'
+    % hashlib.sha1(b"a" * 40, usedforsecurity=False).hexdigest().encode()
+)
+ROW = b'5:fim_file:{"component":"fim_file","type":"state","data":{"index":"/a","attributes":{"checksum":"'
+ROW += b"a" * 40 + b'"}}}'
+
+
+def test_a_wazuh_agent_synchronises_its_files(tmp_path: Path):
+    startup = b'#!-agent startup {"version":"v4.14.7"}'
+
+    async def test(stand: Stand) -> None:
+        stand.inform()
+        stand.arrive(startup, CHECK)
+        await until(lambda: len(stand.port.sent) == 2, "an answer")
+        assert stand.port.sent[1] == (ROUTE, b'#!-fim_file dbsync no_data {"begin":"/a","end":"/a","id":1}')
+        stand.arrive(ROW)
+        await until(stand.batches, "a batch")
+        (fact,) = stand.texts()
+        assert b"baseline" in fact
+        stand.restart()
+        await settle()
+        stand.start()
+        stand.inform()
+        stand.arrive(CHECK, b"5:syscollector:{", b"5:fim_file:{", startup)
+        await until(lambda: stand.port.sent, "an acknowledgement")
+        assert stand.port.sent == [(ROUTE, b"#!-agent ack ")], "they agree, over a restart, too"
+
+    run(tmp_path, test)
+
+
+def test_a_full_journal_takes_no_rows(tmp_path: Path):
+    async def test(stand: Stand) -> None:
+        stand.inform()
+        stand.arrive(b"#!-agent startup ", *(b"1:/l:" + os.urandom(500).hex().encode() for _ in range(30)))
+        await until(lambda: stand.port.sent, "an acknowledgement")
+        stand.arrive(CHECK, ROW, b"#!-agent startup ")
+        await until(lambda: len(stand.port.sent) > 1, "another")
+        assert [payload for _, payload in stand.port.sent] == [b"#!-agent ack "] * 2
+
+    run(tmp_path, test, journal_bytes=9000)

@@ -4,18 +4,23 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from waiting import SetClock, settle
 
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet
-from hids.actors.monitor import LATE_MS, SILENT_MS, Forget, Monitor, Tick
-from hids.actors.silence import Store
+from hids.actors.learned import Store
+from hids.actors.monitor import LATE_S, SAVE_EVERY, SILENT_S, Known, Monitor, Tick
 from hids.actors.stage import Mailbox
+from hids.errors import StoreError
 from hids.messages.terms import Agent, AgentId
 
 AGENT = Agent(AgentId("007"), "web1", "")
 AFTER_S = 60.0
 MOST_S = 1000.0
+MANAGER = Agent(AgentId("000"), "manager", "")
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
 
 
 class Bench:
@@ -30,33 +35,26 @@ class Bench:
         self.presence.hangup = self._hang_up
         self.told: list[Tell] = []
         self.hung_up: list[str] = []
-        self.kept: bytes | None = None
-        self.mailbox = Mailbox("monitor")
-        self.begin()
+        self.known = [Known(AGENT, self.clock.ms)]
+        self.saved: list[bytes] = []
+        self.answers = True
+        self.start()
 
-    def begin(self) -> None:
-        """The monitor's life begins."""
-        store = Store(lambda: self.kept, self._keep)
+    def start(self) -> None:
+        """A life of main begins."""
+        self.mailbox = Mailbox("monitor")
+        store = Store(lambda: self.saved[-1] if self.saved else None, self.saved.append)
         Monitor.start(
             self.mailbox,
-            self.fleet,
-            store,
-            self.clock,
-            self.told.append,
+            *(self.fleet, MANAGER, self.clock, self.told.append, self._roll, store),
             disconnected_after_s=AFTER_S,
             disconnected_at_most_s=MOST_S,
         )
 
-    async def restart(self) -> None:
-        """The manager ends and starts again: the fleet knows nobody."""
-        self.mailbox.shut_down()
-        await settle()
-        self.fleet = Fleet()
-        self.mailbox = Mailbox("monitor")
-        self.begin()
-
-    def _keep(self, data: bytes) -> None:
-        self.kept = data
+    async def _roll(self) -> list[Known]:
+        if not self.answers:
+            raise StoreError("agents.db: locked")
+        return self.known
 
     def _hang_up(self, reason: str, retry_s: int) -> None:
         assert retry_s == 1
@@ -75,16 +73,20 @@ class Bench:
         self.presence.seen_ms = self.clock.ms
         self.presence.told_silent = False
 
-    async def be_here(self, days: float) -> None:
-        """Be connected for days, during which the manager is started anew once."""
-        await self.wait(1)
+    async def restart(self, days: float = 0) -> None:
+        """The manager ends, and starts again later: its fleet knows nobody, and the agent is back at once."""
+        await self.wait(SAVE_EVERY)
+        self.mailbox.shut_down()
+        await settle()
         self.clock.advance(days * 86_400)
-        await self.restart()
+        self.fleet = Fleet()
+        self.start()
         self.come_back()
         await self.wait(1)
 
     async def go_for(self, seconds: int) -> int:
         """Leave, and come back; after how many seconds it was told (0: it was not)."""
+        self.presence.seen_ms = self.clock.ms
         self.leave()
         before, told_s = len(self.told), 0
         for second in range(1, seconds + 1):
@@ -141,7 +143,7 @@ def test_a_session_without_heartbeats_is_hung_up_and_told():
     """A host that lost power never closes its connection."""
 
     async def test(bench: Bench) -> None:
-        await bench.wait(int(max(SILENT_MS / 1000, AFTER_S)) - 1)
+        await bench.wait(int(max(SILENT_S, AFTER_S)) - 1)
         assert (bench.hung_up, bench.told) == ([], [])
         await bench.wait(1)
         assert bench.hung_up == ["no heartbeat came"]
@@ -174,9 +176,9 @@ def test_an_agent_that_we_do_not_read_is_not_silent():
 def test_after_our_own_sleep_agents_get_their_time_anew():
     async def test(bench: Bench) -> None:
         await bench.wait(5)
-        bench.clock.advance(LATE_MS / 1000 + 500)
+        bench.clock.advance(LATE_S + 500)
         await bench.tick()
-        await bench.wait(SILENT_MS // 1000 - 1)
+        await bench.wait(int(SILENT_S) - 1)
         assert (bench.hung_up, bench.told) == ([], [])
         await bench.wait(1)
         assert bench.hung_up == ["no heartbeat came"]
@@ -184,13 +186,92 @@ def test_after_our_own_sleep_agents_get_their_time_anew():
     run(test)
 
 
+@pytest.mark.parametrize(("by_ms", "said"), [(DAY_MS, "forth by 86400 s"), (-HOUR_MS, "back by 3600 s")])
+def test_a_clock_that_jumps_is_told_and_makes_nobody_silent(by_ms: int, said: str):
+    async def test(bench: Bench) -> None:
+        await bench.wait(5)
+        bench.clock.ms += by_ms
+        await bench.wait(40)
+        assert [(told.agent, told.text) for told in bench.told] == [(MANAGER, f"clock jumped: {said}")]
+        assert bench.hung_up == []
+
+    run(test)
+
+
+def test_an_agent_that_dies_while_the_clock_goes_back_is_found_in_time():
+    async def test(bench: Bench) -> None:
+        await bench.wait(5)
+        bench.clock.ms -= HOUR_MS
+        await bench.wait(int(max(SILENT_S, AFTER_S)))
+        assert bench.hung_up == ["no heartbeat came"]
+
+    run(test)
+
+
+def test_an_agent_that_left_a_moment_before_the_clock_went_forth_has_its_time():
+    async def test(bench: Bench) -> None:
+        bench.leave()
+        await bench.wait(1)
+        bench.clock.ms += DAY_MS
+        await bench.wait(50)
+        assert [told.text for told in bench.told] == ["clock jumped: forth by 86400 s"]
+        await bench.wait(10)
+        assert [told.agent for told in bench.told] == [MANAGER, AGENT]
+
+    run(test)
+
+
+def test_an_agent_that_does_not_come_back_after_a_restart_of_main_is_told_once_over_all_restarts():
+    async def test(bench: Bench) -> None:
+        for life in range(3):
+            bench.fleet = Fleet()
+            bench.start()
+            await bench.wait(int(AFTER_S) - 1)
+            assert len(bench.told) == bool(life)
+            await bench.wait(SAVE_EVERY + 2)
+            assert [told.agent for told in bench.told] == [AGENT]
+
+    run(test)
+
+
+def test_an_agent_that_comes_back_after_a_restart_of_main_may_be_told_again_later():
+    async def test(bench: Bench) -> None:
+        bench.saved.append(b'{"told":["007"]}')
+        bench.fleet = Fleet()
+        bench.start()
+        await bench.wait(3)
+        presence = bench.fleet.get(AGENT.id)
+        assert presence is not None
+        assert presence.told_silent  # so the session says that it is back
+        presence.connected, presence.told_silent, presence.seen_ms = True, False, bench.clock.ms
+        await bench.wait(SAVE_EVERY)
+        assert bench.saved[-1] == b'{"told":[],"paces":{}}'
+        assert bench.told == []
+
+    run(test)
+
+
+def test_a_registry_that_does_not_answer_is_asked_again():
+    async def test(bench: Bench) -> None:
+        bench.answers = False
+        bench.fleet = Fleet()
+        bench.start()
+        await bench.wait(5)
+        assert bench.fleet.get(AGENT.id) is None
+        bench.answers = True
+        await bench.wait(2)
+        assert bench.fleet.get(AGENT.id) is not None
+
+    run(test)
+
+
 def test_one_that_is_away_often_is_told_later_and_each_step_was_told():
     async def test(bench: Bench) -> None:
-        await bench.be_here(1)
-        assert [await bench.go_for(100) for _ in range(4)] == [60, 60, 60, 0]
-        assert bench.mailbox.facts() == {"gone": 0, "often_away": 1}
-        assert await bench.go_for(320) in (300, 301, 302, 303)
-        assert await bench.go_for(970) in range(955, 968)
+        assert await bench.go_for(100) == AFTER_S
+        await bench.restart(days=1)
+        assert [await bench.go_for(100) for _ in range(3)] == [AFTER_S, AFTER_S, 0]
+        assert await bench.go_for(320) in range(296, 304)
+        assert await bench.go_for(970) in range(950, 965)
         assert await bench.go_for(1010) == MOST_S  # three times that would be more than the most
 
     run(test)
@@ -198,73 +279,36 @@ def test_one_that_is_away_often_is_told_later_and_each_step_was_told():
 
 def test_absences_that_nobody_was_told_of_teach_nothing():
     async def test(bench: Bench) -> None:
-        await bench.be_here(1)
+        assert await bench.go_for(61) == AFTER_S
+        await bench.restart(days=1)
         for _ in range(10):
             assert await bench.go_for(59) == 0
-        assert await bench.go_for(61) == 60
+        assert await bench.go_for(61) == AFTER_S
 
     run(test)
 
 
 def test_what_is_learned_survives_and_is_forgotten_after_weeks():
     async def test(bench: Bench) -> None:
-        await bench.be_here(1)
-        for _ in range(3):
+        await bench.go_for(100)
+        await bench.restart(days=1)
+        for _ in range(2):
             await bench.go_for(100)
-        await bench.be_here(0)
+        await bench.restart()
         assert await bench.go_for(100) == 0
-        await bench.be_here(16)
-        assert await bench.go_for(100) in range(60, 75)
+        await bench.restart(days=20)
+        assert await bench.go_for(100) == AFTER_S
 
     run(test)
 
 
-def test_one_that_left_while_the_manager_was_down_is_told_once_and_its_return():
+def test_what_is_learned_of_one_that_was_removed_goes():
     async def test(bench: Bench) -> None:
-        await bench.wait(1)
+        await bench.go_for(100)
+        bench.known = []
         await bench.restart()
-        await bench.wait(59)
-        assert bench.told == []
-        await bench.wait(1)
-        assert [told.text for told in bench.told] == ["agent disconnected: last seen 2023-11-14T22:13:21Z"]
-        await bench.restart()
-        await bench.wait(100)
-        assert len(bench.told) == 1
-        presence = bench.fleet.get(AGENT.id)
-        assert presence is not None
-        assert presence.told_silent  # so its session tells that it is back
-        bench.come_back()
-        await bench.wait(1)
-        assert bench.mailbox.facts()["gone"] == 0
-
-    run(test)
-
-
-def test_one_that_was_removed_is_never_told():
-    async def test(bench: Bench) -> None:
-        await bench.wait(1)
-        bench.presence.told_silent = True
-        bench.mailbox.tell(Forget(AGENT.id))
-        await bench.wait(1)
-        bench.leave()
-        await bench.wait(1)
-        await bench.restart()
-        await bench.wait(100)
-        assert bench.told == []
-
-    run(test)
-
-
-def test_what_is_kept_and_damaged_costs_only_itself():
-    async def test(bench: Bench) -> None:
-        await bench.wait(1)
-        bench.mailbox.shut_down()
-        await settle()
-        bench.kept = b"\xff{"
-        bench.mailbox = Mailbox("monitor")
-        bench.begin()
-        bench.leave()
-        await bench.wait(60)
-        assert len(bench.told) == 1
+        await bench.go_for(100)
+        await bench.wait(SAVE_EVERY)
+        assert b'"gaps":1' in bench.saved[-1]
 
     run(test)

@@ -8,8 +8,9 @@ from waiting import SetClock, settle
 
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet
+from hids.actors.learned import Store
 from hids.actors.registers import ProgressRegister
-from hids.actors.silence import LOOK_S, Look, Silence, Store
+from hids.actors.silence import LOOK_S, Look, Silence
 from hids.actors.stage import Mailbox
 from hids.core.wire.canary import signed, unsigned
 from hids.errors import StoreError

@@ -7,8 +7,8 @@ from typing import Any
 from waiting import SetClock, until
 
 from hids.actors.dispatcher import Tell
+from hids.actors.learned import Store
 from hids.actors.registers import ProgressRegister
-from hids.actors.silence import Store
 from hids.actors.stage import Mailbox
 from hids.actors.statistics import HOUR_MS, Ask, Clear, Look, Statistics
 from hids.errors import StoreError

@@ -7,7 +7,9 @@ import structlog
 
 from hids.adapters.archive import rows_after
 from hids.adapters.outbox import Outbox
-from hids.adapters.search import Query, Search, SearchIndex
+from hids.adapters.search import Search
+from hids.adapters.search_index import SearchIndex
+from hids.adapters.search_query import Query
 
 
 @pytest.fixture

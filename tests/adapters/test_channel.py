@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import pytest
 from waiting import settle, until
 
 from hids.adapters.channel import MAX_MESSAGE_BYTES, Channel, open_channel
@@ -57,6 +58,30 @@ def test_messages_go_both_ways_in_order_even_before_it_is_open():
         await until(lambda: len(other.got) == 500, "the rest arrives")
         assert other.got == sent
         assert one.got == [Word("hello")]
+
+    run(test)
+
+
+def test_what_is_sent_in_one_turn_goes_out_in_one_write(monkeypatch: pytest.MonkeyPatch):
+    async def test(one: End, other: End) -> None:
+        await settle()
+        writes: list[int] = []
+        transport = one.channel._transport
+        assert transport is not None
+        real = transport.write
+        monkeypatch.setattr(transport, "write", lambda data: (writes.append(len(data)), real(data)))
+        for number in range(100):
+            one.channel.send(Number(number))
+        assert one.channel.waiting_bytes > 0
+        await until(lambda: len(other.got) == 100, "all arrives")
+        assert len(writes) == 1
+        one.channel.send(Number(100))
+        one.channel.flush()
+        one.channel.send(Number(101))
+        assert len(writes) == 2
+        await until(lambda: len(other.got) == 102, "the rest arrives")
+        assert len(writes) == 3
+        assert other.got == [Number(number) for number in range(102)]
 
     run(test)
 

@@ -91,7 +91,7 @@ def test_a_clock_that_went_back_does_not_resolve_what_was_just_found(path: Path)
     assert states(path) == {"a": True}
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.lists(st.sampled_from([STARTING, ENDING, b"a", b"b", *endings(["a"], 0, ())]), min_size=1), max_size=4),
     st.integers(0, 4),

@@ -5,14 +5,19 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from hids.adapters.ledger import KNOWN_BATCHES, PROOF_HOURS, Ledger
+from hids.adapters.ledger import FORGOTTEN_TOGETHER, HOUR_MS, KNOWN_BATCHES, PROOF_HOURS, Ledger
 from hids.adapters.outbox import Outbox
 from hids.errors import StoreError
 from hids.messages.baseline import Baseline
@@ -288,11 +293,54 @@ def test_a_batch_is_known_in_later_epochs_only(ledger: Ledger):
     assert not ledger.knows("agent/007", b"two", 6)
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(("agent/007", "agent/008")),
+            st.integers(1, 3),  # epoch
+            st.integers(0, 2),  # hour
+            st.integers(0, 1),  # lines missing before these
+            st.sampled_from(("goes on", "is opened anew", "fails first")),
+        ),
+        max_size=20,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_stretches_are_those_of_all_groups_whatever_happens_between(steps: list[tuple[str, int, int, int, str]]):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.db"
+        ledger = Ledger(path)
+        ends: dict[tuple[str, int], int] = {}
+        expected: list[tuple[str, int, int, int, int]] = []
+        for source, epoch, hour, missing, then in steps:
+            first = ends.get((source, epoch), 0) + 1 + missing
+            last, at_ms = first + 1, hour * HOUR_MS
+            ends[source, epoch] = last
+            stretches = {(source, epoch): Stretch(first, last, {"evaluated": 2})}
+            if then == "is opened anew":
+                ledger.close()
+                ledger = Ledger(path)
+            elif then == "fails first":
+                unwritable: Any = object()
+                with pytest.raises(sqlite3.Error):
+                    ledger.commit(Group(at_ms=at_ms, stretches=stretches, notices=("boot", unwritable)), 1)
+            ledger.commit(Group(at_ms=at_ms, stretches=stretches), 1)
+            before = next((row for row in expected if row[:3] == (source, epoch, hour) and row[4] == first - 1), None)
+            if before is not None:
+                expected.remove(before)
+            expected.append((source, epoch, hour, before[3] if before else first, last))
+        ledger.close()
+        with closing(sqlite3.connect(path)) as db:
+            assert sorted(db.execute("SELECT source, epoch, hour, first, last FROM stretch")) == sorted(expected)
+
+
 def test_only_the_last_batches_of_a_source_are_known(ledger: Ledger):
     ledger.commit(Group(digests=[("agent/008", 1, b"theirs")]), 1)
-    ledger.commit(Group(digests=[("agent/007", 1, b"%d" % n) for n in range(KNOWN_BATCHES + 2)]), 1)
-    known = [ledger.knows("agent/007", b"%d" % n, 2) for n in range(4)]
-    assert known == [False, False, True, True]
+    ledger.commit(Group(digests=[("agent/007", 1, b"%d" % n) for n in range(1, KNOWN_BATCHES + 2)]), 1)
+    assert ledger.knows("agent/007", b"1", 2)  # those that are too old go together
+    ledger.commit(Group(digests=[("agent/007", 1, b"more %d" % n) for n in range(2 * FORGOTTEN_TOGETHER)]), 1)
+    oldest = next(n for n in range(1, KNOWN_BATCHES) if ledger.knows("agent/007", b"%d" % n, 2))
+    assert FORGOTTEN_TOGETHER < oldest <= 2 * FORGOTTEN_TOGETHER + 1
     assert ledger.knows("agent/008", b"theirs", 2)
 
 
@@ -334,7 +382,7 @@ def test_groups_survive_kill_9_whole(path: Path, tmp_path: Path):
             import sys
             from pathlib import Path
             from hids.adapters.ledger import Ledger
-            from hids.messages import Progress
+            from hids.messages.lane import Progress
             from hids.ports import Group
 
             ledger = Ledger(Path(sys.argv[1]))

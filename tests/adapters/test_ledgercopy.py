@@ -7,8 +7,11 @@ import pytest
 
 from hids.adapters.ledger import Ledger
 from hids.adapters.ledgercopy import copy_of, make_copy, restore
+from hids.core.wire.lines import GENESIS, link, pack
 from hids.errors import StoreDamaged, StoreError
-from hids.messages.lane import Progress
+from hids.messages.lane import DerivedBatch, Progress
+from hids.messages.lines import Batch, LogLine
+from hids.messages.terms import Agent, AgentId, SourceId
 from hids.ports import Group
 
 
@@ -43,6 +46,53 @@ def test_a_copy_is_one_moment_and_takes_the_place_of_a_damaged_ledger(path: Path
     again.close()
     assert path.with_name("ledger.db.damaged-1700000000").exists()
     assert copy_of(path).stat().st_mode & 0o777 == 0o600
+
+
+def derive(ledger: Ledger, first: int, epoch: int, *texts: bytes) -> None:
+    data = pack([LogLine("hids-agent", text, 1, 1, "agent") for text in texts])
+    batch = Batch(epoch=epoch, first_seq=first, count=len(texts), chain=link(GENESIS, data), data=data)
+    source = SourceId("derived/agent/007")
+    ledger.commit(Group(derived=[DerivedBatch(source, Agent(AgentId("007"), "web1", ""), batch)]), 1)
+
+
+def test_derived_lines_of_a_restored_ledger_are_others_than_those_that_came_after_the_copy(path: Path):
+    ledger = Ledger(path)
+    derive(ledger, 1, 1, b"evaluated")
+    done = Progress(1, 1, bytes(32))
+    ledger.commit(Group(progress={"derived/agent/007": done}), 1)
+    derive(ledger, 2, 1, b"waits", b"too")
+    derive(ledger, 4, 1, b"and this")
+    make_copy(path)
+    derive(ledger, 5, 1, b"after the copy")
+    ledger.close()
+    damage(path)
+    restore(path, 1_700_000_000_000)
+    again = Ledger(path)
+    epoch = 1_700_000_000
+    assert again.derived_epoch == epoch
+    waiting = [derived.batch for derived in again.derived()]
+    assert [(one.epoch, one.first_seq, one.count) for one in waiting] == [(epoch, 1, 2), (epoch, 3, 1)]
+    assert waiting[0].chain == link(GENESIS, waiting[0].data)
+    assert waiting[1].chain == link(waiting[0].chain, waiting[1].data)
+    assert again.derived_ends() == {"derived/agent/007": (3, waiting[1].chain)}
+    # What main still had of before, and then the new ones.
+    again.commit(Group(progress={"derived/agent/007": Progress(1, 5, bytes(32))}), 1)
+    assert len(again.derived()) == 2
+    again.commit(Group(progress={"derived/agent/007": Progress(epoch, 2, bytes(32))}), 1)
+    assert [derived.batch.first_seq for derived in again.derived()] == [3]
+    again.close()
+
+
+def test_a_copy_of_a_copy_has_a_larger_epoch_even_when_the_clock_went_back(path: Path):
+    ledger = Ledger(path, 1_700_000_000_000)
+    assert ledger.derived_epoch == 1_700_000_000
+    make_copy(path)
+    ledger.close()
+    damage(path)
+    restore(path, 5_000)
+    again = Ledger(path, 6_000)
+    assert again.derived_epoch == 1_700_000_001
+    again.close()
 
 
 def test_without_a_copy_nothing_is_touched(path: Path):

@@ -7,7 +7,8 @@ import pytest
 
 from hids.adapters.enrolling import EnrolDesk, EnrolLimit, EnrolPolicy
 from hids.adapters.legacy_registry import Wish
-from hids.adapters.registry import Newcomer, Registry
+from hids.adapters.newcomer import Newcomer
+from hids.adapters.registry import Registry
 from hids.core.wire.ossec.enrol import read_answer
 from hids.core.wire.ossec.keys import ClientKey, known_key_hash
 from hids.errors import ConfigError, JoinRefused, RemoteProtocolError

@@ -43,7 +43,7 @@ def test_neither_another_manager_nor_an_agent_can_sign(tmp_path: Path):
     from hids.messages.terms import AgentId  # noqa: PLC0415 - only here
 
     agent = ours.sign_agent(make_csr(new_key()), AgentId("001"), "web1")
-    assert "may sign orders" in problem_of(msgspec.structs.replace(foreign, certificate=agent), ours.ca_pem)
+    assert "may sign this" in problem_of(msgspec.structs.replace(foreign, certificate=agent), ours.ca_pem)
 
 
 def test_a_key_that_cannot_be_used_is_named_and_made_anew(tmp_path: Path):

@@ -61,7 +61,7 @@ def test_every_option():
     ("options", "complaint"),
     [
         ("<check_dev>maybe</check_dev>", "ossec.conf:2: <check_dev>: expected yes or no, got 'maybe'"),
-        ("<frequency>soon</frequency>", "ossec.conf:2: <frequency>: expected seconds"),
+        ("<frequency>soon</frequency>", "ossec.conf:2: <frequency>: expected a number"),
         ("<frequency>1</frequency>", "frequency_s"),
         ("<chek_dev>yes</chek_dev>", "ossec.conf:2: <chek_dev> is not known"),
         ("<base_directory>srv</base_directory>", "absolute path"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tomli
 
-from hids.adapters.ossec_syscheck import as_toml, syscheck_section
+from hids.adapters.ossec_syscheck import Section, as_toml, syscheck_section
 from hids.core.collect.config import parse
 from hids.core.collect.syscheck import DEFAULT_CHECK, SyscheckConfig
 from hids.errors import ConfigError
@@ -78,6 +78,27 @@ def test_what_has_its_place_elsewhere_is_a_note():
     )
     assert found is not None
     assert found.notes == ("ossec.conf:2: <auto_ignore> is auto_ignore in manager.toml now",)
+
+
+def test_the_provider_of_who_data_is_taken_over():
+    """Wazuh's."""
+    more = "<restart_audit>no</restart_audit><startup_healthcheck>yes</startup_healthcheck>"
+    found = whodata(f"<provider>audit</provider>{more}")
+    assert found.config.whodata_provider == "audit"
+    assert [note.partition("> ")[2] for note in found.notes] == [
+        "has no counterpart: no auditd is needed, and one that runs is left alone",
+        "is always done, each minute",
+    ]
+    other = whodata("<provider>ebpf</provider>")
+    assert other.config.whodata_provider == "auto"
+    assert "'ebpf' has no counterpart" in other.notes[0]
+
+
+def whodata(options: str) -> Section:
+    text = f"<ossec_config><syscheck><whodata>{options}</whodata></syscheck></ossec_config>"
+    found = syscheck_section("ossec.conf", text.encode())
+    assert found is not None
+    return found
 
 
 def test_a_file_without_syscheck_says_nothing():

@@ -349,3 +349,29 @@ def test_a_damaged_request_is_refused_or_read_never_worse(authority: Authority, 
         return
     # Only what PEM ignores, or what leaves the bytes as they are, may pass.
     assert x509.load_pem_x509_csr(damaged).public_key() == x509.load_pem_x509_csr(VALID_CSR).public_key()
+
+
+@pytest.mark.parametrize("days", [400, 4000])
+def test_what_was_signed_while_the_clock_was_ahead_is_good_when_it_is_right(tmp_path: Path, days: int):
+    clock = MovedClock()
+    authority = Authority.open_or_create(tmp_path / "ca", clock)
+    clock.days = days
+    server, agent = authority.server_context(), agent_file(authority, tmp_path)
+    handshake(client_context(authority.ca_pem, agent), server)
+
+
+def test_a_ca_that_was_made_while_the_clock_was_ahead_is_good_when_it_is_right(tmp_path: Path):
+    clock = MovedClock(400)
+    authority = Authority.open_or_create(tmp_path / "ca", clock)
+    clock.days = 0
+    handshake(client_context(authority.ca_pem, agent_file(authority, tmp_path)), authority.server_context())
+
+
+def test_a_clock_at_its_beginning_makes_certificates_that_are_replaced(tmp_path: Path):
+    clock = MovedClock(-20_000)
+    authority = Authority.open_or_create(tmp_path / "ca", clock)
+    authority.server_context()
+    agent_file(authority, tmp_path)
+    clock.days = 0
+    authority = Authority.open_or_create(tmp_path / "ca", clock)
+    handshake(client_context(authority.ca_pem, agent_file(authority, tmp_path)), authority.server_context())

@@ -186,11 +186,25 @@ def test_damage_inside_is_found_when_it_is_written_to(path: Path, read: Callable
     assert path.with_name("policy.db.old").exists()
 
 
+def test_a_file_of_version_1_goes_on(path: Path, read: Callable[[], PolicyReader]):
+    before = PolicyStore(path)
+    record(before, check(1, "passed"), summary(1, 0, origin="x"))
+    before.close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("ALTER TABLE policy DROP COLUMN origin")
+        db.execute("PRAGMA user_version = 1")
+    after = PolicyStore(path)
+    assert [(row.policy, row.origin) for row in read().policies()] == [("p", "")]
+    record(after, summary(1, 0, origin="the manager, signed"), summary(1, 0, policy="q", origin="o" * 9_999))
+    assert [(row.policy, row.origin) for row in read().policies()] == [("p", "the manager, signed"), ("q", "o" * 4_096)]
+    after.close()
+
+
 def test_another_version_is_put_aside_and_not_read(path: Path, read: Callable[[], PolicyReader]):
     PolicyStore(path).close()
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match="of version 99, this program reads 1"):
+    with pytest.raises(StoreError, match="of version 99, this program reads 2"):
         PolicyReader(path)
     PolicyStore(path).close()
     assert read().policies() == []

@@ -7,20 +7,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hids.adapters import registry as registry_module
+from hids.adapters import approvals
+from hids.adapters.approvals import PENDING_S, Waits
 from hids.adapters.clock import SystemClock
 from hids.adapters.identity import der_of, fingerprint, make_csr, new_key
+from hids.adapters.newcomer import MAX_TEXT, Newcomer
 from hids.adapters.pki import Authority
-from hids.adapters.registry import (
-    MAX_TEXT,
-    PENDING_S,
-    SCHEMA_VERSION,
-    AgentRow,
-    Newcomer,
-    Registry,
-    Terms,
-    Waits,
-)
+from hids.adapters.registry import SCHEMA_VERSION, AgentRow, Registry
+from hids.adapters.tokens import Terms
 from hids.errors import ConfigError, JoinRefused, StoreError
 from hids.messages.terms import AgentId
 
@@ -378,7 +372,7 @@ def test_denied_and_forgotten(desk: Desk):
 
 
 def test_so_many_may_wait(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(registry_module, "MAX_PENDING", 1)
+    monkeypatch.setattr(approvals, "MAX_PENDING", 1)
     token = desk.registry.create_token(NOW, uses=2, terms=Terms(approve=True))
     with pytest.raises(Waits):
         desk.registry.enrol(token, newcomer(), NOW, desk.sign)

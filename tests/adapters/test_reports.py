@@ -13,7 +13,7 @@ from waiting import SetClock
 
 from hids.adapters.outbox import OutboxRow
 from hids.adapters.reports import CHART, MAX_MAIL_CHARS, PATIENCE_MS, ScheduledReports, alerts_between
-from hids.adapters.search import SearchIndex
+from hids.adapters.search_index import SearchIndex
 from hids.core.report import Question
 from hids.core.report_schedule import MISSED_AT_MOST, Scheduled, midnight_ms
 from hids.errors import StoreError

@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hids.adapters.outbox import Outbox, OutboxRow
-from hids.adapters.search import Query, Search, SearchIndex
+from hids.adapters.search import Search
+from hids.adapters.search_index import SearchIndex
+from hids.adapters.search_query import Query
 from hids.errors import StoreError
 
 ALL = 100_000
@@ -304,7 +306,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from hids.adapters.outbox import Outbox
-from hids.adapters.search import SearchIndex
+from hids.adapters.search_index import SearchIndex
 folder = Path(sys.argv[1])
 outbox, index = Outbox(folder / "ledger.db"), SearchIndex(folder / "search.db", 4000)
 while rows := outbox.read(index.number, limit=1):
@@ -357,7 +359,8 @@ def test_closed_index_can_be_read(index: SearchIndex, path: Path, row: Callable[
 READER = """
 import os, sys
 from pathlib import Path
-from hids.adapters.search import Query, Search
+from hids.adapters.search import Search
+from hids.adapters.search_query import Query
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)
@@ -417,7 +420,7 @@ def test_tells_of_changes_and_replacement(index: SearchIndex, path: Path, row: C
 
 def test_plans_walk_an_order_instead_of_sorting(index: SearchIndex):
     """What must not get slow with ten million alerts."""
-    from hids.adapters.search import _select  # noqa: PLC0415 - the private thing that this is about
+    from hids.adapters.search_query import select  # noqa: PLC0415 - only this test is about it
 
     for query in (
         Query(),
@@ -425,7 +428,7 @@ def test_plans_walk_an_order_instead_of_sorting(index: SearchIndex):
         Query(after_number=5, level_min=7),
         Query(text="sshd", since_ms=1, level_min=7),
     ):
-        sql, values = _select(query)
+        sql, values = select(query)
         plan = "\n".join(step[3] for step in index._db.conn.execute(f"EXPLAIN QUERY PLAN {sql}", values))
         assert "SCAN alerts\n" not in plan
         assert "USE TEMP B-TREE FOR ORDER BY" not in plan

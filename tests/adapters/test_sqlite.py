@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hids.adapters.sqlite import is_busy, is_damage
+from hids.adapters.sqlite import is_busy, is_damage, put_aside, transaction
 
 
 def test_lock_is_busy(tmp_path: Path):
@@ -27,3 +27,33 @@ def test_no_database_is_damage(tmp_path: Path):
 def test_pythons_own_errors_are_neither():
     error = sqlite3.ProgrammingError("closed")
     assert (is_busy(error), is_damage(error)) == (False, False)
+
+
+@pytest.mark.parametrize(
+    "then",
+    ["INSERT INTO t VALUES (10)", "nonsense", "ROLLBACK"],  # the last as a full disk does
+)
+def test_a_transaction_is_all_or_nothing(tmp_path: Path, then: str):
+    def write(db: sqlite3.Connection) -> None:
+        with transaction(db) as same:
+            same.execute("INSERT INTO t VALUES (2)")
+            same.execute(then)
+            raise LookupError
+
+    with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as db:
+        db.execute("CREATE TABLE t(n INTEGER CHECK (n < 10))")
+        with transaction(db):
+            db.execute("INSERT INTO t VALUES (1)")
+        with pytest.raises((sqlite3.Error, LookupError)):
+            write(db)
+        assert not db.in_transaction
+        assert db.execute("SELECT n FROM t").fetchall() == [(1,)]
+
+
+def test_a_file_is_put_aside_without_its_log(tmp_path: Path):
+    path = tmp_path / "x.db"
+    for name in ("x.db", "x.db-wal", "x.db-shm"):
+        (tmp_path / name).write_text(name)
+    aside = put_aside(path, ".damaged-7")
+    assert aside == tmp_path / "x.db.damaged-7"
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("x.db.damaged-7", "x.db")]

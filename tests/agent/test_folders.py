@@ -30,6 +30,17 @@ def test_the_nearest_folder_above_says_so(tmp_path: Path):
         found.of("/nowhere")
 
 
+def test_roots_in_which_anything_is_watched(tmp_path: Path):
+    live, still, mixed = (str(tmp_path / name) for name in ("live", "still", "mixed"))
+    directory = (
+        DirectoryConfig(path=live, realtime=True),
+        DirectoryConfig(path=still),
+        DirectoryConfig(path=mixed),
+        DirectoryConfig(path=f"{mixed}/below", whodata=True),
+    )
+    assert Folders(SyscheckConfig(directory=directory, realtime=False), Excluded(())).live_roots == [live, mixed]
+
+
 def test_all_of_a_machine():
     found = folders("/")
     assert found.of("/usr/bin").path == "/"

@@ -12,8 +12,10 @@ from hids.actors.stage import Mailbox
 from hids.adapters.clock import SystemClock
 from hids.adapters.identity import Identity
 from hids.agent import link as link_module
+from hids.agent import spooler as spooler_module
 from hids.agent.collector import SourceState
-from hids.agent.link import Link, LinkState, Timing
+from hids.agent.link import Link, Timing
+from hids.agent.linkstate import LinkState
 from hids.messages.agent_link import Configuration, Refused, Restart
 from hids.messages.lines import Append, LogLine
 from hids.messages.response import Noted, Respond, Responded
@@ -97,6 +99,48 @@ def test_it_says_goodbye_after_delivering_what_is_left(linked: Callable[..., Non
     linked(scene)
     until(lambda: manager.byes == 1)
     assert numbers(manager.texts) == [0, 1, 2]
+
+
+def test_while_a_batch_is_not_acknowledged_the_next_one_fills(
+    linked: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(spooler_module, "HOLD_S", 3600.0)
+
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        desk = agent.yard.desk
+        await until(lambda: agent.state.connected)
+        assert desk.hurry
+        manager.acks = False
+        agent.write(1)
+        await until(lambda: manager.batches == 1)
+        assert not desk.hurry
+        for waiting in (1, 2, 3):
+            agent.write(1)
+            await until(lambda waiting=waiting: len(desk.waiting) == waiting)
+        beats = len(manager.heartbeats)
+        await until(lambda: len(manager.heartbeats) > beats + 1)
+        assert manager.batches == 1
+        manager.acks = True  # the heartbeat's acknowledgement, or the next session's welcome
+        await until(lambda: numbers(manager.texts) == [0, 1, 2, 3])
+        assert manager.batches == 2
+        await until(lambda: desk.lines == 0)
+        assert desk.hurry
+
+    linked(scene)
+
+
+def test_nothing_hurries_while_there_is_no_manager(linked: Callable[..., None]):
+    async def scene(agent: Agent, manager: Any, until: Any) -> None:
+        await until(lambda: not agent.yard.desk.hurry)  # it was refused
+        manager.refusal = None
+        await until(lambda: agent.state.connected)
+        assert agent.yard.desk.hurry
+
+    def refused(agent: Agent, manager: Any, until: Any) -> Any:
+        manager.refusal = Refused(reason="not now", retry_s=0)
+        return scene(agent, manager, until)
+
+    linked(refused)
 
 
 def test_credit_is_kept_but_one_batch_always_goes(linked: Callable[..., None]):
@@ -285,12 +329,12 @@ def test_a_certificate_that_ends_soon_is_renewed_and_the_new_one_is_used(
     async def scene(agent: Agent, manager: Any, until: Any) -> None:
         agent.write(10)
         await until(lambda: manager.renewals and len(set(manager.certificates)) > 1)
-        monkeypatch.setattr(link_module, "RENEW_DAYS", 1)
         after = Identity.read(tmp_path / "identity")
         assert after is not None
         assert after.key != before.key
         agent.write(10)
         await until(lambda: len(manager.lines) == 20)
+        assert manager.renewals == 1  # although this one ends soon, too: a clock may be ahead
 
     linked(scene, identity=before)
 

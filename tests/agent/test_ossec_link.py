@@ -6,17 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from old_peers import OldManagerServer
 from ossec_vectors import WEB01
 from waiting import until
 
 from hids.actors.stage import Mailbox
 from hids.adapters.clock import SystemClock
-from hids.agent.link import LinkState, Probe
+from hids.agent import ossec_link
+from hids.agent.linkstate import LinkState, Probe
 from hids.agent.ossec_identity import write_key
 from hids.agent.ossec_link import COUNTERS_FILE, SHARED, OssecLink, Used
 from hids.agent.spooler import Desk, Spooler
 from hids.core.collect.config import ManagerConfig
+from hids.core.wire.ossec.message import Counters
 from hids.messages.lines import Append, LogLine
 from hids.messages.response import ResponseOrder
 
@@ -115,6 +118,35 @@ def test_numbers_that_were_used_are_never_used_again(tmp_path: Path):
     before = msgspec.json.decode((tmp_path / COUNTERS_FILE).read_bytes(), type=Used).sent
     run(tmp_path, first)
     assert msgspec.json.decode((tmp_path / COUNTERS_FILE).read_bytes(), type=Used).sent > before
+
+
+def test_an_acknowledgement_that_lines_left_for_is_never_good_again(tmp_path: Path):
+    async def test(stand: Stand) -> None:
+        stand.log(b"one")
+        await until(lambda: stand.state.acked, "delivered")
+        used = msgspec.json.decode((tmp_path / COUNTERS_FILE).read_bytes(), type=Used)
+        assert used.seen.newest > Counters(0, 1), "more than the acknowledgement of the start is on disk"
+
+    run(tmp_path, test)
+
+
+def test_it_connects_again_without_starting_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ossec_link, "DELIVERED_WAITS_S", (0.1,))
+    monkeypatch.setattr(ossec_link, "ACK_WAITS_S", (0.1,))
+    monkeypatch.setattr(ossec_link, "STARTUP_WAITS_S", (0.1, 0.1))
+
+    async def test(stand: Stand) -> None:
+        await until(lambda: stand.manager.heard(b"Agent started"), "it has started")
+        stand.manager.silent = True
+        stand.log(b"while you were away")
+        await until(lambda: not stand.state.connected, "it notices")
+        stand.manager.forget()
+        stand.manager.silent = False
+        await until(lambda: stand.manager.heard(b"while you were away"), "delivered")
+        assert stand.manager.heard(b"#!-agent startup ")
+        assert not stand.manager.heard(b"Agent started")
+
+    run(tmp_path, test)
 
 
 def test_responses_of_its_ar_conf_are_handed_on(tmp_path: Path):

@@ -10,6 +10,8 @@ import pytest
 
 from hids.agent.config import PolicyConfig
 from hids.agent.policy import PolicyWatch, ScanPolicies
+from hids.agent.shared import NO_POLICIES, SentPolicies
+from hids.core.collect.policy import SentPolicy, pack
 
 Scene = Callable[..., None]
 pytestmark = pytest.mark.slow
@@ -70,7 +72,7 @@ def told(yard: Any) -> list[tuple[Any, ...]]:
 async def scan(yard: Any, until: Any, config: PolicyConfig) -> list[tuple[Any, ...]]:
     """Start the actor, let it scan, and give what was told since before."""
     before = len(yard.lines)
-    state = yard.start(PolicyWatch, "policy", config)
+    state = yard.start(PolicyWatch, "policy", config, NO_POLICIES, (), yard.path.with_name("told"))
     await until(lambda: state.idle and state.state == "waiting for the next scan" and len(yard.lines) >= before)
     return told(yard)[before:]
 
@@ -106,13 +108,15 @@ def test_a_restart_tells_nothing_twice(in_yard: Scene, policies: Policies):
         assert await scan(yard, until, policies.config()) == FIRST
 
     async def second(yard: Any, until: Any) -> None:
-        state = yard.start(PolicyWatch, "policy", policies.config())
+        state = yard.start(PolicyWatch, "policy", policies.config(), NO_POLICIES, (), yard.path.with_name("told"))
         await until(lambda: len(yard.lines) == 4)
         await until(lambda: state.idle)
         assert told(yard)[3:] == [("p", "scanned")]
 
     async def third(yard: Any, until: Any) -> None:
-        state = yard.start(PolicyWatch, "policy", policies.config(scan_on_start=False))
+        state = yard.start(
+            PolicyWatch, "policy", policies.config(scan_on_start=False), NO_POLICIES, (), yard.path.with_name("told")
+        )
         await until(lambda: state.idle)
         assert len(yard.lines) == 4
 
@@ -137,11 +141,11 @@ def test_a_scan_that_was_cut_off_is_made_whole(in_yard: Scene, policies: Policie
 
         with monkeypatch.context() as patched:
             patched.setattr(PolicyWatch, "put", dies)
-            yard.start(PolicyWatch, "policy", policies.config())
+            yard.start(PolicyWatch, "policy", policies.config(), NO_POLICIES, (), yard.path.with_name("told"))
             await until(lambda: yard.lines)
 
     async def second(yard: Any, until: Any) -> None:
-        state = yard.start(PolicyWatch, "policy", policies.config())
+        state = yard.start(PolicyWatch, "policy", policies.config(), NO_POLICIES, (), yard.path.with_name("told"))
         await until(lambda: len(yard.lines) == 3)
         await until(lambda: state.idle)
         assert told(yard) == FIRST
@@ -215,3 +219,64 @@ def test_a_policy_that_hangs_is_ended_and_the_others_go_on(in_yard: Scene, polic
         assert yard.said == [f"policy unusable: {slow}: took more than 2 s"]
 
     in_yard(scene)
+
+
+def sent(policies: Policies, name: str, text: str, refusal: str = "") -> SentPolicies:
+    return SentPolicies((pack(f"{name}.yml", text),), "the manager, signed", refusal)
+
+
+def test_what_the_manager_sent_is_looked_at_and_the_hosts_own_counts(in_yard: Scene, policies: Policies):
+    own, theirs = (policies.folder / "p.yml").read_text(), policies.write("q", policies.targets).read_text()
+    (policies.folder / "q.yml").unlink()
+    both = SentPolicies(
+        (pack("p.yml", own.replace("t,", "other,")), pack("q.yml", theirs), pack("r.yml", theirs)), "them", ""
+    )
+
+    async def scene(yard: Any, until: Any) -> None:
+        mark = yard.path.with_name("told")
+        state = yard.start(PolicyWatch, "policy", policies.config(), both, (), mark)
+        await until(lambda: state.idle and len(yard.lines) == 6)
+        assert told(yard) == [*FIRST, *(("q", *rest) for _, *rest in FIRST)]
+        origins = {
+            said["policy_id"]: said.get("origin")
+            for line in yard.lines
+            if (said := json.loads(line.text))["type"] == "summary"
+        }
+        assert origins == {"p": str(policies.folder / "p.yml"), "q": "them"}
+        assert yard.said == ["policy unusable: r.yml (them): its id q is that of q.yml (them)"]
+        assert mark.exists()
+
+    async def without(yard: Any, until: Any) -> None:
+        """It is told, whatever the times are, and the mark goes."""
+        mark = yard.path.with_name("told")
+        yard.start(PolicyWatch, "policy", PolicyConfig(scan_on_start=False), NO_POLICIES, (), mark)
+        await until(lambda: len(yard.lines) == 7 and not mark.exists())
+        assert told(yard)[6:] == [("policies", ())]
+
+    in_yard(scene)
+    in_yard(without)
+
+
+def test_a_sent_policy_that_is_damaged_or_may_run_nothing(in_yard: Scene, policies: Policies):
+    text = (policies.folder / "p.yml").read_text().replace("f:", "c:cat ")
+    broken = SentPolicies((SentPolicy("x.yml", b"rubbish"),), "them", "")
+
+    async def refused(yard: Any, until: Any) -> None:
+        config = PolicyConfig(scan_interval_s=3600)
+        state = yard.start(
+            PolicyWatch, "policy", config, sent(policies, "p", text, "not here"), (), yard.path.with_name("m")
+        )
+        await until(lambda: state.idle and len(yard.lines) == 3)
+        assert [json.loads(line.text)["check"]["reason"].partition(": ")[2] for line in yard.lines[:2]] == [
+            "not here"
+        ] * 2
+
+    async def damaged(yard: Any, until: Any) -> None:
+        yard.start(PolicyWatch, "policy", PolicyConfig(), broken, (), yard.path.with_name("m"))
+        await until(lambda: yard.said)
+        assert "policy unusable: x.yml (them): the policy is damaged" in yard.said[0].replace(
+            " (sent by the manager)", ""
+        )
+
+    in_yard(refused)
+    in_yard(damaged)

@@ -146,8 +146,8 @@ def test_what_cannot_be_run_is_told(host: LocalHost, command: str, reason: str):
 
 
 def test_commands_can_be_switched_off():
-    host = LocalHost(timeout_s=1, commands=False)
-    assert "this agent runs no commands for policies" in why(lambda: host.output("true"))
+    host = LocalHost(timeout_s=1, refusal="not here")
+    assert why(lambda: host.output("true")) == "true: not here"
 
 
 def test_what_hangs_or_floods_is_ended_with_all_that_it_started(monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,7 @@ import pytest
 from waiting import SetClock, until
 
 from hids.actors.stage import Mailbox
-from hids.agent.link import LinkState, Probe
+from hids.agent.linkstate import LinkState, Probe
 from hids.agent.response.cloud import AwsWaf, Cloudflare
 from hids.agent.response.firewall import Iptables
 from hids.agent.response.host import DisableAccount, HostDeny, RouteNull

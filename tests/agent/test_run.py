@@ -186,8 +186,10 @@ def test_sighup_takes_sources_and_syscheck_that_changed(host: Host, manager: Any
     watched.mkdir()
     (tmp_path / "other.txt").write_text("other\n")
     more = f'[[source]]\npath = "{tmp_path}/other.txt"\nfrom = "start"\n[syscheck]\ndirectories = ["{watched}"]\n'
+    more += f"[[registry]]\npath = 'HKEY_USERS\\x'\nhive = '{tmp_path}/none'\n"
     host.configure("end", more)
     process.send_signal(signal.SIGHUP)
+    until(lambda: any(b"source unreadable" in line.text and b"/none" in line.text for line in manager.lines))
     until(lambda: b"other" in manager.texts)
     until(lambda: any(line.kind == "syscheck" for line in manager.lines))
     (watched / "new").write_text("n")

@@ -17,7 +17,8 @@ from hids.agent.folders import Folders
 from hids.agent.mounts import Mounts
 from hids.agent.observe import Observer
 from hids.agent.paths import Excluded
-from hids.agent.scan import Scanner, Sheet
+from hids.agent.scan import Scanner
+from hids.agent.sheet import Sheet
 from hids.agent.spool import Spool
 from hids.agent.spooler import RecallKeys, RecallLast, RecallRange
 from hids.agent.watches import Watches
@@ -134,7 +135,7 @@ def change(host: Host, chance: random.Random) -> list[Path]:  # noqa: PLR0911 - 
 @pytest.mark.parametrize("small", [False, True])
 def test_what_was_told_adds_up(host: Host, seed: int, small: bool, monkeypatch: pytest.MonkeyPatch):  # noqa: FBT001
     if small:  # everything that is bounded meets its bound
-        for name, value in (("scan.SLICE_ENTRIES", 8), ("scan.KEPT_INFOS", 4), ("news.MAX_WAITING", 3)):
+        for name, value in (("scan.SLICE_ENTRIES", 8), ("listing.KEPT_INFOS", 4), ("news.MAX_WAITING", 3)):
             monkeypatch.setattr(f"hids.agent.{name}", value)
         for name, value in (("PART_ENTRIES", 2), ("SPLIT_ABOVE", 4), ("PAGE_PARTS", 2)):
             monkeypatch.setattr(f"hids.agent.filecache.{name}", value)

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from hids.actors.stage import Mailbox
 from hids.adapters.clock import SystemClock
 from hids.agent import spooler as spooler_module
+from hids.agent.collector import IN_FLIGHT
 from hids.agent.spool import Spool
 from hids.agent.spooler import AskNumbers, Fetch, OpenEpoch, Recall, Spooler
-from hids.messages.lines import Append, LogLine, Stored
+from hids.messages.lines import MAX_BATCH_LINES, MAX_BATCH_PACKED, Append, LogLine, Stored
 
 Scene = Callable[..., None]
 
@@ -49,6 +51,88 @@ def test_what_comes_in_a_burst_is_stored_in_order_in_few_transactions(in_yard: S
     in_yard(scene)
 
 
+class Batches:
+    """A yard's batches, by their number of lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def counts(self) -> list[int]:
+        with closing(sqlite3.connect(self._path)) as db:
+            return [count for (count,) in db.execute("SELECT count FROM batch ORDER BY first_seq")]
+
+
+def test_without_hurry_lines_are_gathered_until_there_is(in_yard: Scene, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(spooler_module, "HOLD_S", 3600.0)
+
+    async def scene(yard: Any, until: Any) -> None:
+        batches = Batches(yard.path)
+        yard.spool.tell(append("first"))
+        await until(lambda: batches.counts == [1])
+        yard.desk.hurry = False
+        for number in range(IN_FLIGHT - 1):
+            yard.spool.tell(append(f"{number}"))
+            await until(yard.spool.empty)
+        await until(lambda: len(yard.desk.waiting) == IN_FLIGHT - 1)
+        yard.spool.wake()  # to trim: no reason to store
+        await yard.spool.request(Recall(""))
+        assert batches.counts == [1]
+        yard.desk.hurry = True
+        yard.spool.wake()
+        await until(lambda: batches.counts == [1, IN_FLIGHT - 1])
+
+    in_yard(scene)
+
+
+def test_lines_are_gathered_for_a_while_at_most(in_yard: Scene, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(spooler_module, "HOLD_S", 0.05)
+
+    async def scene(yard: Any, until: Any) -> None:
+        yard.desk.hurry = False
+        for number in range(3):
+            yard.spool.tell(append(f"{number}"))
+            await until(lambda number=number: yard.texts[number:] == [b"%d" % number])
+
+    in_yard(scene)
+
+
+@pytest.mark.parametrize(
+    "appends",
+    [
+        [append(f"{number}") for number in range(IN_FLIGHT)],
+        [Append("test", tuple(append(f"{number}").lines[0] for number in range(MAX_BATCH_LINES)), {})],
+        [append("x" * (MAX_BATCH_PACKED // 2)) for _ in range(2)],
+        [Append("test", (), {"position": b"1"})],
+    ],
+    ids=["a collector waits", "a full batch", "many bytes", "no lines"],
+)
+def test_what_has_no_reason_to_wait_is_stored_without_hurry(
+    in_yard: Scene, monkeypatch: pytest.MonkeyPatch, appends: list[Append]
+):
+    monkeypatch.setattr(spooler_module, "HOLD_S", 3600.0)
+
+    async def scene(yard: Any, until: Any) -> None:
+        route = Routed()
+        yard.desk.routes["test"] = route
+        yard.desk.hurry = False
+        for each in appends:
+            yard.spool.tell(each)
+        await until(lambda: route.told == len(appends))
+
+    in_yard(scene)
+
+
+class Routed:
+    """Counts what was answered."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def tell(self, message: Stored) -> None:
+        self.told += 1
+
+
 def test_answers_include_what_was_told_before(in_yard: Scene):
     async def scene(yard: Any, _: Any) -> None:
         yard.spool.tell(append("a", k=b"1"))
@@ -59,6 +143,18 @@ def test_answers_include_what_was_told_before(in_yard: Scene):
         assert batch.count == 2
         numbers = await yard.spool.request(OpenEpoch(5_000_000_000))
         assert (numbers.epoch, numbers.next) == (5_000_000_001, 3)
+
+    in_yard(scene)
+
+
+def test_the_end_of_a_burst_is_stored_when_it_ends_in_a_question(in_yard: Scene):
+    async def scene(yard: Any, until: Any) -> None:
+        route = yard.desk.routes["test"] = Route()
+        for number in range(20):
+            for _ in range(10):
+                yard.spool.tell(append("x"))
+            await yard.spool.request(Recall(""))
+            await until(lambda number=number: route.stored == 10 * (number + 1))
 
     in_yard(scene)
 

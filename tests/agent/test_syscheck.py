@@ -217,7 +217,9 @@ def test_a_missing_directory_is_said_and_found_by_the_next_scan(in_yard: Scene, 
 
 
 @pytest.mark.skipif(QUEUE > 50_000, reason="the kernel's queue is too long to fill quickly")
-def test_an_overflow_makes_a_new_scan(in_yard: Scene, watched: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_overflow_makes_a_new_scan_is_counted_and_told(
+    in_yard: Scene, watched: Path, monkeypatch: pytest.MonkeyPatch
+):
     async def scene(yard: Any, until: Any) -> None:
         actors: list[Any] = []
         remember = Syscheck.on_start
@@ -234,6 +236,12 @@ def test_an_overflow_makes_a_new_scan(in_yard: Scene, watched: Path, monkeypatch
         (watched / "unseen").write_text("missed")
         loop.add_reader(inotify, actor._watcher._read)
         await until(lambda: ("unseen", "scan", False) in told(yard, watched)[before:])
+        await until(lambda: state.idle)
+        assert state.overflows == 1
+        assert state.state == "watching, the kernel's queue overflowed: 1"
+        assert yard.said == [
+            "notifications lost: the kernel's queue was full (fs.inotify.max_queued_events): scanning again"
+        ]
 
     in_yard(scene)
 
@@ -504,7 +512,7 @@ def test_a_directory_that_cannot_be_read_is_not_taken_for_an_empty_one(
             raise PermissionError(13, "Permission denied", path)
         return real(path, *arguments, **named)
 
-    monkeypatch.setattr("hids.agent.scan.os.open", refuse)
+    monkeypatch.setattr("hids.agent.listing.os.open", refuse)
     (watched / "sub" / "f").unlink()
 
     async def scene(yard: Any, until: Any) -> None:
@@ -522,7 +530,7 @@ def test_a_directory_of_many_files_is_compared_in_slices(
     in_yard: Scene, watched: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("hids.agent.scan.SLICE_ENTRIES", 500)
-    monkeypatch.setattr("hids.agent.scan.KEPT_INFOS", 300)
+    monkeypatch.setattr("hids.agent.listing.KEPT_INFOS", 300)
     for number in range(3000):
         (watched / f"f{number}").write_text("x")
     facts: list[list[FileFact]] = []

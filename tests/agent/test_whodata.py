@@ -1,7 +1,9 @@
 # pyright: reportPrivateUsage=false
 """Who-data with the real kernel: processes change files, and syscheck tells which."""
 
+import asyncio
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -14,12 +16,15 @@ import pytest
 from hids.adapters.clock import SystemClock
 from hids.agent import whodata as module
 from hids.agent.config import DirectoryConfig, SyscheckConfig
-from hids.agent.fanotify import MODIFY, OVERFLOW, Event, Fanotify, FanotifyError, handle_of
+from hids.agent.connector import ConnectorError, subscribe
+from hids.agent.fanotify import MODIFY, Event, Fanotify, FanotifyError, handle_of
+from hids.agent.fanotify_authors import FanotifyAuthors
 from hids.agent.folders import Folders
 from hids.agent.paths import Excluded
 from hids.agent.syscheck import Syscheck
 from hids.agent.whodata import WhoData
 from hids.messages.syscheck import FileFact, Who
+from tests.agent.audits import audit_alone
 from tests.agent.conftest import wait_until
 
 Scene = Callable[..., None]
@@ -60,6 +65,37 @@ class Changer:
         self._process.communicate()
 
 
+class NoWatch:
+    """Nobody remembers processes."""
+
+    trouble = ""
+
+    def prove(self) -> None:
+        pass
+
+    def recall(self, _pid: int, _since_ns: int | None) -> Who | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def nobody_remembers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    """The process that does takes its time to start: only where it is what is tested."""
+    if "watched_processes" not in request.fixturenames:
+        monkeypatch.setattr("hids.agent.fanotify_authors.ProcessWatch", NoWatch)
+
+
+@pytest.fixture
+def watched_processes() -> None:
+    """Processes are remembered."""
+    try:
+        subscribe().close()
+    except ConnectorError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture
 def changer() -> Iterator[Changer]:
     made = Changer()
@@ -83,7 +119,16 @@ class Stage:
         )
         self.stirred = threading.Event()
         folders = Folders(config, Excluded(()))
-        self.who = WhoData(folders, path, SystemClock(), self.said.append, self.stirred.set, **settings)
+        self.losses: list[None] = []
+        self.who = WhoData(
+            folders,
+            path,
+            SystemClock(),
+            self.said.append,
+            self.stirred.set,
+            lambda: self.losses.append(None),
+            **settings,
+        )
 
     def author(self, path: Path) -> Any:
         (fact,) = self.who.explain([FileFact(path=str(path), seen="live")])
@@ -110,7 +155,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 @needs_fanotify
 def test_it_proves_itself(stage: Stage):
-    wait_until(lambda: stage.who.status == "who-data works")
+    wait_until(lambda: stage.who.status == "who-data works (fanotify)")
     assert stage.stirred.is_set()
     assert stage.said == []
 
@@ -170,8 +215,8 @@ def test_only_folders_that_ask_are_told_of(stage: Stage, changer: Changer, tmp_p
 @needs_fanotify
 def test_one_that_ended_is_told_as_gone(stage: Stage):
     handle = handle_of(str(stage.watched))
-    assert stage.who._fanotify is not None
-    stage.who._take(stage.who._fanotify, [Event(MODIFY, 4_000_000, -1, handle, b"f")])  # such a race cannot be staged
+    assert isinstance(stage.who._way, FanotifyAuthors)
+    stage.who._way._tell([Event(MODIFY, 4_000_000, -1, handle, b"f")], stage.who._note)  # such a race cannot be staged
     who = stage.author(stage.watched / "f")
     assert (who.pid, who.gone, who.user) == (4_000_000, True, "")
 
@@ -197,26 +242,29 @@ def test_authors_are_bounded(stage: Stage, changer: Changer, monkeypatch: pytest
 
 
 @needs_fanotify
-def test_a_full_queue_forgets_authors_and_says_so(tmp_path: Path, changer: Changer):
+def test_a_full_queue_forgets_authors_says_so_and_has_all_scanned(tmp_path: Path, changer: Changer):
     """The kernel's own queue overflows: nobody reads while more happens than it keeps."""
-    stage = Stage(tmp_path)
-    fanotify = Fanotify()
-    fanotify.mark_directory(str(stage.watched))
     most = int(Path("/proc/sys/fs/fanotify/max_queued_events").read_text())
     if most > 20_000:
         pytest.skip(f"fs.fanotify.max_queued_events is {most}")
-    changer.do(
-        f"[open({str(stage.watched)!r} + f'/{{n % 99}}' + 'x' * (n // 99), 'w').close() for n in range({most + 99})]"
-    )
+    stage = Stage(tmp_path)
+    stage.who._canary.parent.mkdir()
+    way = FanotifyAuthors(stage.who._scope)
+    way.cover(str(stage.watched))
+    stage.who._way = way
+    name = str(stage.watched / "f")
+    changer.do(f"open({name!r} + '0', 'w').close()")
+    changer.do(f"[os.rename({name!r} + str(n), {name!r} + str(n + 1)) for n in range({most + 99})]")
     stage.who._note("/a", Who(pid=1))
-    masks = 0
-    while events := fanotify.read():
-        masks |= max(event.mask & OVERFLOW for event in events)
-        stage.who._take(fanotify, events)
-    fanotify.close()
-    assert masks == OVERFLOW
+    while not stage.losses:
+        assert select.select(way.descriptors(), [], [], 0)[0], "all was read, and nothing was lost"
+        if way.take(stage.who._note):
+            stage.who._forget()
+    way.close()
     assert stage.who._authors == {}
-    assert stage.said == ["who-data lost: the kernel's queue was full, who made some changes is unknown"]
+    assert stage.said == [
+        "who-data lost: the kernel's queue was full, who made some changes is unknown; scanning again"
+    ]
 
 
 @needs_fanotify
@@ -229,19 +277,20 @@ def test_what_is_not_told_in_time_is_a_failure_and_comes_back(tmp_path: Path, mo
         if not deaf:
             return events
         for event in events:
-            os.close(event.pidfd)
+            if event.pidfd >= 0:
+                os.close(event.pidfd)
         return []
 
     monkeypatch.setattr(Fanotify, "read", perhaps)
-    stage = Stage(tmp_path, prove_s=0.1, bound_s=0.1)
+    stage = Stage(tmp_path, provider="fanotify", prove_s=0.1, bound_s=0.1)
     stage.who.start()
     try:
         wait_until(lambda: stage.said)
         assert stage.who.status.startswith(
-            "who-data does not work: a change of the agent's own file was not told within"
+            "who-data does not work: fanotify: a change of the agent's own file was not told within"
         )
         deaf = False
-        wait_until(lambda: stage.who.status == "who-data works")
+        wait_until(lambda: stage.who.status == "who-data works (fanotify)")
         assert stage.said[0].startswith("who-data does not work: ")
         assert stage.said[-1] == "who-data works again"
     finally:
@@ -253,7 +302,7 @@ def test_a_kernel_that_refuses_is_told_and_nothing_else_stops(tmp_path: Path, mo
         raise FanotifyError("no fanotify: Operation not permitted")
 
     monkeypatch.setattr(Fanotify, "__init__", refuse)
-    stage = Stage(tmp_path)
+    stage = Stage(tmp_path, provider="fanotify")
     stage.who.start()
     assert stage.said == ["who-data does not work: no fanotify: Operation not permitted"]
     assert stage.stirred.is_set()
@@ -266,13 +315,102 @@ def test_a_kernel_that_refuses_is_told_and_nothing_else_stops(tmp_path: Path, mo
 def test_a_file_system_without_handles_is_told(tmp_path: Path):
     said: list[str] = []
     folders = Folders(SyscheckConfig(directories=("/proc/sys/kernel",), whodata=True), Excluded(()))
-    who = WhoData(folders, tmp_path, SystemClock(), said.append, lambda: None)
+    who = WhoData(folders, tmp_path, SystemClock(), said.append, lambda: None, lambda: None, provider="fanotify")
     who.start()
     try:
         fine = not said  # later kernels may have handles even there
         assert fine or said[0].startswith("who-data does not work: the file system of /proc/sys/kernel does not tell: ")
     finally:
         who.close()
+
+
+@needs_fanotify
+@pytest.mark.usefixtures("watched_processes")
+def test_who_ended_before_anybody_looked_is_named(tmp_path: Path):
+    stage = Stage(tmp_path)
+    stage.who._canary.parent.mkdir()
+    way = FanotifyAuthors(stage.who._scope)
+    try:
+        way.cover(str(stage.watched))
+        way.prove()
+        assert way.lacks == ""
+        stage.who._way = way
+        way.take(stage.who._note)  # who had a number before anybody looked on is not asked for
+        script = f"echo x > {stage.watched}/f; echo done; read line"
+        process = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S607
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"done\n"
+        wait_until(lambda: getattr(way._processes.recall(process.pid, None), "command", "").startswith("sh -c"))
+        process.communicate(b"\n")  # it has ended, and is waited for: /proc knows nothing of it
+        while str(stage.watched / "f") not in stage.who._authors:
+            assert select.select(way.descriptors(), [], [], 0)[0], "all was read, and it was not told of"
+            way.take(stage.who._note)
+        who = stage.author(stage.watched / "f")
+        assert (who.pid, who.gone, who.command) == (process.pid, False, f"sh -c {script}")
+        assert (who.process, who.cwd) == (os.path.realpath("/bin/sh"), str(Path.cwd()))
+        assert (who.uid, who.user, who.ppid, who.parent) == (0, "root", os.getpid(), os.path.realpath(sys.executable))
+    finally:
+        way.close()
+
+
+@needs_fanotify
+def test_the_next_way_is_tried_when_one_is_deaf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changer: Changer):
+    class Deaf(FanotifyAuthors):
+        name = "deaf"
+
+        def take(self, note: Callable[[str, Who], None]) -> bool:
+            return super().take(lambda _path, _who: None)
+
+        def close(self) -> None:
+            super().close()
+            stage.who._bound_s = 10.0  # the next one has time
+
+    monkeypatch.setitem(module.WAYS, "auto", (Deaf, FanotifyAuthors))
+    stage = Stage(tmp_path, bound_s=0.1)
+    stage.who.start()
+    try:
+        wait_until(lambda: stage.who.status == "who-data works (fanotify)")
+        assert stage.said == []
+        changer.do(f"open({str(stage.watched / 'f')!r}, 'w').close()")
+        assert stage.await_author(stage.watched / "f").pid == changer.pid
+    finally:
+        stage.who.close()
+
+
+def test_audit_is_tried_where_fanotify_does_not_work(in_yard: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(_self: Fanotify) -> None:
+        raise FanotifyError("no fanotify: Operation not permitted")
+
+    monkeypatch.setattr(Fanotify, "__init__", refuse)
+    folder = tmp_path / "watched"
+    folder.mkdir()
+
+    async def scene(yard: Any, until: Any) -> None:
+        config = SyscheckConfig(directories=(str(folder),), whodata=True)
+        state = yard.start(Syscheck, "syscheck", config, Excluded(()), yard.path.parent)
+        await until(lambda: state.idle and "who-data works (audit)" in state.state)
+        process = await asyncio.create_subprocess_exec("sh", "-c", "echo > f", cwd=folder)
+        await process.wait()
+        await until(lambda: any(fact.who for fact in yard.facts))
+        (fact,) = (fact for fact in yard.facts if fact.who)
+        assert (fact.path, fact.who.command, fact.who.user) == (str(folder / "f"), "sh -c echo > f", "root")
+        assert yard.said == []
+
+    with audit_alone():
+        in_yard(scene)
+
+
+def test_what_is_lacking_is_in_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    if PROBLEM:
+        pytest.skip(PROBLEM)
+    monkeypatch.setattr(NoWatch, "trouble", "no process connector: Operation not permitted")
+    stage = Stage(tmp_path)
+    stage.who.start()
+    try:
+        lacks = "but who ends at once is not named: no process connector: Operation not permitted"
+        wait_until(lambda: stage.who.status == f"who-data works (fanotify), {lacks}")
+    finally:
+        stage.who.close()
 
 
 @needs_fanotify
@@ -287,12 +425,16 @@ def test_syscheck_tells_who(in_yard: Scene, tmp_path: Path, changer: Changer):
     async def scene(yard: Any, until: Any) -> None:
         config = SyscheckConfig(directories=(str(folder),), whodata=True, realtime=False)
         state = yard.start(Syscheck, "syscheck", config, Excluded(()), yard.path.parent)
-        await until(lambda: state.idle and state.state == "watching, who-data works")
+        await until(lambda: state.idle and state.state == "watching, who-data works (fanotify)")
         assert all(fact.who is None for fact in yard.facts)
         changer.do(f"os.makedirs({str(folder / 'a' / 'b')!r}); open({str(folder / 'a' / 'b' / 'f')!r}, 'w').close()")
         changer.do(f"os.unlink({str(folder / 'old')!r})")
         await until(lambda: {"a/b/f", "old"} <= names(yard.facts[2:]).keys())
         facts = names(yard.facts[2:])
+        changer.do(f"os.rename({str(folder / 'a' / 'b' / 'f')!r}, {str(folder / 'moved')!r})")
+        await until(lambda: "moved" in names(yard.facts))
+        moved = names(yard.facts)["moved"]
+        assert (moved.moved_from, moved.who.pid) == (str(folder / "a" / "b" / "f"), changer.pid)
         assert {facts[name].who.pid for name in ("a", "a/b", "a/b/f", "old")} == {changer.pid}
         assert facts["old"].gone
 

@@ -141,8 +141,16 @@ def test_an_ossec_conf_becomes_a_part_of_agent_toml(tmp_path: Path):
     done = command("import-ossec-conf", conf)
     assert done.exit_code == 0
     assert done.output == '[syscheck]\n\n[[syscheck.directory]]\npath = "/etc"\n'
+    conf.write_text(
+        "<ossec_config><syscheck><windows_registry arch='both'>HKEY_USERS\\x</windows_registry></syscheck>"
+        "<sca><enabled>yes</enabled></sca></ossec_config>"
+    )
+    done = command("import-ossec-conf", conf, "--home", "/opt/wazuh")
+    assert done.output == (
+        '[[registry]]\npath = "HKEY_USERS\\\\x"\narch = "both"\n\n[policy]\nfiles = ["/opt/wazuh/ruleset/sca/*.yml"]\n'
+    )
     conf.write_text("<ossec_config></ossec_config>")
     done = command("import-ossec-conf", conf)
     assert done.exit_code == 2
-    assert "there is neither <syscheck> nor <rootcheck> in it" in done.output
+    assert "there is none of <syscheck>, <rootcheck> and <sca> in it" in done.output
     assert command("import-ossec-conf", tmp_path / "none").exit_code == 2

@@ -17,7 +17,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from hids.adapters.outbox import OutboxRow
-from hids.adapters.search import SearchIndex
+from hids.adapters.search_index import SearchIndex
 from hids.cli.alerts import alerts
 
 ALL = 100_000

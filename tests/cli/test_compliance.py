@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from hids.adapters.outbox import OutboxRow
 from hids.adapters.paths import ManagerPaths
-from hids.adapters.search import SearchIndex
+from hids.adapters.search_index import SearchIndex
 from hids.cli.hidsctl import app
 
 

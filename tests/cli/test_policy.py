@@ -39,7 +39,13 @@ def state(tmp_path: Path) -> Path:
                 2_000,
                 line(type="check", policy_id="p", check=body | {"result": "failed"}, previous_result="passed"),
             ),
-            (WEB1, 2_000, line(type="summary", policy_id="p", name=EVIL, passed=1, failed=1, total_checks=2, score=50)),
+            (
+                WEB1,
+                2_000,
+                line(
+                    type="summary", policy_id="p", name=EVIL, origin=EVIL, passed=1, failed=1, total_checks=2, score=50
+                ),
+            ),
             (
                 Agent(AgentId("002"), EVIL, ""),
                 1,

@@ -1,7 +1,7 @@
 """A line that ends a process of the manager: all others are evaluated, and it can be replayed when the cause is gone.
 
-The sabotage comes from outside: a `sitecustomize.py` on the manager's path makes the worker's or the lane's code kill its
-process at a marked line, for as long as a file is there.
+The sabotage comes from outside: a `sitecustomize.py` on the manager's path makes the worker's code kill its process at a
+marked line, and the lane's find no memory for it, for as long as a file is there.
 """
 
 import pytest
@@ -15,19 +15,25 @@ SET_ASIDE = "206110"
 SABOTAGE = """
 import os, signal, sys
 
-def deadly(function, text_of):
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def out_of_memory():
+    raise MemoryError
+
+def deadly(function, text_of, end):
     def wrapped(*arguments, **more):
         if b"POISON" in text_of(*arguments) and os.path.exists({switch!r}):
-            os.kill(os.getpid(), signal.SIGKILL)
+            end()
         return function(*arguments, **more)
     return wrapped
 
 if "hids.workers.nursery" in sys.orig_argv and {victim!r} == "worker":
     from hids.core.rules.plan import Plan
-    Plan.notice = deadly(Plan.notice, lambda self, line, *_: line.text)
+    Plan.notice = deadly(Plan.notice, lambda self, line, *_: line.text, killed)
 if "hids.workers.lane" in sys.orig_argv and {victim!r} == "lane":
     from hids.core.correlate.correlator import Correlator
-    Correlator.decide = deadly(Correlator.decide, lambda self, table, residual, event, *_: event.text)
+    Correlator.decide = deadly(Correlator.decide, lambda self, table, residual, event, *_: event.text, out_of_memory)
 """
 
 

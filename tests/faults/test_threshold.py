@@ -1,59 +1,49 @@
-"""Kill -9 right around the event that reaches a rule's threshold: the alert comes, and comes once."""
+"""Kill -9 around the line that reaches a rule's threshold: the alert comes, and comes once.
 
-import os
-import signal
-from collections import Counter
+`tools/kill_points` does it at every system call of every process; here are the points at which something changes hands.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stand import Stand, failed_login, wait_for
+from kill_points import Point, Way, why_not
 
-pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(120)]
-
-BRUTE_FORCE = "201250"
-BEFORE = 7
-"""One more failure fires the rule."""
-ATTACKERS = 3
-
-
-def append(log: Path, text: str) -> None:
-    with log.open("a") as file:
-        file.write(text)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.fault,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(bool(why_not()), reason=f"needs strace: {why_not()}"),
+]
 
 
-@pytest.mark.parametrize("victim", ["worker-1", "lane", "manager"])
-def test_the_alert_comes_exactly_once(stand: Stand, victim: str):
-    """The later the attacker, the more time passes between the line and the kill, counted in questions to the manager."""
-    log = stand.folder / "auth.log"
-    log.touch()
-    stand.settings = "[workers]\ncount = 1\n"
-    stand.start_manager()
-    stand.join("web1")
-    stand.start_agent("web1", f'[[source]]\npath = "{log}"\nfrom = "start"\n')
-    wait_for(lambda: stand.nodes().get("session-1"), "the agent is connected")
-    addresses = [f"192.0.2.{number + 1}" for number in range(ATTACKERS)]
-    append(log, "".join(failed_login(f"u{turn}", source) for source in addresses for turn in range(BEFORE)))
-    wait_for(
-        lambda: stand.ask("agents")[0]["committed"] >= ATTACKERS * BEFORE, "all but the last failures are committed"
-    )
-    assert stand.rules()[BRUTE_FORCE] == 0
-    pid = 0
-    for number, source in enumerate(addresses):
-        if victim != "manager":
-            pid = stand.pid_of(victim, pid)
-        append(log, failed_login("last", source))
-        for _ in range(2 * number):
-            stand.ask("status")
-        if victim == "manager":
-            assert stand.manager is not None
-            stand.manager.kill()
-            stand.start_manager()
-        else:
-            os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: stand.rules()[BRUTE_FORCE] >= ATTACKERS, "every attacker is told")
-    wait_for(lambda: stand.ask("agents")[0]["committed"] >= ATTACKERS * (BEFORE + 1), "all lines are committed")
-    wait_for(stand.whole, "the tree is whole again")
-    told = Counter(alert["data"]["srcip"] for alert in stand.alerts() if alert["rule"]["id"] == BRUTE_FORCE)
-    assert told == Counter(addresses)
-    numbers = [alert["hids"]["number"] for alert in stand.alerts()]
-    assert numbers == list(range(1, len(numbers) + 1))
+@pytest.fixture
+def way(tmp_path: Path) -> Iterator[Way]:
+    way = Way(tmp_path, settle_s=0.2, rest_s=0)
+    try:
+        way.begin()
+        yield way
+    finally:
+        way.close()
+
+
+def points(way: Way, role: str, *wanted: str) -> list[Point]:
+    """The first point of a role for each call, or message that it sends."""
+    recorded = way.record(role)
+    return [next(point for point in recorded if name in (point.call, point.message)) for name in wanted]
+
+
+def test_every_attacker_is_told_exactly_once(way: Way):
+    synced, acknowledged = points(way, "lane", "fdatasync", "committed")
+    (passed_on,) = points(way, "manager", "outcome")
+    kills = [
+        ("worker", *points(way, "worker", "outcome")),
+        ("lane", acknowledged),
+        ("manager", passed_on),
+        ("outputs", *points(way, "outputs", "write")),
+        ("lane", synced),
+        ("manager", acknowledged),
+    ]
+    for victim, point in kills:
+        assert any(trial.right for trial in way.tries(victim, point)), f"{victim} was never killed before {point}"
+    assert way.wrong() == {}

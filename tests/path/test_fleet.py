@@ -11,7 +11,7 @@ import pytest
 from lane_stand import Host, Lane, Worker, on_a_loop
 from waiting import SetClock
 
-from hids.actors.correlation_window import SETTLE_MS
+from hids.core.correlate.applier import SETTLE_MS
 from hids.core.rules.load import load
 from hids.core.rules.plan import Plan, compile_plan
 from hids.core.rules.rule import SourceFile
@@ -92,7 +92,7 @@ class Fleet:
         numbers = [alert["hids"]["number"] for alert in alerts]
         assert numbers == list(range(1, len(numbers) + 1))
         assert len({alert["id"] for alert in alerts}) == len(alerts)
-        return Counter(alert["data"].get("srcip", "") for alert in alerts if alert["rule"]["id"] == rule)
+        return Counter(alert.get("data", {}).get("srcip", "") for alert in alerts if alert["rule"]["id"] == rule)
 
     def derived(self) -> list[str]:
         """Texts of the lines that the lane wrote."""
@@ -297,6 +297,115 @@ class TestAbsence:
             fleet.through(0, fleet.clock.ms)
             assert fleet.told("200104") == Counter()
             assert fleet.lane.window.facts()["unknown"] == 1
+
+        run(test)
+
+
+DOWN, UP = "<if_matched_sid>200110</if_matched_sid>", "200111"
+SCOPES = f"""
+<decoder name="app"><program_name>^app$</program_name></decoder>
+<group name="app,">
+  <rule id="200110" level="3">
+    <decoded_as>app</decoded_as><match>^leader down</match><description>down</description>
+  </rule>
+  <rule id="200111" level="3"><decoded_as>app</decoded_as><match>^leader up</match><description>up</description></rule>
+  <rule id="200112" level="8" timeframe="60">
+    {DOWN}<followed_by>{UP}</followed_by><description>another leads</description>
+  </rule>
+  <rule id="200113" level="7" timeframe="60">
+    {DOWN}<followed_by>{UP}</followed_by><same_agent /><description>it leads again</description>
+  </rule>
+  <rule id="200114" level="8" timeframe="60">
+    {DOWN}<unless>{UP}</unless><description>it does not lead again</description>
+  </rule>
+  <rule id="200115" level="12" timeframe="60">
+    {DOWN}<unless>{UP}</unless><global_frequency /><description>nobody leads</description>
+  </rule>
+</group>
+"""
+
+
+@pytest.fixture(scope="module")
+def scopes() -> Plan:
+    return compile_plan(load("t", "hids", [SourceFile("r.xml", SCOPES.encode())]))
+
+
+class TestScope:
+    """Whose events a sequence is about: the agent's or the fleet's."""
+
+    def fleet(self, folder: Path, scopes: Plan) -> Fleet:
+        """Three hosts that have all been heard."""
+        fleet = Fleet(folder / "l.db", scopes, 3, tells_all=True)
+        for host in range(3):
+            fleet.send(host, self.says("waits", 0))
+            fleet.through(host, START_MS)
+        return fleet
+
+    def says(self, what: str, at_s: int) -> LogLine:
+        text = f"Nov 14 22:13:20 web app[1]: leader {what}"
+        return LogLine("/var/log/app", text.encode(), START_MS + at_s * S, START_MS + at_s * S)
+
+    def counts(self, fleet: Fleet) -> list[int]:
+        return [fleet.told(rule).total() for rule in ("200112", "200113", "200114", "200115")]
+
+    @pytest.mark.parametrize(("host", "expected"), [(0, [1, 1, 0, 0]), (1, [1, 0, 1, 0])])
+    def test_who_leads_afterwards(self, tmp_path: Path, scopes: Plan, host: int, expected: list[int]):
+        def test() -> None:
+            fleet = self.fleet(tmp_path, scopes)
+            fleet.send(0, self.says("down", 1))
+            fleet.send(host, self.says("up", 20))
+            fleet.clock.advance(100)
+            for each in range(3):
+                fleet.through(each, fleet.clock.ms)
+            assert self.counts(fleet) == expected
+
+        run(test)
+
+    def test_nobody_leads_is_told_once_when_every_agent_has_said_so(self, tmp_path: Path, scopes: Plan):
+        def test() -> None:
+            fleet = self.fleet(tmp_path, scopes)
+            fleet.send(0, self.says("down", 1))
+            fleet.clock.advance(100)
+            for host in (0, 1):
+                fleet.through(host, fleet.clock.ms)
+            assert self.counts(fleet) == [0, 0, 1, 0], "the third may have taken over"
+            fleet.lane.kill()
+            fleet.through(0, fleet.clock.ms)
+            assert self.counts(fleet) == [0, 0, 1, 0], "a new lane waits for all that were heard"
+            for host in (1, 2, 0, 1, 2):
+                fleet.through(host, fleet.clock.ms)
+            assert self.counts(fleet) == [0, 0, 1, 1]
+
+        run(test)
+
+    def test_what_another_agent_sends_late_ends_it(self, tmp_path: Path, scopes: Plan):
+        def test() -> None:
+            fleet = self.fleet(tmp_path, scopes)
+            fleet.send(0, self.says("down", 1))
+            fleet.clock.advance(2 * HOUR_S)
+            for host in (0, 1):
+                fleet.through(host, fleet.clock.ms)
+            fleet.send(2, self.says("up", 30))
+            fleet.through(2, fleet.clock.ms)
+            assert self.counts(fleet) == [1, 0, 1, 0]
+
+        run(test)
+
+    def test_an_agent_that_is_away_for_a_day_is_waited_for_no_more(self, tmp_path: Path, scopes: Plan):
+        def test() -> None:
+            fleet = self.fleet(tmp_path, scopes)
+            fleet.clock.advance(2 * HOUR_S)
+            fleet.send(0, self.says("down", 2 * HOUR_S))
+            for hour in range(22):
+                fleet.clock.advance(HOUR_S)
+                for host in (0, 1):
+                    fleet.through(host, fleet.clock.ms)
+                assert self.counts(fleet)[3] == 0, hour
+            fleet.clock.advance(HOUR_S)
+            fleet.clock.advance(HOUR_S)
+            for host in (0, 1):
+                fleet.through(host, fleet.clock.ms)
+            assert self.counts(fleet)[3] == 1
 
         run(test)
 

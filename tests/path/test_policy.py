@@ -92,3 +92,32 @@ def test_a_setting_that_changes_is_told_once_through_kills_of_both_sides(stand: 
     wait_for(lambda: not results(stand), "a policy that is gone is no longer shown")
     agent = json.loads((stand.agent_folder("web1") / "state" / "status.json").read_bytes())
     assert [source["name"] for source in agent["sources"]] == ["policy"]
+
+
+def test_a_policy_from_the_manager(stand: Stand, tmp_path: Path):
+    target = tmp_path / "target"
+    target.write_text("good\n")
+    folder = stand.paths.config.parent / "agents.d"
+    folder.mkdir()
+    (folder / "all.toml").write_text('[policy]\nfiles = ["mine.yml"]\nscan_interval_s = 1\n')
+    assert "there is no mine.yml" in stand.ctl("config", "check", status=1)
+    (folder / "mine.yml").write_text("policy: {id: mine}\n")
+    assert "mine.yml" in stand.ctl("config", "apply", "--all-at-once", status=1)
+    (folder / "mine.yml").write_text(POLICY.format(target=target))
+
+    stand.start_agent("web1", "")
+    wait_for(lambda: stand.ask("agent", agent="web1")["state"] == "connected", "it is connected")
+    stand.ctl("config", "apply", "--all-at-once")
+    wait_for(lambda: policies_told(stand, "206501"), "the first summary")
+    assert results(stand) == [(1, "passed", ""), (2, "not applicable", ""), (3, "not applicable", "")]
+    (two,) = stand.ctl("policy", "show", "--check", "2")
+    assert "set [central] accept_commands = true in its agent.toml" in two["reason"]
+    (row,) = stand.ctl("policy", "list")
+    assert row["origin"] == "the manager, signed"
+
+    stand.agents["web1"].kill()
+    stand.start_agent("web1", "[central]\naccept_commands = true\n")
+    wait_for(lambda: results(stand)[1] == (2, "passed", "not applicable"), "what is signed runs its commands")
+
+    stand.ctl("config", "rollback", "0")
+    wait_for(lambda: not results(stand), "a policy that is taken back is no longer shown")

@@ -1,15 +1,19 @@
 """Rules that are changed while lines come: each line is judged once, by the old rules or by the new ones, never by some of both."""
 
+import os
 import re
+import signal
 import threading
 from pathlib import Path
 
 import pytest
 from stand import Stand, wait_for
 
+from hids.adapters.paths import shipped
 from hids.errors import HidsError
 
 PAUSE_S = 0.002
+RULES_REFUSED = "206152"
 
 
 def write_rules(folder: Path, version: int) -> None:
@@ -89,3 +93,41 @@ def test_rules_change_under_load_and_no_line_is_lost_or_judged_by_half_of_them(s
     assert {(re.sub(r"\D", "", decoder), re.sub(r"\D", "", rule)) for decoder, rule in told} == {
         (version, version) for version in "123"
     }
+
+
+def test_a_nursery_that_starts_while_somebody_edits_the_rules_goes_on_with_those_that_were_good(stand: Stand):
+    rules = stand.folder / "rules"
+    rules.mkdir()
+    write_rules(rules, 1)
+    stand.settings = "[workers]\ncount = 1\n" + "".join(
+        f'[[ruleset]]\npath = "{path}"\ndialect = "hids"\n' for path in (rules, shipped("rules"))
+    )
+    log = stand.folder / "app.log"
+    log.touch()
+    stand.start_manager()
+    stand.join("web1")
+    stand.start_agent("web1", f'[[source]]\npath = "{log}"\nfrom = "start"\n')
+    wait_for(lambda: stand.ask("status")["rulesets"], "the rules are loaded")
+    (rules / "rules.xml").write_text('<group name="mine,"><rule id="299001" lev')
+    os.kill(stand.pid_of("nursery"), signal.SIGKILL)
+    append(log, lines("needle", 1))
+    wait_for(lambda: stand.rules()["299001"] == 1, "the old rules judge")
+    wait_for(lambda: stand.rules()[RULES_REFUSED] == 1, "it is an alert")
+    told = next(alert["full_log"] for alert in stand.alerts() if alert["rule"]["id"] == RULES_REFUSED)
+    assert f"{rules / 'rules.xml'}:1: " in told
+    with pytest.raises(HidsError, match="the rulesets are refused, the old ones stay in use"):
+        stand.ask("reload")
+    assert stand.manager is not None
+    stand.manager.kill()
+    stand.start_manager()  # which must watch, too
+    append(log, lines("needle", 2))
+    wait_for(lambda: stand.rules()["299001"] == 2, "the old rules judge")
+    write_rules(rules, 2)
+    stand.ask("reload")
+    append(log, lines("needle", 3))
+    wait_for(lambda: stand.rules()["299001"] == 3, "the new rules judge")
+    assert [alert["rule"]["description"] for alert in stand.alerts() if alert["rule"]["id"] == "299001"] == [
+        "v1",
+        "v1",
+        "v2",
+    ]

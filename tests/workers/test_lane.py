@@ -281,7 +281,7 @@ def test_what_is_told_is_what_is_on_disk(tmp_path: Path):
         again = await lane.start()
         assert again.progress == {SOURCE: Progress(1, 3 * LINES, outcomes(3)[-1].chain)}
         assert again.outbox_next == 4
-        assert lane.derived == told
+        await until(lambda: lane.derived == told, "what is derived is told again")
 
     run(tmp_path, test)
 

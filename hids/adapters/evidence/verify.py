@@ -251,10 +251,14 @@ def _check_all(work: Sequence[tuple[Path, Part]], processes: int) -> Iterator[Fi
 
 def _check_part(one: tuple[Path, Part]) -> FileCheck:
     stream, part = one
-    if not part.data.exists():
-        gone = Problem(stream.name, str(part.data), f"the file is gone; its seals are {part.after + 1} to {part.n}")
-        return FileCheck(stream.name, str(part.data), 0, 0, 0, 0, gone)
-    return check_file(stream, part.data, part.chain, is_open=part.open)
+    for data in (part.data, part.data.with_name(part.data.name + PACKED)):  # it may have been compressed since
+        if data.exists():
+            with suppress(FileNotFoundError):
+                return msgspec.structs.replace(
+                    check_file(stream, data, part.chain, is_open=part.open), file=str(part.data)
+                )
+    gone = Problem(stream.name, str(part.data), f"the file is gone; its seals are {part.after + 1} to {part.n}")
+    return FileCheck(stream.name, str(part.data), 0, 0, 0, 0, gone)
 
 
 def _open(path: Path) -> BinaryIO:

@@ -15,7 +15,7 @@ over or it is too large (hids.adapters.rotated): between two records, after the 
 
 import os
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
 
@@ -140,7 +140,8 @@ class AlertFile:
         if keeping is not None:
             self._guard("put away", partial(self._recover, keeping.seals))
         self._guard("open", partial(self._open, newest))
-        self._day = datetime.fromtimestamp(os.fstat(self._fd).st_mtime).date()  # noqa: DTZ006 - days are local
+        written = datetime.fromtimestamp(os.fstat(self._fd).st_mtime).date()  # noqa: DTZ006 - days are local
+        self._day = min(written, self._today())  # it may be of a time when the clock was ahead
 
     @property
     def number(self) -> int:
@@ -327,7 +328,11 @@ class AlertFile:
         keeping = self._keeping
         if keeping is None or self._torn or not self._at.offset:
             return
-        if self._today() == self._day and not 0 < keeping.max_bytes <= self._at.offset:
+        over = self._today() not in (
+            self._day,
+            self._day - timedelta(days=1),
+        )  # set back a little, a clock changes no file
+        if not over and not 0 < keeping.max_bytes <= self._at.offset:
             return
         self._save()
         if keeping.seals.sealed < self._at.offset:

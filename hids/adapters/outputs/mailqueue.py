@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from hids.adapters.sqlite import transaction
 from hids.core.alert.letter import More
 from hids.core.alert.mailing import HOUR_MS
 from hids.errors import StoreError
@@ -72,7 +73,7 @@ class MailQueue:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_SCHEMA)
-            with self._transaction():
+            with transaction(self._db):
                 if self._db.execute("SELECT 1 FROM queue").fetchone() is None:
                     self._db.execute("INSERT INTO queue VALUES ('', ?)", (secrets.token_hex(6),))
             self.token: str = self._db.execute("SELECT token FROM queue").fetchone()[0]
@@ -88,7 +89,7 @@ class MailQueue:
             now_ms: the time.
             each: a mail for each urgent one, unless they are very many; else one for each thread.
         """
-        with self._named(), self._transaction():
+        with self._named(), transaction(self._db):
             if self._db.execute("SELECT 1 FROM queue WHERE delivery = ?", (delivery,)).fetchone() is not None:
                 return
             news = [alert for alert in alerts if not self._has(alert.id)]
@@ -129,7 +130,7 @@ class MailQueue:
 
     def make(self, now_ms: int, *, each: bool, by_thread: bool) -> None:
         """Make mails of what is gathered: one for each alert, one for each thread, or one for all."""
-        with self._named(), self._transaction():
+        with self._named(), transaction(self._db):
             if each:
                 for alert, thread in self._db.execute(
                     "SELECT id, thread FROM alerts WHERE mail = 0 ORDER BY number"
@@ -170,7 +171,7 @@ class MailQueue:
 
     def sent(self, mail: Mail, subject: str, now_ms: int) -> None:
         """This one is with the server, or will never be."""
-        with self._named(), self._transaction():
+        with self._named(), transaction(self._db):
             self._db.execute("UPDATE mails SET sent = 1 WHERE id = ?", (mail.id,))
             self._db.execute("DELETE FROM alerts WHERE mail = ?", (mail.id,))
             self._db.execute("DELETE FROM more WHERE mail = ?", (mail.id,))
@@ -222,16 +223,6 @@ class MailQueue:
                    SELECT id FROM alerts WHERE mail = 0 ORDER BY level DESC, number LIMIT -1 OFFSET :kept)""",
             {"kept": KEPT},
         )
-
-    @contextmanager
-    def _transaction(self) -> Generator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     @contextmanager
     def _named(self) -> Generator[None]:

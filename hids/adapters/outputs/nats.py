@@ -5,9 +5,7 @@ Nats-Msg-Id     the alert's id: within the stream's duplicate window the server 
 payload         the alert, JSON
 """
 
-import asyncio
 import ssl
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,8 @@ from nats.js.api import StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
 from hids.adapters.files import read_private
-from hids.adapters.outputs.publishing import Named, in_a_line, publish_each
+from hids.adapters.outputs.publishing import Named, Publisher
 from hids.adapters.outputs.secrets import secret_of
-from hids.core.delivery import Delivery, Refused
 from hids.core.outputs import Nats
 from hids.errors import StoreError
 
@@ -31,55 +28,19 @@ DUPLICATE_WINDOW_S = 3600.0
 _DAY_S = 86_400.0
 
 
-class NatsDestination:
+class NatsDestination(Publisher):
     """Publishes deliveries. For one event loop."""
 
+    never = (MaxPayloadError,)
+    not_now = (Error, OSError, TimeoutError)
+
     def __init__(self, output: Nats) -> None:
+        super().__init__(output.output, output.timeout_s)
         self._output = output
         self._client: Client | None = None
         self._stream: Any = None
 
-    async def post(self, delivery: Delivery) -> None:
-        """Make one try.
-
-        Raises:
-            Refused: the server did not acknowledge all; what it did, and what it never will, is told.
-        """
-        timeout_s = self._output.timeout_s
-        try:
-            async with asyncio.timeout(timeout_s):
-                stream = await self._open()
-                await publish_each(
-                    delivery.alerts,
-                    partial(self._publish, stream),
-                    never=(MaxPayloadError,),
-                    not_now=(Error, OSError, TimeoutError),
-                )
-        except Refused:
-            await self.close()  # a new connection may find a server that can
-            raise
-        except TimeoutError as error:
-            await self.close()
-            raise Refused(f"no answer within {timeout_s:g} s") from error
-        except (Error, OSError, ssl.SSLError, StoreError, ValueError) as error:
-            await self.close()
-            raise Refused(in_a_line(error)) from error
-
-    async def close(self) -> None:
-        """Close what is open."""
-        client, self._client, self._stream = self._client, None, None
-        if client is not None:
-            try:
-                async with asyncio.timeout(1):
-                    await client.close()
-            except (Error, OSError, TimeoutError) as error:
-                log.debug("connection did not close well", output=self._output.output, error=str(error))
-
-    async def _publish(self, stream: Any, alert: bytes, named: Named) -> None:
-        headers = {"Nats-Msg-Id": named.id}
-        await stream.publish(self._output.subject, alert, timeout=self._output.timeout_s, headers=headers)
-
-    async def _open(self) -> Any:
+    async def open(self) -> None:
         """The connection, if it still is one, or a new one."""
         if self._stream is None or self._client is None or not self._client.is_connected:
             await self.close()
@@ -99,7 +60,17 @@ class NatsDestination:
             self._stream = client.jetstream(timeout=output.timeout_s)
             if output.stream:
                 await self._make_stream(self._stream)
-        return self._stream
+
+    async def publish(self, alert: bytes, named: Named) -> None:
+        """Publish a message, and wait until the server has it on disk."""
+        headers = {"Nats-Msg-Id": named.id}
+        await self._stream.publish(self._output.subject, alert, timeout=self._output.timeout_s, headers=headers)
+
+    async def disconnect(self) -> None:
+        """Close the connection."""
+        client, self._client, self._stream = self._client, None, None
+        if client is not None:
+            await client.close()
 
     async def _make_stream(self, stream: Any) -> None:
         """Make the stream unless there is one."""

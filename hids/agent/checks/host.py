@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import psutil
 
-from hids.agent.checks.packages import Packages
 from hids.agent.config import RootcheckConfig
+from hids.agent.packages.voucher import Voucher
 from hids.agent.paths import Excluded, shown
 from hids.core.rootcheck.finding import Finding
 
@@ -64,10 +64,10 @@ KERNEL_FILESYSTEMS = frozenset(
 class Host:
     """The host as one scan sees it."""
 
-    def __init__(self, config: RootcheckConfig, excluded: Excluded, packages: Packages | None = None) -> None:
+    def __init__(self, config: RootcheckConfig, excluded: Excluded, packages: Voucher | None = None) -> None:
         self.config = config
         self.base = os.path.realpath(config.base_directory)
-        self.packages = packages or Packages(self.base)
+        self.packages = packages or Voucher(self.base)
         self._excluded = excluded
         self._ignored = [re.compile(fnmatch.translate(pattern)) for pattern in config.ignore]
         self._left_out = set(

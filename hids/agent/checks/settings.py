@@ -102,9 +102,13 @@ class HostViews:
         """Of the registry, on Windows."""
         if sys.platform != "win32":
             return None
-        from hids.agent.checks.registry import values  # noqa: PLC0415 - Windows only
+        from hids.agent.registrykeys import RegistryError  # noqa: PLC0415 - Windows only
+        from hids.agent.winregistry import LiveRegistry  # noqa: PLC0415 - Windows only
 
-        return values(key)
+        try:
+            return LiveRegistry().values(key)
+        except RegistryError:
+            return None
 
 
 def _process(info: Mapping[str, Any]) -> Process:

@@ -9,9 +9,11 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 import tomli
 
+from hids.core.collect import policy as policy_section
 from hids.core.collect import registry as registry_tables
 from hids.core.collect import rootcheck
 from hids.core.collect import syscheck as syscheck_section
+from hids.core.collect.policy import PolicyConfig, SentPolicy, SharedPolicyConfig
 from hids.core.collect.registry import RegistryConfig
 from hids.core.collect.rootcheck import RootcheckConfig
 from hids.core.collect.source import SourceConfig, check
@@ -57,21 +59,6 @@ class SilenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     canary_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 60
     """0: no canary."""
     sources: bool = True
-
-
-class PolicyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The section `[policy]`. Only the agent's own file has it: policies run commands."""
-
-    files: tuple[str, ...] = ()
-    """Paths, or patterns of paths."""
-    scan_interval_s: Annotated[int, msgspec.Meta(ge=1, le=366 * 86_400)] = 43_200
-    scan_on_start: bool = True
-    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
-    """Of one command."""
-    limit_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 1800.0
-    """Of one policy."""
-    commands: bool = True
-    skip_network: bool = True
 
 
 class CentralConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -144,6 +131,18 @@ class SharedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     source: tuple[SourceConfig, ...] = ()
     syscheck: SyscheckConfig | None = None
     rootcheck: RootcheckConfig | None = None
+    policy: SharedPolicyConfig | None = None
+
+
+class SentConfig(SharedConfig, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What an agent gets: a manager's part, with the policies that it names. What is not set is left out, for older agents."""
+
+    policies: tuple[SentPolicy, ...] = ()
+
+
+def to_sign(body: bytes) -> bytes:
+    """What a manager signs of a packed `SentConfig`, so that no signature over something else will do."""
+    return b"hids configuration 1\0" + body
 
 
 def parse(text: str, where: str) -> AgentConfig:
@@ -172,6 +171,7 @@ def merged(own: AgentConfig, shared: SharedConfig) -> AgentConfig:
         source=(*own.source, *(source for source in shared.source if source.name not in names)),
         syscheck=own.syscheck if shared.syscheck is None else syscheck_section.merged(own.syscheck, shared.syscheck),
         rootcheck=_merged_rootcheck(own.rootcheck, shared.rootcheck),
+        policy=policy_section.merged(own.policy, shared.policy),
     )
 
 
@@ -196,6 +196,10 @@ def refusal_of(own: AgentConfig, shared: SharedConfig) -> str:
         )
     if shared.syscheck is not None and shared.syscheck.prefilter_cmd:
         return "[syscheck] prefilter_cmd: an agent runs only what its own agent.toml names"
+    try:
+        policy_section.check(shared.policy or SharedPolicyConfig())
+    except ConfigError as error:
+        return str(error)
     return problem_of(merged(own, shared))
 
 
@@ -246,6 +250,7 @@ def problem_of(config: AgentConfig) -> str:
         rootcheck.check(config.rootcheck)
         _check_response(config.response)
         registry_tables.check(config.registry)
+        policy_section.check(config.policy)
     except ConfigError as error:
         return str(error)
     return _policy_problem(config) or (
@@ -290,9 +295,6 @@ def _check_sources(sources: tuple[SourceConfig, ...]) -> None:
 
 
 def _policy_problem(config: AgentConfig) -> str:
-    for path in config.policy.files:
-        if not path.startswith("/"):
-            return f"[policy] files: expected absolute paths, got {path!r}"
     if config.policy.files and config.manager.protocol == "ossec":
         return "[policy] files: an OSSEC manager knows no policies; leave them out"
     return ""

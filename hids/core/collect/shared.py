@@ -5,28 +5,36 @@
     [[source]]
     path = "/var/log/nginx/*.log"
 
+    [policy]
+    files = ["web.yml"]                 # a policy beside this file
+
 The files are taken in the order of their names and add up. Pure: what an agent gets is a function of the files and of its name,
 groups and system.
 """
 
 import fnmatch
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from hids.core.collect.config import (
+    MAX_CONFIG_BYTES,
     AgentConfig,
     CentralConfig,
+    SentConfig,
     SharedConfig,
     merged,
     problem_of,
     read_toml,
     refusal_of,
 )
+from hids.core.collect.policy import SentPolicy, added, is_policy_file, pack
 from hids.core.collect.syscheck import SyscheckConfig
 from hids.errors import ConfigError
 
+MAX_BODY = MAX_CONFIG_BYTES - 64 * 1024
+"""Of what an agent gets: it travels in one frame, with its signature."""
 _WILLING = AgentConfig(central=CentralConfig(accept_commands=True))
 """An agent that takes all that any agent may take."""
 
@@ -47,8 +55,14 @@ class Member(msgspec.Struct, frozen=True):
     os: str = ""
 
 
-class SharedFile(SharedConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One file: what is set, and for whom."""
+class _Written(SharedConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One file, as it is written."""
+
+    match: Match = Match()
+
+
+class SharedFile(SentConfig, frozen=True, kw_only=True):
+    """One file with the policies that it names: what is set, and for whom."""
 
     match: Match = Match()
 
@@ -88,30 +102,47 @@ class Rollout(msgspec.Struct, frozen=True):
     outcome: str = ""
 
 
-def parse_file(text: str, where: str) -> SharedFile:
+def parse_file(text: str, where: str, others: Mapping[str, str] | None = None) -> SharedFile:
     """Read one file, with the parser that agents have.
+
+    Args:
+        text: what stands in it.
+        where: its name, for complaints.
+        others: name -> text of the policies beside it.
 
     Raises:
         ConfigError: not TOML, an unknown key, or a value that makes no sense.
     """
-    file = read_toml(text, where, SharedFile)
-    problem = refusal_of(_WILLING, file)
+    written = read_toml(text, where, _Written)
+    problem = refusal_of(_WILLING, written)
     if problem:
         raise ConfigError(f"{where}: {problem}")
-    return file
+    fields = {key: getattr(written, key) for key in _Written.__struct_fields__}
+    return SharedFile(**fields, policies=tuple(_policies(written, where, others or {})))
+
+
+def _policies(written: SharedConfig, where: str, others: Mapping[str, str]) -> Iterable[SentPolicy]:
+    for name in written.policy.files if written.policy is not None else ():
+        if name not in others:
+            raise ConfigError(f"{where}: [policy] files: there is no {name} beside this file")
+        yield pack(name, others[name])
 
 
 def parse_files(texts: Mapping[str, str]) -> dict[str, SharedFile]:
-    """Read all files.
+    """Read all files. What is in policies is not looked at (hids.core.policy.load does).
+
+    Args:
+        texts: name -> text; policies are those that end in .yml or .yaml.
 
     Raises:
         ConfigError: all that is wrong, a line for each file.
     """
+    policies = {name: text for name, text in texts.items() if is_policy_file(name)}
     files: dict[str, SharedFile] = {}
     problems: list[str] = []
-    for name in sorted(texts):
+    for name in sorted(texts.keys() - policies.keys()):
         try:
-            files[name] = parse_file(texts[name], name)
+            files[name] = parse_file(texts[name], name, policies)
         except ConfigError as error:
             problems.append(str(error))
     if problems:
@@ -128,26 +159,36 @@ def edition_for(files: Mapping[str, SharedFile], member: Member) -> Edition:
     parts = [files[name] for name in sorted(files) if files[name].is_for(member)]
     if not parts:
         return Edition()
-    shared = _added(parts)
-    problem = problem_of(merged(AgentConfig(), shared))
+    sent = _added(parts)
+    problem = problem_of(merged(AgentConfig(), sent))
     if problem:
         raise ConfigError(f"agent {member.name}: {problem}")
-    body = msgspec.msgpack.encode(shared)
+    body = msgspec.msgpack.encode(sent)
+    if len(body) > MAX_BODY:
+        raise ConfigError(f"agent {member.name}: expected at most {MAX_BODY} packed bytes, got {len(body)}")
     return Edition(hashlib.sha256(body).hexdigest()[:16], body)
 
 
-def _added(parts: Sequence[SharedConfig]) -> SharedConfig:
+def _added(parts: Sequence[SharedFile]) -> SentConfig:
     """Later files come first where two name the same source or label."""
     whole = AgentConfig(syscheck=SyscheckConfig())
+    policy = None
     for part in parts:
         names = {source.name for source in part.source}
         kept = tuple(source for source in whole.source if source.name not in names)
         whole = merged(msgspec.structs.replace(whole, source=kept), msgspec.structs.replace(part, labels={}))
         whole = msgspec.structs.replace(whole, labels={**whole.labels, **part.labels})
+        policy = added(policy, part.policy)
     syscheck = whole.syscheck if any(part.syscheck is not None for part in parts) else None
     rootcheck = whole.rootcheck if any(part.rootcheck is not None for part in parts) else None
-    return SharedConfig(
-        exclude=whole.exclude, labels=whole.labels, source=whole.source, syscheck=syscheck, rootcheck=rootcheck
+    return SentConfig(
+        exclude=whole.exclude,
+        labels=whole.labels,
+        source=whole.source,
+        syscheck=syscheck,
+        rootcheck=rootcheck,
+        policy=policy,
+        policies=tuple(dict.fromkeys(policy for part in parts for policy in part.policies)),
     )
 
 

@@ -26,6 +26,9 @@ Attribute = Literal[
 ]
 """What a path may be checked for, as alerts name it. `type` always is."""
 
+WhoProvider = Literal["auto", "fanotify", "audit"]
+"""How the kernel is asked who changes files."""
+
 DEFAULT_CHECK: tuple[Attribute, ...] = (
     "size",
     "permissions",
@@ -113,6 +116,8 @@ class SyscheckConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Ask the host's package managers who answers for a change."""
     whodata: bool = False
     """Ask the kernel which process made a change. Includes `realtime`."""
+    whodata_provider: WhoProvider = "auto"
+    """How it is asked; "auto": by fanotify, and by the audit subsystem where that does not work."""
 
     @property
     def is_on(self) -> bool:

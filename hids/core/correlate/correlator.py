@@ -12,9 +12,9 @@ import msgspec
 from hids.core.correlate.cells import DAY_MS, Cells
 from hids.core.correlate.changed import Changed
 from hids.core.correlate.compat import Compat
-from hids.core.correlate.expectations import Expectations, Missed, Origin, Sender
+from hids.core.correlate.expectations import FLEET, Expectations, Missed, Origin, Sender
 from hids.core.correlate.firstseen import FirstSeen
-from hids.core.correlate.native import Native, Progress, parts, window_key
+from hids.core.correlate.native import Native, Progress, parts, scope, window_key
 from hids.core.correlate.occurrence import Occurrence
 from hids.core.correlate.seen import Seen
 from hids.core.correlate.semantics import NO_RULE, Semantics
@@ -156,13 +156,15 @@ class Correlator:
             self._expect(semantics, occurrence, Origin(table.hash, sender, occurrence.event))
         return result
 
-    def due(self, table: RuleTable, agent: str, through_ms: int) -> list[tuple[int, Missed]]:
-        """What did not come, by rule, now that all of an agent's events up to a time are decided."""
-        return [
-            (rule, missed)
-            for rule in self._semantics(table).waiting
-            for missed in self.expectations.due(table.rules[rule], agent, through_ms)
-        ]
+    def due(self, table: RuleTable, agent: str, through_ms: int, fleet_through_ms: int) -> list[tuple[int, Missed]]:
+        """What did not come, by rule, now that all events up to a time are decided: an agent's, and those of all agents."""
+        found: list[tuple[int, Missed]] = []
+        for rule in self._semantics(table).waiting:
+            row = table.rules[rule]
+            alone = row.window is None or row.window.per_agent
+            whose, until_ms = (agent, through_ms) if alone else (FLEET, fleet_through_ms)
+            found += ((rule, missed) for missed in self.expectations.due(row, whose, until_ms))
+        return found
 
     def miss(self, table: RuleTable, rule: int, missed: Missed) -> tuple[Decision, EventOut]:
         """Decide about something that did not come: as about an event of that rule at the deadline."""
@@ -178,7 +180,9 @@ class Correlator:
     def _late(self, base: int, semantics: Semantics, occurrence: Occurrence) -> Decision:
         """It counts nowhere, and what it might have ended is in doubt."""
         for rule in semantics.waits({base}, occurrence):
-            self.expectations.doubt(occurrence.table.rules[rule], occurrence.agent, occurrence.at_ms)
+            row = occurrence.table.rules[rule]
+            if row.window is not None:
+                self.expectations.doubt(row, scope(row.window, occurrence), occurrence.at_ms)
         return Decision(base, late=True)
 
     def _expect(self, semantics: Semantics, occurrence: Occurrence, origin: Origin) -> None:
@@ -189,10 +193,11 @@ class Correlator:
             if spec is None or key is None:
                 continue
             begins, ends = parts(spec, occurrence)
+            whose = scope(spec, occurrence)
             if ends:
-                self.expectations.end(row, occurrence.agent, key, occurrence.at_ms)
+                self.expectations.end(row, whose, key, occurrence.at_ms)
             if begins:
-                self.expectations.begin(row, occurrence.agent, key, origin)
+                self.expectations.begin(row, whose, key, origin)
 
     def progress(self, table: RuleTable, residual: Residual, event: EventOut, agent: str) -> list[Progress]:
         """How near composites are to firing, after `decide` has seen an event. Only native correlation can tell."""

@@ -1,7 +1,8 @@
 """`unless`: what has begun and must be followed by something within a time, and is told when that does not come.
 
 No clock on a wall decides: an expectation fails when the agent has said that all it logged up to the deadline is read and
-sent, and that is applied. While the agent is silent nothing is known, and nothing is told.
+sent, and that is applied. While the agent is silent nothing is known, and nothing is told. Where the agent does not matter,
+it is the whole fleet that must have said so (`reach`), and the rule's expectations are those of `FLEET`.
 """
 
 import msgspec
@@ -16,6 +17,9 @@ KEYS_MAX = 256
 
 LATE_MAX_MS = 24 * 3600 * 1000
 """What is remembered is kept so long beyond its deadline, for an agent that is away meanwhile."""
+
+FLEET = ""
+"""Stands for an agent where the agent does not matter (`<global_frequency />`)."""
 
 _UNKNOWN = -1
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from hids.core.correlate.differences import compared, compares, differ
+from hids.core.correlate.expectations import FLEET
 from hids.core.correlate.occurrence import Occurrence
 from hids.core.correlate.semantics import NO_RULE
 from hids.core.correlate.window import PER_VALUE, Entry, Window
@@ -168,6 +169,11 @@ def window_key(spec: WindowSpec, occurrence: Occurrence) -> bytes | None:
     values = occurrence.values(slots)
     key = occurrence.keys[slots] = None if None in values else _encode_key(values)
     return key
+
+
+def scope(spec: WindowSpec, occurrence: Occurrence) -> str:
+    """Whose word decides that something did not come (`unless`): the agent's, or that of the whole `FLEET`."""
+    return occurrence.agent if spec.per_agent else FLEET
 
 
 def parts(spec: WindowSpec, occurrence: Occurrence) -> tuple[bool, bool]:

@@ -1,7 +1,9 @@
 """What the manager tells of files and agents, in the words that OSSEC's and Wazuh's own rules know.
 
     derived line "File '/etc/x' modified: size" -> decoder syscheck_integrity_changed, rule 550
+    derived line "Host '192.0.2.1 (a)' added"  -> decoder hostinfo_new, rule 581
     "agent started: ..." of kind `agent`        -> "ossec: Agent started: 'web1->192.0.2.7'.", rules 501 and 503
+    "manager started: ..." of kind `agent`      -> "ossec: Ossec started.", rule 502
 
 Lines of dialect `hids` stay as they are. A log cannot write such lines: the program names have a colon, which no
 log's has, and what is told of an agent is made of its name and address alone.
@@ -47,10 +49,15 @@ def in_upstream_words(line: LogLine, dialect: Dialect, host: bytes | None, sende
         return None if text is None else Told(line, Header(None, None, None, text, text))
     if line.kind == "agent" and host is not None and sender is not None:
         return _presence(line, host, sender[len(host) + len("() ") :])
+    if line.kind == "agent" and sender is None and line.text.startswith(_MANAGER_STARTED):
+        return Told(line, Header(None, None, None, _STARTS[dialect], _STARTS[dialect]))
     return None
 
 
-# ---- agents ----------------------------------------------------------------------------------------------
+# ---- agents and the manager ------------------------------------------------------------------------------
+
+_MANAGER_STARTED = b"manager started: "
+_STARTS: Mapping[Dialect, bytes] = {"ossec": b"ossec: Ossec started.", "wazuh": b"ossec: Manager started."}
 
 _PRESENCES = (
     (b"agent started: ", b"started", b"->"),
@@ -85,6 +92,9 @@ _REGISTRY_LOCATION = "syscheck-registry"
 """OSSEC's rules know the registry by the location."""
 FILE_DECODERS = frozenset(_DECODERS.values())
 """Names of the decoders of files that came, changed and went."""
+_HOST_DECODERS = {"added": "hostinfo_new", "modified": "hostinfo_modified"}
+HOST_DECODERS = frozenset(_HOST_DECODERS.values())
+"""Names of the decoders of hosts and their open ports."""
 _KEY_DECODERS = {event: f"syscheck_registry_key_{event}" for event in _DECODERS}
 _VALUE_DECODERS = {event: f"syscheck_registry_value_{event}" for event in _DECODERS}
 _VALUE = "\\\\"
@@ -100,6 +110,7 @@ class _Change(msgspec.Struct):
     value_name: str = ""
     changes: int = 0
     verdict: str = ""
+    ports_after: str = ""
     changed_attributes: tuple[str, ...] = ()
 
 
@@ -119,6 +130,8 @@ def _change(line: LogLine, dialect: Dialect) -> Told | None:
         change = _facts.decode(b"{" + line.facts + b"}").syscheck
     except msgspec.MsgspecError:
         return None
+    if line.text.startswith(b"Host '"):
+        return _host(line, change)
     if change.verdict:
         return Told(line, Header(None, None, OURS + _ANSWERED.encode(), b"", b""))
     change.event = _UPSTREAM_EVENTS.get(change.event, change.event)
@@ -138,6 +151,15 @@ def _change(line: LogLine, dialect: Dialect) -> Told | None:
     text = _ossec_text(change.event, path, details) if dialect == "ossec" else _wazuh_text(change, path, details)
     if of_registry and dialect == "ossec":
         line = msgspec.structs.replace(line, location=_REGISTRY_LOCATION)
+    return Told(line, Header(None, None, OURS + decoder.encode(), text, text))
+
+
+def _host(line: LogLine, change: _Change) -> Told | None:
+    """What nmap saw of a host, which a log cannot tell either."""
+    decoder = _HOST_DECODERS.get(change.event)
+    if decoder is None:
+        return None
+    text = f"Host: {change.path}, open ports: {change.ports_after}".encode("utf-8", "replace")
     return Told(line, Header(None, None, OURS + decoder.encode(), text, text))
 
 
@@ -214,8 +236,9 @@ def _decoder(name: str, plugin: str | None) -> Decoder:
 
 def syscheck_decoders(dialect: Dialect) -> tuple[Decoder, ...]:
     """The decoders of changed files, which no file defines."""
+    hosts = _HOST_DECODERS.values()
     if dialect == "ossec":
         again = (_DECODERS["modified"] + suffix for suffix in _AGAIN[2:])
-        return tuple(_decoder(name, None) for name in (*_DECODERS.values(), *again, _ANSWERED))
+        return tuple(_decoder(name, None) for name in (*_DECODERS.values(), *again, *hosts, _ANSWERED))
     names = (*_DECODERS.values(), *_KEY_DECODERS.values(), *_VALUE_DECODERS.values(), _ANSWERED)
-    return tuple(_decoder(name, SYSCHECK) for name in names)
+    return tuple(_decoder(name, SYSCHECK) for name in names) + tuple(_decoder(name, None) for name in hosts)

@@ -46,6 +46,8 @@ class Term(msgspec.Struct, frozen=True):
     operator: str = ""
     """How the pattern's first group compares with `number`; empty: it need only be found."""
     number: int = 0
+    ignores_case: bool = False
+    """Of a whole line: names in Windows' registry are the same in any case."""
 
     def holds(self, line: bytes) -> bool:
         """Ask one line.
@@ -57,7 +59,7 @@ class Term(msgspec.Struct, frozen=True):
 
     def _found(self, line: bytes) -> bool:
         if self.pattern is None:
-            return line == self.text
+            return line == self.text or (self.ignores_case and _folded(line) == _folded(self.text))
         if not self.operator:
             return bool(self.pattern.matches(line))
         match = self.pattern.search(line)
@@ -81,8 +83,8 @@ class Content(msgspec.Struct, frozen=True):
         return all(term.holds(line) for term in self.terms)
 
 
-def parse_content(text: str, language: PatternLanguage) -> Content:
-    """Read what stands behind an arrow.
+def parse_content(text: str, language: PatternLanguage, *, ignores_case: bool = False) -> Content:
+    """Read what stands behind an arrow; with `ignores_case` a whole line is the same in any case.
 
     Raises:
         ConfigError: a pattern or a comparison cannot be used.
@@ -90,10 +92,14 @@ def parse_content(text: str, language: PatternLanguage) -> Content:
     parts = text.split(" && ")
     if len(parts) > MAX_TERMS:
         raise ConfigError(f"more than {MAX_TERMS} conditions joined by &&")
-    return Content(tuple(_term(part.lstrip(), language) for part in parts))
+    return Content(tuple(_term(part.lstrip(), language, ignores_case=ignores_case) for part in parts))
 
 
-def _term(written: str, language: PatternLanguage) -> Term:
+def _folded(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape").casefold()
+
+
+def _term(written: str, language: PatternLanguage, *, ignores_case: bool) -> Term:
     text, negated = written, False
     while text.startswith("!"):
         text, negated = text[1:], not negated
@@ -106,7 +112,7 @@ def _term(written: str, language: PatternLanguage) -> Term:
                 rf"{written!r}: expected n:PATTERN compare <= NUMBER, such as n:^Port\s+(\d+) compare > 22"
             )
         return Term(negated, pattern=_pattern(found[1], language), operator=found[2], number=int(found[3]))
-    return Term(negated, text=text.encode("utf-8", "surrogateescape"))
+    return Term(negated, text=text.encode("utf-8", "surrogateescape"), ignores_case=ignores_case)
 
 
 @lru_cache(maxsize=4096)

@@ -111,8 +111,8 @@ def check_line(one: Checked, scan_id: int, previous: str) -> bytes:
     return b'{"type":"check","id":%d,%b%b}' % (scan_id, one.members, before)
 
 
-def summary_line(report: Report, scan_id: int, *, first: bool) -> bytes:
-    """Tell how a whole policy came out."""
+def summary_line(report: Report, scan_id: int, origin: str, *, first: bool) -> bytes:
+    """Tell how a whole policy came out; `origin` says where the policy comes from."""
     results = sorted((one.id, one.result) for one in report.checked)
     summary: dict[str, object] = {
         "type": "summary",
@@ -120,6 +120,7 @@ def summary_line(report: Report, scan_id: int, *, first: bool) -> bytes:
         "name": report.name,
         "policy_id": report.policy_id,
         "file": report.file,
+        "origin": origin,
         "description": report.description,
         "references": ",".join(report.references),
         "passed": report.count("passed"),
@@ -196,6 +197,8 @@ class SummarySaid(msgspec.Struct, frozen=True, tag_field="type", tag="summary"):
     name: str = ""
     scan_id: Count = 0
     file: str = ""
+    origin: str = ""
+    """Where the policy comes from: a path on the host, or the manager. Wazuh's agents do not say."""
     description: str = ""
     passed: Count = 0
     failed: Count = 0

@@ -79,7 +79,7 @@ def parse_rule(written: str, variables: Mapping[str, str], language: PatternLang
     if kind == "process" and target.startswith(("r:", "!")):
         name = parse_content(target, language)
     if kind in ("directory", "registry"):
-        name = parse_content(behind[0], language) if behind else None
+        name = parse_content(behind[0], language, ignores_case=kind == "registry") if behind else None
         content = content if len(behind) > 1 else None
     return Rule(
         written=written,

@@ -46,7 +46,7 @@ class Likeness(NamedTuple):
     dynamic: bool = False
     """One of the two must have a dynamic field."""
     everywhere: bool = False
-    """`global_frequency`: the agent does not matter."""
+    """`global_frequency`: the agent does not matter; in ours an option of `unless`, for others are so anyway."""
     distinct: tuple[str, ...] = ()
     """Events with equal values of these count once; all of them must be there."""
 
@@ -171,7 +171,7 @@ class Options:
             self._of(name.partition("_")[0]).add(slot)
             self._dynamic = self._dynamic or (name != "same_field" and not ours)
             return True
-        if name == "global_frequency" and not ours:
+        if name == "global_frequency":
             self._everywhere = True
             return True
         if name in ("same_agent", "not_same_agent") and not ours:
@@ -198,6 +198,16 @@ class Options:
     def clash(self, *, sequence: bool) -> bool:
         """Options that have no meaning together."""
         return bool(self._distinct and self._different) or (sequence and bool(self._distinct or self._different))
+
+    def scope_clash(self, *, unless: bool) -> str:
+        """What is wrong with how the agent matters, in our dialect; empty for nothing."""
+        if self._dialect != "hids" or not self._everywhere:
+            return ""
+        if not unless:
+            return (
+                "<global_frequency /> is for <unless>; others count the whole fleet, or with <same_agent /> each agent"
+            )
+        return "<same_agent /> and <global_frequency /> contradict each other" if "agent" in self._same else ""
 
     def likeness(self, source: Source) -> Likeness:
         """All of them together, for a composite that counts `source`."""

@@ -468,6 +468,9 @@ class Definition:
             self.problem("a composite of level 0 never fires; give it a level")
         if self._options.clash(sequence=self.source.sequence is not None):
             self.problem("different_* and distinct_* go with a frequency, one kind of them in a rule")
+        unless = self.source.sequence is not None and self.source.sequence.unless
+        if clash := self._options.scope_clash(unless=unless):
+            self.problem(clash)
         if self._compat and (self.source.sequence is not None or self._options.counts_values):
             self.problem('sequences and distinct_* need correlation = "native"')
         if self.source.sequence is not None:
@@ -487,8 +490,8 @@ class Definition:
             needed=1 if source.sequence is not None else needed(self._frequency, self._dialect),
             timeframe_s=self._timeframe,
             like=like,
-            per_agent=(self._dialect == "wazuh" and not like.everywhere)
-            or (source.sequence is not None and source.sequence.unless),
+            per_agent=not like.everywhere
+            and (self._dialect == "wazuh" or (source.sequence is not None and source.sequence.unless)),
         )
 
     # ---- conditions --------------------------------------------------------------------------------------

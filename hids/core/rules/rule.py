@@ -3,7 +3,7 @@
 import msgspec
 
 from hids.core.decode.decoder import SCA, DecoderTree
-from hids.core.decode.told import FILE_DECODERS
+from hids.core.decode.told import FILE_DECODERS, HOST_DECODERS
 from hids.core.dialect import Dialect, Refused
 from hids.core.rules.composite import Window
 from hids.core.rules.conditions import Condition, DecodedAs
@@ -91,9 +91,9 @@ class Ruleset(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def tells(self) -> frozenset[str]:
-        """What OSSEC's or Wazuh's own rules in it are about: "files" that came, changed and went, "policies"."""
+        """What OSSEC's or Wazuh's own rules in it are about: "files" that came, changed and went, "hosts", "policies"."""
         if self.dialect == "hids":
             return frozenset()
         asked = {c.name for rule in self.rules for c in rule.conditions if isinstance(c, DecodedAs)}
-        subjects = {"files": FILE_DECODERS, "policies": frozenset((SCA,))}
+        subjects = {"files": FILE_DECODERS, "hosts": HOST_DECODERS, "policies": frozenset((SCA,))}
         return frozenset(subject for subject, decoders in subjects.items() if asked.issuperset(decoders))

@@ -81,7 +81,7 @@ def compare(before: FileFact | None, now: FileFact, origin: FileFact | None = No
 
 def _changed(before: FileFact, now: FileFact) -> tuple[str, ...]:
     return tuple(
-        name
+        "ports" if now.kind == "host" and name == "target" else name
         for field, name in _ATTRIBUTES
         if name not in now.unchecked and _differs(field, getattr(before, field), getattr(now, field))
     )
@@ -105,15 +105,18 @@ def remembered(before: FileFact | None, now: FileFact) -> FileFact | None:
 
 
 _REGISTRY = {"key": "Registry key", "value": "Registry value"}
+_NAMES = {**_REGISTRY, "host": "Host"}
 """Kind of a path -> what the first line calls it; all else is a file."""
 
 
 def _told(event: str, before: FileFact | None, now: FileFact, changed: tuple[str, ...]) -> Change:
     path = one_line(now.path)
-    first = f"{_REGISTRY.get(now.kind, 'File')} '{path}' {event}" + (f": {', '.join(changed)}" if changed else "")
+    first = f"{_NAMES.get(now.kind, 'File')} '{path}' {event}" + (f": {', '.join(changed)}" if changed else "")
     details = [f"Moved from '{one_line(now.moved_from)}'"] if now.moved_from else []
     if now.links > 1 and event == "added":
         details.append(f"It is one of {now.links} names of a file (hard links)")
+    if now.kind == "host" and before is None:
+        details.append(f"Open ports are '{one_line(now.target)}'")
     if before is not None:
         details += [_detail(name, before, now) for name in changed]
     if now.who is not None:
@@ -141,6 +144,8 @@ def _detail(name: str, before: FileFact, now: FileFact) -> str:  # noqa: PLR0911
             return f"Old inode was: '{before.inode}', now it is '{now.inode}'"
         case "md5" | "sha1" | "sha256":
             return f"Old {name}sum was: '{getattr(before, name)}'\nNew {name}sum is : '{getattr(now, name)}'"
+        case "ports":
+            return f"Open ports were '{one_line(before.target)}', now they are '{one_line(now.target)}'"
         case "target" if now.kind == "value":
             return f"Type was '{one_line(before.target)}', now it is '{one_line(now.target)}'"
         case "target":
@@ -223,6 +228,8 @@ def _audit(who: Who) -> dict[str, object]:
 
 
 def _side(side: str, fact: FileFact) -> dict[str, object]:
+    if fact.kind == "host":
+        return {f"ports_{side}": fact.target}
     if fact.kind in _REGISTRY:
         return _registry_side(side, fact)
     sums: dict[str, object] = {f"{name}_{side}": getattr(fact, name) for name in ("md5", "sha1") if getattr(fact, name)}

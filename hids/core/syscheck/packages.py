@@ -16,6 +16,8 @@ MAX_PATH = 4_096
 
 _MD5 = re.compile(rb"[0-9a-f]{32}")
 _HEX = re.compile(r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}")
+_ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256"}
+"""By the digits of a digest."""
 _SHA1_BYTES = 20
 _RPM_FIELDS = 4
 
@@ -45,6 +47,8 @@ class Package(NamedTuple):
     """Another after each installation, upgrade or removal."""
     at_ms: int
     """When it was installed or upgraded; 0: the database does not tell."""
+    conffiles: tuple[Owned, ...] = ()
+    """As dpkg's status has them, which its lists do not tell."""
 
 
 class DpkgEntry(NamedTuple):
@@ -54,6 +58,11 @@ class DpkgEntry(NamedTuple):
     architecture: str
     version: str
     conffiles: tuple[Owned, ...]
+
+
+def algorithm_of(digest: str) -> str:
+    """Which algorithm made a digest of a package."""
+    return _ALGORITHMS[len(digest)]
 
 
 def dpkg_status(lines: Iterable[bytes]) -> Iterator[DpkgEntry]:
@@ -95,6 +104,14 @@ def _conffile(line: bytes) -> Iterator[Owned]:
         digest = _text(words[-1]) if _MD5.fullmatch(words[-1]) else ""  # "newconffile" until it is configured
         if path.startswith(b"/") and len(path) <= MAX_PATH:
             yield Owned(path, digest, is_conffile=True)
+
+
+def dpkg_conffiles(lines: Iterable[bytes], paths: tuple[bytes, ...]) -> Iterator[Owned]:
+    """What the lines of /var/lib/dpkg/status say of some conffiles; without taking the file apart."""
+    beginnings = tuple(b" %b " % path for path in paths)
+    for line in lines:
+        if line.startswith(beginnings):
+            yield from (each for each in _conffile(line) if each.path in paths and each.digest)
 
 
 def dpkg_sums(lines: Iterable[bytes]) -> Iterator[tuple[bytes, str]]:

@@ -31,7 +31,7 @@ class Passage:
         self.bytes_out = 0
         """Of batches that are not known to be committed."""
         self._hello = hello
-        self._next = 0
+        self._next: int = 0
         self._chain = GENESIS
         self._out: deque[_Out] = deque()
 

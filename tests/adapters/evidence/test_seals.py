@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,28 @@ def test_a_file_that_is_large_is_put_away_before(bench: Bench):
     assert bench.numbers() == [1, 2, 3, 4, 5, 6]
     verdict = bench.verify()
     assert (verdict.problems, verdict.records, verdict.files) == ((), 6, 3)
+
+
+@pytest.mark.parametrize("days", [1, 3, 400])
+def test_a_clock_that_is_ahead_for_a_while_costs_no_alert_and_no_order(bench: Bench, days: int):
+    file = bench.open()
+    for number, day in enumerate((0, days, 0, 1, 2), 1):
+        before, bench.clock.ms = bench.clock.ms, bench.clock.ms + day * DAY // timedelta(milliseconds=1)
+        file.append([bench.row(number)])
+        file.save()
+        bench.clock.ms = before
+    file.close()
+    assert bench.numbers() == [1, 2, 3, 4, 5]
+    assert bench.verify().problems == ()
+
+
+def test_a_clock_that_goes_back_over_midnight_changes_no_file(bench: Bench):
+    file = bench.open()
+    file.append([bench.row(1)])
+    bench.clock.ms -= DAY // timedelta(milliseconds=1)
+    file.append([bench.row(2)])
+    file.close()
+    assert rotated(bench.path) == []
 
 
 class Killed(BaseException):

@@ -15,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sealed import Bench, put_away
 
+import hids.adapters.evidence.verify as verify_module
+from hids.adapters.believed import BelievedClock
 from hids.adapters.evidence.anchors import Anchoring, CommandAnchor, FileAnchor, export
 from hids.adapters.evidence.heads import Heads, read_heads
 from hids.adapters.evidence.key import EvidenceKey, is_signed, public_key
-from hids.adapters.evidence.verify import RETIRED
+from hids.adapters.evidence.verify import RETIRED, Part
 from hids.adapters.retention import FileRetention
 from hids.adapters.rotated import rotated
 from hids.core.evidence import GENESIS, Begin, Seal, begin_line, marks_of, read_chain, seal_line, split
@@ -279,6 +281,19 @@ def test_what_was_put_away_is_compressed_and_still_read_and_verified(three_days:
     assert three_days.verify().problems == ()
 
 
+def test_a_file_that_is_compressed_while_it_is_verified_is_not_gone(three_days: Bench, monkeypatch: pytest.MonkeyPatch):
+    listed = verify_module.parts_of
+
+    def then_compressed(stream: Path) -> list[Part]:
+        parts = listed(stream)
+        keep(three_days, Limit())
+        return parts
+
+    monkeypatch.setattr(verify_module, "parts_of", then_compressed)
+    assert three_days.verify().problems == ()
+    assert rotated(three_days.path)[0].packed.exists()
+
+
 @pytest.mark.fault
 def test_a_kill_while_compressing_leaves_one_of_both(three_days: Bench):
     old = rotated(three_days.path)[0]
@@ -299,6 +314,19 @@ def test_the_oldest_go_first_by_age_and_are_said_and_signed(three_days: Bench):
     three_days.next_day()
     assert keep(three_days, Limit(days=1)) == [f"records removed: {names[1]}: older than 1 days"]
     assert three_days.verify().problems == ()
+
+
+def test_a_clock_that_is_a_year_ahead_removes_nothing(three_days: Bench, tmp_path: Path):
+    clock = BelievedClock(three_days.clock, tmp_path)
+    retired = Heads(three_days.evidence / RETIRED, three_days.key)
+    retention = FileRetention([three_days.path], retired, clock, Limit(days=30), compress=True)
+    three_days.clock.ms += 365 * 86_400_000
+    assert retention.run() == []
+    assert three_days.numbers() == list(range(1, 13))
+    for _ in range(24):
+        three_days.clock.advance(3600)
+        retention.run()
+    assert three_days.numbers() == list(range(9, 13))  # it lasts: it is the clock
 
 
 def test_the_oldest_go_first_by_size(three_days: Bench):

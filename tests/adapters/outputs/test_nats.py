@@ -45,7 +45,8 @@ async def opened(server: servers.Server, **options: Any) -> AsyncIterator[NatsDe
 
 
 async def messages(destination: NatsDestination) -> list[bytes]:
-    stream = await destination._open()
+    await destination.open()
+    stream = destination._stream
     reader = await stream.pull_subscribe("hids.alerts", durable="test")
     info = await stream.stream_info("HIDS")
     return [message.data for message in await reader.fetch(info.state.messages, timeout=10)]

@@ -78,6 +78,7 @@ def test_a_program_as_its_package_brought_it_is_none(root: Path, make_host: Make
     entries = signature("ls !HIDE_!")
     data = b"\x7fELF HIDE_ME"
     (root / "usr/bin/ls").write_bytes(data)
+    (root / "bin").symlink_to("usr/bin")
     owned_by_a_package(root, "bin/ls", data)  # as a database from before the merge of /usr has it
     assert texts(known.check_trojans(make_host(), entries)) == []
     assert texts(known.check_files(make_host(), [RootkitFile("usr/bin/ls", False, "A kit")])) == []

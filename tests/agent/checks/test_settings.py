@@ -2,14 +2,10 @@
 
 import os
 import subprocess
-import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from hids.agent.checks import registry, settings
+from hids.agent.checks import settings
 from hids.agent.checks.host import Host
 from hids.core.rootcheck.audit import parse
 
@@ -61,31 +57,3 @@ def test_bad_files_do_no_harm(tmp_path: Path, make_host: MakeHost, texts: Texts)
         "[Far] [any] []\nf:/etc/long -> r:secret;\n[Loop] [any] []\nd:/etc -> ^nothing$;\n[Up] [any] []\nd:/etc/loop -> r:x;"
     )
     assert texts(settings.check(make_host(), database, "System Audit", "a")) == []
-
-
-def test_the_registry_of_a_windows_that_is_made_up(monkeypatch: pytest.MonkeyPatch):
-    values = [("Audit", 1, 4), ("Name", "x", 1)]
-
-    class Key:
-        def __enter__(self) -> "Key":  # noqa: PYI034
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-    def opened(root: str, path: str) -> Key:
-        if (root, path) != ("machine", "Soft\\X"):
-            raise FileNotFoundError
-        return Key()
-
-    fake = types.SimpleNamespace(
-        HKEY_LOCAL_MACHINE="machine",
-        OpenKey=opened,
-        QueryInfoKey=lambda key: (0, len(values), 0),
-        EnumValue=lambda key, number: values[number],
-    )
-    monkeypatch.setitem(sys.modules, "winreg", fake)
-    assert registry.values("HKLM\\Soft\\X") == {"Audit": "1", "Name": "x"}
-    assert registry.values("HKEY_LOCAL_MACHINE\\Soft\\X") == {"Audit": "1", "Name": "x"}
-    assert registry.values("HKLM\\Soft\\Y") is None
-    assert registry.values("HKXX\\Soft\\Y") is None

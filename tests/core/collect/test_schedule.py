@@ -24,6 +24,15 @@ def test_a_day_of_the_week():
     assert next_at(NOW, "sunday", "") == NOW.replace(day=29, hour=0, minute=0)
 
 
+def test_a_day_of_the_month():
+    assert next_at(NOW, "", "16:00", 24) == NOW.replace(hour=16, minute=0)
+    assert next_at(NOW, "", "15:00", 24) == NOW.replace(month=12, hour=15, minute=0)
+    assert next_at(NOW, "", "", 31) == NOW.replace(month=12, day=31, hour=0, minute=0)  # November has none
+    assert next_at(NOW.replace(month=12, day=31), "", "", 30) == NOW.replace(
+        year=2027, month=1, day=30, hour=0, minute=0
+    )
+
+
 @given(
     st.datetimes(timezones=st.just(ZONE), max_value=NOW.replace(tzinfo=None, year=9000)),
     st.sampled_from(("", *DAYS)),

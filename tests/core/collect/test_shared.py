@@ -1,9 +1,12 @@
 """What a manager sets: for whom, how files add up, and what an agent takes."""
 
+import random
+
 import msgspec
 import pytest
 
-from hids.core.collect.config import AgentConfig, CentralConfig, SharedConfig, merged, parse, refusal_of
+from hids.core.collect.config import AgentConfig, CentralConfig, SentConfig, SharedConfig, merged, parse, refusal_of
+from hids.core.collect.policy import unpack
 from hids.core.collect.shared import Edition, Member, edition_for, parse_file, parse_files
 from hids.errors import ConfigError
 
@@ -71,3 +74,40 @@ def test_commands_and_all_else_are_refused_unless_the_agents_own_file_says_so():
     assert "accept = false" in refusal_of(AgentConfig(central=CentralConfig(accept=False)), parse_file(ALL, "x"))
     with pytest.raises(ConfigError, match="unknown field `central`"):
         parse_file("[central]\naccept_commands = true\n", "x")
+
+
+POLICY = 'match = { group = ["web"] }\n[policy]\nfiles = ["web.yml"]\nscan_time = "03:00"\n'
+
+
+def test_policies_are_sent_to_those_that_they_are_for():
+    texts = {"1.toml": ALL, "2.toml": POLICY, "3.toml": '[policy]\nfiles = ["web.yml", "all.yaml"]\n'}
+    files = parse_files({**texts, "web.yml": "w: 1", "all.yaml": "a: 1", "unused.yml": "u: 1"})
+    web = msgspec.msgpack.decode(edition_for(files, Member("x", ("web",))).body, type=SentConfig)
+    assert [(each.file, unpack(each.packed)) for each in web.policies] == [("web.yml", b"w: 1"), ("all.yaml", b"a: 1")]
+    assert web.policy is not None
+    assert web.policy.scan_time == "03:00"
+    other = msgspec.msgpack.decode(edition_for(files, Member("y")).body, type=SentConfig)
+    assert [each.file for each in other.policies] == ["web.yml", "all.yaml"]
+    assert other.policy is not None
+    assert merged(AgentConfig(), web).policy.scan_time == "03:00"
+    assert merged(AgentConfig(), other).policy == AgentConfig().policy
+
+
+def test_policies_that_cannot_be_sent():
+    with pytest.raises(ConfigError, match="2.toml: .policy. files: there is no web.yml beside this file"):
+        parse_files({"2.toml": POLICY})
+    with pytest.raises(ConfigError, match="beside this file"):
+        parse_files({"2.toml": '[policy]\nfiles = ["/etc/shadow"]\n'})
+    with pytest.raises(ConfigError, match="unknown field `policies`"):
+        parse_file("policies = []", "x")
+    with pytest.raises(ConfigError, match="unknown field `timeout_s`"):
+        parse_file("[policy]\ntimeout_s = 5\n", "x")
+    large = random.Random(7).randbytes(600_000).hex()  # noqa: S311 - what does not shrink
+    files = parse_files({"1.toml": '[policy]\nfiles = ["a.yml", "b.yml"]\n', "a.yml": large, "b.yml": large[::-1]})
+    with pytest.raises(ConfigError, match="agent x: expected at most .* packed bytes"):
+        edition_for(files, Member("x"))
+
+
+def test_what_is_not_set_is_left_out_for_older_agents():
+    body = edition_for(parse_files({"1.toml": WEB}), Member("x", ("web",))).body
+    assert msgspec.msgpack.decode(body).keys() == {"source"}

@@ -173,6 +173,32 @@ def test_agents_come_and_go(dialect: Dialect, said: bytes, told: bytes) -> None:
     assert (event.log, event.full_log, event.program) == (told, told, None)
 
 
+HOST = FileFact(path="192.0.2.1 (web1)", seen="live", kind="host", target="22(tcp)")
+RESCANNED = msgspec.structs.replace(HOST, target="22(tcp) 80(tcp)")
+
+
+@pytest.mark.parametrize("dialect", ["ossec", "wazuh"])
+@pytest.mark.parametrize(
+    ("before", "now", "decoder", "text"),
+    [
+        (None, HOST, "hostinfo_new", b"Host: 192.0.2.1 (web1), open ports: 22(tcp)"),
+        (HOST, RESCANNED, "hostinfo_modified", b"Host: 192.0.2.1 (web1), open ports: 22(tcp) 80(tcp)"),
+    ],
+)
+def test_what_nmap_saw(dialect: Dialect, before: FileFact | None, now: FileFact, decoder: str, text: bytes) -> None:
+    event = plan(dialect).recognise(derived(before, now), WEB1)
+    assert (event.decoder_name, event.decoder_type, event.full_log) == (decoder, "ossec", text)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "told"), [("ossec", b"ossec: Ossec started."), ("wazuh", b"ossec: Manager started.")]
+)
+def test_the_manager_starts(dialect: Dialect, told: bytes) -> None:
+    line = LogLine("hids-manager", b"manager started: version 1", 0, 0, "agent")
+    assert plan(dialect).recognise(line, Origin(b"boss")).full_log == told
+    assert in_upstream_words(line, dialect, b"web1", b"(web1) 192.0.2.7") is None, "no agent says so"
+
+
 def test_our_dialect_keeps_our_words() -> None:
     line = derived(BEFORE, AFTER)
     assert in_upstream_words(line, "hids", b"web1", b"(web1) 192.0.2.7") is None

@@ -27,6 +27,7 @@ from hids.core.policy.lines import (
 from hids.core.policy.policy import Check, Policy, Result
 from hids.core.policy.rule import parse_rule
 
+ORIGIN = "/etc/hids/policies/p.yml"
 CHECK = Check(
     7,
     'Port "22"',
@@ -93,20 +94,20 @@ def test_a_digest_is_of_the_texts_and_not_of_the_result():
 
 
 def test_a_summary_goes_the_way_there_and_back():
-    line = summary_line(report("passed", "failed", "not applicable", "passed"), 42, first=True)
+    line = summary_line(report("passed", "failed", "not applicable", "passed"), 42, ORIGIN, first=True)
     assert json.loads(line)["first_scan"] == 1
     said = read_said(line)
     assert isinstance(said, SummarySaid)
     assert (said.passed, said.failed, said.invalid, said.total_checks, said.score) == (2, 1, 1, 4, 66)
-    assert said.checks == (1, 2, 3, 4)
+    assert (said.checks, said.origin) == ((1, 2, 3, 4), ORIGIN)
     fields = dict(fields_of(said))
     assert (fields["sca.score"], fields["sca.policy"], fields["sca.file"]) == ("66", "Mine", "p.yml")
-    assert "first_scan" not in json.loads(summary_line(report("passed"), 42, first=False))
+    assert "first_scan" not in json.loads(summary_line(report("passed"), 42, ORIGIN, first=False))
 
 
 def test_the_hash_changes_with_any_result():
     hashes = {
-        json.loads(summary_line(report(*results), 1, first=False))["hash"]
+        json.loads(summary_line(report(*results), 1, ORIGIN, first=False))["hash"]
         for results in (("passed", "failed"), ("failed", "passed"), ("passed",))
     }
     assert len(hashes) == 3

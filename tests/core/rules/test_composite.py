@@ -56,6 +56,11 @@ def test_unless_waits_beside_the_tree_for_each_agent(make_ruleset: Make):
     assert ruleset.feeds[:3] == ((3,), (3,), ())
 
 
+def test_global_frequency_lets_any_agent_end_what_one_began(make_ruleset: Make):
+    body = "<if_matched_sid>200001</if_matched_sid><unless>200002</unless><global_frequency />"
+    assert not spec(make_ruleset(ours('timeframe="60"', body))).per_agent
+
+
 def test_distinct_values_and_agents(make_ruleset: Make):
     body = "<if_matched_group>g</if_matched_group><same_agent /><distinct_user /><distinct_field>x</distinct_field>"
     ruleset = make_ruleset(ours('frequency="4" timeframe="60"', body))
@@ -88,6 +93,9 @@ A = "<if_matched_sid>200001</if_matched_sid>"
         ('timeframe="9"', A + "<unless>200002</unless><match>x</match>", "put conditions into these"),
         ('timeframe="9"', A + "<unless>200009</unless>", "unless names rule 200009, which does not exist"),
         ('timeframe="9"', A + "<unless>x</unless>", "<unless> must be numbers"),
+        ('frequency="3" timeframe="9"', A + "<global_frequency />", "<global_frequency /> is for <unless>"),
+        ('timeframe="9"', A + "<followed_by>200002</followed_by><global_frequency />", "is for <unless>"),
+        ('timeframe="9"', A + "<unless>200002</unless><same_agent /><global_frequency />", "contradict each other"),
         ('timeframe="9"', A + "<unless>200002</unless><distinct_user />", "go with a frequency"),
         ('frequency="3" timeframe="9"', A + "<distinct_user /><different_url />", "one kind of them in a rule"),
         ('frequency="3" timeframe="9"', A + "<distinct_nonsense />", "unknown element <distinct_nonsense>"),

@@ -1,8 +1,11 @@
 """What an old agent's event becomes on this manager: lines as our own agents would have read them."""
 
+from collections.abc import Iterable
+
 import msgspec
 
-from hids.core.wire.ossec.events import EVENT_CHANNEL, LOGS, QUIET, ROOTCHECK, SCA, SYSCHECK, OldEvent
+from hids.core.wire.hostinfo import host_line
+from hids.core.wire.ossec.events import EVENT_CHANNEL, HOSTINFO, LOGS, QUIET, ROOTCHECK, SCA, SYSCHECK, OldEvent
 from hids.core.wire.ossec.syscheck import COMPLETED, REGISTRY, read_json, read_sum
 from hids.errors import RemoteProtocolError
 from hids.messages.lines import LogLine
@@ -37,6 +40,8 @@ def arrival(event: OldEvent, now_ms: int, *, complete: bool) -> Arrival:
     kinds: dict[str, Kind] = {ROOTCHECK: "rootcheck", EVENT_CHANNEL: "eventchannel", SCA: "sca"}
     kind = kinds.get(event.queue, "log")
     line = LogLine(event.location, event.message, now_ms, now_ms, kind)
+    if event.queue == HOSTINFO:
+        line = host_line(line)
     return Arrival((line,), dropped="" if kind != "log" or event.queue in LOGS else "unknown queue, taken as a log")
 
 
@@ -47,7 +52,12 @@ def _syscheck(event: OldEvent, now_ms: int, *, complete: bool) -> Arrival:
         facts = _facts(event, complete=complete)
     except RemoteProtocolError:
         return Arrival(dropped="malformed syscheck event")
-    return Arrival(tuple(LogLine("syscheck", _pack(fact), now_ms, now_ms, "syscheck") for fact in facts))
+    return Arrival(fact_lines(facts, now_ms))
+
+
+def fact_lines(facts: Iterable[FileFact], now_ms: int) -> tuple[LogLine, ...]:
+    """Facts as an agent of ours sends them."""
+    return tuple(LogLine("syscheck", _pack(fact), now_ms, now_ms, "syscheck") for fact in facts)
 
 
 def _facts(event: OldEvent, *, complete: bool) -> tuple[FileFact, ...]:

@@ -13,11 +13,12 @@ from hids.errors import RemoteProtocolError
 
 MAX_LOCATION = 4_096
 
-LOG, SYSCHECK, ROOTCHECK, EVENT_CHANNEL, SCA = "1", "8", "9", "f", "p"
+LOG, SYSCHECK, ROOTCHECK, EVENT_CHANNEL, SCA, DBSYNC, HOSTINFO = "1", "8", "9", "f", "p", "5", "3"
 LOGS = frozenset("123ab")
 """Logs, syslog, host information, databases' logs."""
 QUIET = frozenset("5deu")
-"""Wazuh's inventory, benchmarks and upgrades: dropped and counted, before any parsing."""
+"""Wazuh's inventory, benchmarks and upgrades: dropped and counted, before any parsing; of `DBSYNC` what is about files
+is heard (dbsync.py)."""
 
 _LOCATION = re.compile(rb"((?:[A-Za-z]:\\)?(?:[^:|]++|\|[|:]?+)*+):", re.DOTALL)
 """Possessive throughout, so that no text takes long."""

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from hids.errors import RemoteProtocolError
-from hids.messages.syscheck import FileFact
+from hids.messages.syscheck import MAX_PROCESS_TEXT, FileFact, Who
 
 COMPLETED = b"syscheck-db-completed"
 """The agent's first tour is over: what was not in it is new from now on."""
@@ -103,18 +103,21 @@ def read_json(message: bytes) -> tuple[FileFact, ...]:
     change = said.data
     if not 0 < len(change.path) <= MAX_PATH:
         raise RemoteProtocolError("syscheck: expected an event with a path")
-    path = _registry_path(change)
+    path = registry_path(change.path, change.arch, change.value_name)
     seen: Seen = "live" if change.mode in ("realtime", "whodata") else "scan"
     now, before = change.attributes, change.old_attributes
     match change.type:
         case "added":
-            return (_fact(path, seen, now),)
+            added = msgspec.structs.replace(fact_of(path, seen, now), who=_who(change.audit))
+            return FileFact(path=path, seen="baseline", gone=True), added
         case "deleted":
-            return _fact(path, "baseline", now), FileFact(path=path, seen=seen, gone=True)
+            return fact_of(path, "baseline", now), FileFact(path=path, seen=seen, gone=True, who=_who(change.audit))
         case "modified":
-            changed = _fact(path, seen, {**before, **now})
+            changed = fact_of(path, seen, {**before, **now})
             diff = _diff(change.content_changes.encode("utf-8", "replace"))
-            return _fact(path, "baseline", before), msgspec.structs.replace(changed, diff=diff)
+            changed = msgspec.structs.replace(changed, diff=diff, who=_who(change.audit))
+            # Attributes that are in one of both only did not change.
+            return fact_of(path, "baseline", {**now, **before}), changed
 
 
 class _Change(msgspec.Struct, frozen=True):
@@ -126,6 +129,7 @@ class _Change(msgspec.Struct, frozen=True):
     attributes: dict[str, Any] = {}
     old_attributes: dict[str, Any] = {}
     content_changes: str = ""
+    audit: dict[str, Any] = {}
 
 
 class _Said(msgspec.Struct, frozen=True):
@@ -133,14 +137,14 @@ class _Said(msgspec.Struct, frozen=True):
     data: _Change = _Change()
 
 
-def _registry_path(change: _Change) -> str:
-    """Keys and values of the registry have paths of their own in the store."""
-    arch = f"{change.arch} " if change.arch else ""
-    value = f"\\\\{change.value_name}" if change.value_name else ""
-    return f"{arch}{change.path}{value}"[:MAX_PATH]
+def registry_path(path: str, arch: str, value_name: str) -> str:
+    """Keys and values of the registry have paths of their own in the store; files have neither arch nor value."""
+    value = f"\\\\{value_name}" if value_name else ""
+    return f"{arch + ' ' if arch else ''}{path}{value}"[:MAX_PATH]
 
 
-def _fact(path: str, seen: Seen, attributes: dict[str, Any]) -> FileFact:
+def fact_of(path: str, seen: Seen, attributes: dict[str, Any]) -> FileFact:
+    """What Wazuh's attributes say of a path."""
     fact = FileFact(
         path=path,
         seen=seen,
@@ -156,6 +160,33 @@ def _fact(path: str, seen: Seen, attributes: dict[str, Any]) -> FileFact:
     )
     known = {name: _hash(name, attributes.get(f"hash_{name}", "")) for name in _HASHES}
     return msgspec.structs.replace(fact, **known)
+
+
+def _who(audit: dict[str, Any]) -> Who | None:
+    """The process of a who-data event."""
+    if not audit:
+        return None
+    told = {name: _text(audit.get(name), MAX_PROCESS_TEXT) for name in ("process_name", "parent_name", "cwd")}
+    return Who(
+        pid=_number(audit.get("process_id", 0)),
+        uid=_id(audit.get("user_id")),
+        user=_text(audit.get("user_name")),
+        effective_uid=_id(audit.get("effective_uid")),
+        effective_user=_text(audit.get("effective_name")),
+        login_uid=_id(audit.get("audit_uid")),
+        login_user=_text(audit.get("audit_name")),
+        gid=_id(audit.get("group_id")),
+        group=_text(audit.get("group_name")),
+        process=told["process_name"],
+        cwd=told["cwd"],
+        ppid=_number(audit.get("ppid", 0)),
+        parent=told["parent_name"],
+    )
+
+
+def _id(value: object) -> int:
+    """Of a user or group; -1 where there is none, or a SID."""
+    return _number(value) if _NUMBER.fullmatch(str(value)) else -1
 
 
 def _mode(permissions: object) -> int:
@@ -199,8 +230,8 @@ def _diff(told: bytes) -> str:
     return told[:MAX_DIFF].decode("utf-8", "replace")
 
 
-def _text(value: object) -> str:
-    return value[:256] if isinstance(value, str) else ""
+def _text(value: object, most: int = 256) -> str:
+    return value[:most] if isinstance(value, str) else ""
 
 
 _FORMATS = {"file": stat.S_IFREG, "dir": stat.S_IFDIR, "link": stat.S_IFLNK, "other": 0}

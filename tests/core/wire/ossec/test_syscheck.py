@@ -15,7 +15,7 @@ from hids.core.wire.ossec.message import MAX_OSSEC_PAYLOAD
 from hids.core.wire.ossec.syscheck import encode_sum, read_json, read_sum
 from hids.errors import RemoteProtocolError
 from hids.messages.lines import LogLine
-from hids.messages.syscheck import FileFact
+from hids.messages.syscheck import FileFact, Who
 
 MD5, SHA1, SHA256 = "a" * 32, "b" * 40, "c" * 64
 
@@ -132,15 +132,59 @@ def test_wazuh_tells_what_was_before():
         md5=MD5,
         sha256=SHA256,
     )
-    (added,) = read_json(wazuh("added", attributes=NOW, mode="scheduled"))
-    assert added.seen == "scan"
+    before, added = read_json(wazuh("added", attributes=NOW, mode="scheduled"))
+    assert (before.seen, before.gone, added.seen) == ("baseline", True, "scan"), "new, whatever was known"
     there, gone = read_json(wazuh("deleted", attributes=NOW))
     assert (there.seen, gone.gone) == ("baseline", True)
     assert read_json(b'{"type":"scan_start","data":{"timestamp":1}}') == ()
 
 
+def test_wazuhs_attributes_that_one_side_has_only_did_not_change():
+    before, now = read_json(wazuh("modified", attributes={"size": 12, "uid": "7"}, old_attributes={"size": 11}))
+    assert (before.size, before.uid) == (11, 7)
+    assert (now.size, now.uid) == (12, 7)
+    before, now = read_json(wazuh("modified", attributes={"size": 12}, old_attributes={"size": 11, "uid": "7"}))
+    assert (before.uid, now.uid) == (7, 7)
+
+
+def test_wazuhs_who_data():
+    audit = {
+        "user_id": "1000",
+        "user_name": "joe",
+        "audit_uid": "1001",
+        "audit_name": "ann",
+        "effective_uid": "0",
+        "effective_name": "root",
+        "group_id": "5",
+        "group_name": "tty",
+        "process_id": 42,
+        "process_name": "/usr/bin/vi" + "i" * 600,
+        "cwd": "/root",
+        "ppid": 41,
+        "parent_name": "/bin/sh",
+    }
+    _, now = read_json(wazuh("modified", attributes=NOW, audit=audit, mode="whodata"))
+    assert now.who == Who(
+        pid=42,
+        uid=1000,
+        user="joe",
+        effective_uid=0,
+        effective_user="root",
+        login_uid=1001,
+        login_user="ann",
+        gid=5,
+        group="tty",
+        process=("/usr/bin/vi" + "i" * 600)[:512],
+        cwd="/root",
+        ppid=41,
+        parent="/bin/sh",
+    )
+    _, gone = read_json(wazuh("deleted", attributes=NOW, audit={"user_id": "S-1-5-18", "process_id": [], "cwd": 7}))
+    assert gone.who == Who(pid=0)
+
+
 def test_wazuhs_registry_has_paths_of_its_own():
-    (value,) = read_json(wazuh("added", attributes={"type": "registry_value"}, arch="[x64]", value_name="run"))
+    _, value = read_json(wazuh("added", attributes={"type": "registry_value"}, arch="[x64]", value_name="run"))
     assert (value.path, value.kind) == ("[x64] /x\\\\run", "value")
 
 

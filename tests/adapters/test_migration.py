@@ -1,0 +1,139 @@
+from pathlib import Path
+
+import pytest
+
+from hids.adapters.migration import copy_rules, migrate
+from hids.adapters.rulesets import read_lists, read_ruleset
+from hids.core.collect.config import parse
+from hids.core.collect.shared import parse_file
+from hids.errors import ConfigError
+from hids.manager.config import read_config
+
+CONF = """<ossec_config>
+  <global><email_notification>yes</email_notification><email_to>a@example.org</email_to><white_list>10.0.0.1</white_list></global>
+  <rules><include>local_rules.xml</include><include>more.xml</include><list>etc/lists/bad</list></rules>
+  <remote><connection>secure</connection></remote>
+  <localfile><log_format>syslog</log_format><location>/var/log/auth.log</location></localfile>
+  <syscheck><directories check_all="yes">/etc</directories></syscheck>
+  <rootcheck><rootkit_files>etc/shared/files.txt</rootkit_files></rootcheck>
+  <command><name>host-deny</name><executable>host-deny.sh</executable><expect>srcip</expect></command>
+  <active-response><command>host-deny</command><location>local</location><level>6</level></active-response>
+  <reports><title>Daily</title><group>authentication_failed</group></reports>
+  <client><server-ip>10.0.0.2</server-ip></client>
+  <odd/>
+</ossec_config>"""
+AGENT_CONF = """<agent_config os="Linux" profile="web">
+  <localfile><log_format>apache</log_format><location>/var/log/nginx/access.log</location></localfile>
+  <syscheck><directories>/srv</directories></syscheck>
+</agent_config>
+<agent_config name="db1|db2">
+  <labels><label key="site">berlin</label></labels>
+  <localfile><log_format>syslog</log_format><location>/var/log/pg.log</location></localfile>
+  <active-response><disabled>yes</disabled></active-response>
+</agent_config>"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / "ossec"
+    for name, text in {
+        "etc/ossec.conf": CONF,
+        "etc/shared/agent.conf": AGENT_CONF,
+        "etc/client.keys": "001 web1 any 0123\n",
+        "etc/decoder.xml": "<decoder name='z'><prematch>^z</prematch></decoder>",
+        "etc/lists/bad": "10.0.0.9:bad\n",
+        "rules/local_rules.xml": '<group name="l,"><rule id="1" level="0"><category>syslog</category><description>x</description></rule></group>',
+        "rules/more.xml": '<group name="m,"><rule id="100001" level="5"><match>z</match><description>x</description></rule></group>',
+        "rules/unused.xml": "<group name='u,'></group>",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_what_it_becomes_is_what_the_daemons_take(home: Path, tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    found = migrate(home, rules)
+    path = tmp_path / "manager.toml"
+    path.write_text(found.manager)
+    config = read_config(path)
+    assert [(set_.path, set_.dialect) for set_ in config.ruleset] == [(str(rules), "ossec")]
+    assert [output.name for output in config.output] == ["email"]
+    assert config.legacy.enabled
+    assert [command.name for command in config.command] == ["host-deny"]
+    assert [report.title for report in config.report] == ["Daily"]
+    agent = parse(found.agent, "agent.toml")
+    assert [source.path for source in agent.source] == ["/var/log/auth.log"]
+    assert [folder.path for folder in agent.syscheck.directory] == ["/etc"] or agent.syscheck.directories == ("/etc",)
+    assert agent.rootcheck.rootkit_files == (str(home / "etc/shared/files.txt"),)
+    assert found.keys == home / "etc/client.keys"
+
+
+def test_policies_and_the_registry(home: Path, tmp_path: Path) -> None:
+    conf = home / "etc/ossec.conf"
+    more = (
+        r"<syscheck><windows_registry arch='both'>HKEY_USERS\x</windows_registry></syscheck>"
+        "<sca><time>04:00</time><policies><policy enabled='no'>ruleset/sca/x.yml</policy></policies><max_eps>1</max_eps></sca>"
+    )
+    conf.write_text(conf.read_text().replace("<odd/>", more))
+    shared = home / "etc/shared/agent.conf"
+    shared.write_text(shared.read_text().replace("<labels>", more + "<labels>", 1))
+    found = migrate(home, tmp_path / "rules")
+    agent = parse(found.agent, "agent.toml")
+    assert [(table.path, table.arch) for table in agent.registry] == [("HKEY_USERS\\x", "both")]
+    assert agent.policy.files == (f"{home}/ruleset/sca/*.yml",)
+    assert (agent.policy.ignore, agent.policy.scan_time) == ((f"{home}/ruleset/sca/x.yml",), "04:00")
+    assert any("<max_eps> has no counterpart" in note for note in found.notes)
+    assert [note.partition(" is not taken over: ")[0].rpartition("<")[2] for note in found.notes if "agent.conf" in note][-3:] == [
+        "sca>", "active-response>", "windows_registry>"
+    ]  # fmt: skip
+    assert all(parse_file(text, name).policy is None for name, text in found.central.items())
+
+
+def test_parts_for_groups_of_agents(home: Path, tmp_path: Path) -> None:
+    central = migrate(home, tmp_path / "rules").central
+    web, databases = (parse_file(text, name) for name, text in sorted(central.items()))
+    assert (web.match.group, web.match.os) == (("web",), ("*linux*",))
+    assert [source.path for source in web.source] == ["/var/log/nginx/access.log"]
+    assert databases.match.name == ("db1", "db2")
+    assert databases.labels == {"site": "berlin"}
+
+
+def test_groups_of_wazuh(home: Path, tmp_path: Path) -> None:
+    group = home / "etc/shared/proxies"
+    group.mkdir()
+    group.joinpath("agent.conf").write_text(
+        "<agent_config><localfile><location>/p.log</location></localfile></agent_config>"
+    )
+    text = migrate(home, tmp_path / "rules").central["proxies-01.toml"]
+    assert parse_file(text, "x").match.group == ("proxies",)
+
+
+def test_what_is_not_taken_over_is_named(home: Path, tmp_path: Path) -> None:
+    notes = migrate(home, tmp_path / "rules").notes
+    assert any("<client> (10.0.0.2) is not taken over: an agent joins with a token" in note for note in notes)
+    assert any(note.endswith("ossec.conf:12: <odd> is not known") for note in notes)
+    assert any("agent.conf:8: <active-response> is not taken over" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("more", "dialect"), [("", "ossec"), ("<wodle name='x'/>", "wazuh"), ("<ruleset></ruleset>", "wazuh")]
+)
+def test_whose_it_is(home: Path, tmp_path: Path, more: str, dialect: str) -> None:
+    conf = home / "etc/ossec.conf"
+    conf.write_text(conf.read_text().replace("<odd/>", more))
+    assert migrate(home, tmp_path / "rules").dialect == dialect
+    assert migrate(home, tmp_path / "rules", "ossec").dialect == "ossec"
+
+
+def test_rules_keep_their_order_and_lists_their_names(home: Path, tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    copy_rules(migrate(home, rules), home, rules)
+    before, after = read_ruleset(home), read_ruleset(rules)
+    assert [file.text for file in after] == [file.text for file in before]
+    assert read_lists(rules) == read_lists(home)
+
+
+def test_no_installation(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"expected .*etc/ossec\.conf"):
+        migrate(tmp_path, tmp_path)

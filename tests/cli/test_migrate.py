@@ -1,0 +1,42 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+CONF = """<ossec_config><localfile><location>/var/log/a.log</location></localfile>
+<remote><connection>secure</connection></remote><osquery/></ossec_config>"""
+
+
+def hidsctl(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hids.cli.hidsctl", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def test_show_then_write_then_refuse(tmp_path: Path) -> None:
+    home, to = tmp_path / "ossec", tmp_path / "new"
+    (home / "etc").mkdir(parents=True)
+    (home / "etc/ossec.conf").write_text(CONF)
+    shown = hidsctl("migrate", home)
+    assert shown.returncode == 0, shown.stderr
+    assert 'path = "/var/log/a.log"' in shown.stdout
+    assert "note: " in shown.stdout
+    assert "nothing was written" in shown.stdout
+    assert not to.exists()
+    written = hidsctl("migrate", home, "--to", to, "--json")
+    assert written.returncode == 0, written.stderr
+    answer = json.loads(written.stdout)
+    assert answer["written_to"] == str(to)
+    assert sorted(answer["files"]) == ["agent.toml", "manager.toml"]
+    assert any("osqueryd" in note for note in answer["notes"])
+    assert (to / "manager.toml").read_text() == answer["files"]["manager.toml"]
+    again = hidsctl("migrate", home, "--to", to)
+    assert again.returncode == 1
+    assert "there already; --force writes over it" in again.stderr
+    assert hidsctl("migrate", home, "--to", to, "--force").returncode == 0
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    told = hidsctl("migrate", tmp_path)
+    assert (told.returncode, "expected" in told.stderr) == (1, True)
+    assert hidsctl("migrate", tmp_path, "--dialect", "odd").returncode == 2
