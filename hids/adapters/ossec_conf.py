@@ -47,19 +47,20 @@ def ruleset_files(home: Path, conf: str, text: bytes) -> list[Path]:
     return decoders + rules
 
 
-def reports_toml(conf: str, text: bytes) -> str:
+def reports_toml(conf: str, text: bytes, *, mailed: bool = True) -> str:
     """The reports that it asks for, as `[[report]]` tables of manager.toml; empty when there are none.
 
-    OSSEC looks for the texts of its filters anywhere in a value, so they get a * at both ends.
+    OSSEC looks for the texts of its filters anywhere in a value, so they get a * at both ends. `mailed` is False where no
+    [[output]] of type email comes along, without which manager.toml takes no `email_to`: it becomes a comment.
 
     Raises:
         ConfigError: it cannot be read as an ossec.conf.
     """
     titles: Counter[str] = Counter()
-    return "\n".join(_report(section, titles) for section in sections_of(conf, text, ("reports",)))
+    return "\n".join(_report(section, titles, mailed=mailed) for section in sections_of(conf, text, ("reports",)))
 
 
-def _report(section: Element, titles: Counter[str]) -> str:  # noqa: PLR0912 - one branch an element
+def _report(section: Element, titles: Counter[str], *, mailed: bool) -> str:  # noqa: PLR0912 - one branch an element
     """One table. A title is in the name of the report's file, so the second one of the same gets a number."""
     title = next((_text(option) for option in section.children if option.name == "title"), "") or "Report"
     titles[title] += 1
@@ -95,7 +96,7 @@ def _report(section: Element, titles: Counter[str]) -> str:  # noqa: PLR0912 - o
     lines += [f"{key} = [{', '.join(map(_quoted, values))}]" for key, values in filters.items()]
     if recipients:
         lines.append("# mailed through the server of the first [[output]] of type email")
-        lines.append(f"email_to = [{', '.join(map(_quoted, recipients))}]")
+        lines.append(f"{'' if mailed else '# '}email_to = [{', '.join(map(_quoted, recipients))}]")
     lines += [f"related = [{', '.join(related)}]"] if related else []
     return "\n".join(lines) + "\n"
 

@@ -115,6 +115,9 @@ def test_reports_of_one_title_and_several_recipients(tmp_path: Path):
     assert [report.title for report in config.report] == ["Failures", "Failures (2)", "Report"]
     assert config.report[1].email_to == ("a@example.org", "b@example.org")
     assert config.mail is config.output[0]
+    path.write_text(reports_toml("ossec.conf", f"<ossec_config>{report}</ossec_config>".encode(), mailed=False))
+    assert [one.email_to for one in read_config(path).report] == [()]
+    assert '# email_to = ["a@example.org", "b@example.org"]' in path.read_text()
 
 
 def test_no_reports_are_none():
