@@ -151,11 +151,30 @@ class Group(msgspec.Struct):
     cursors: dict[str, int] = {}
 
 
+class Mail(msgspec.Struct, frozen=True):
+    """A mail for people that is no alert: a report."""
+
+    id: str
+    """The same in every try: letters, digits, dots and hyphens."""
+    made_ms: int
+    to: tuple[str, ...]
+    subject: str
+    text: str
+    html: str
+    """The same; names a picture as `cid:NAME`."""
+    pictures: dict[str, bytes] = {}
+    """PNGs by name."""
+
+
 class Mailer(Protocol):
     """Sends what was written for people."""
 
-    def send(self, to: Sequence[str], subject: str, text: str, html: str) -> None:
-        """Hand one message over, or raise StoreError: it is tried again."""
+    def send(self, mail: Mail) -> str:
+        """Hand one mail over; returns why it will never be taken, or nothing.
+
+        Raises:
+            StoreError: not now; it is tried again.
+        """
         ...
 
 

@@ -4,9 +4,11 @@ import contextlib
 import email
 import socket
 import socketserver
+import ssl
 import threading
 from email.message import EmailMessage
 from email.policy import default
+from pathlib import Path
 from typing import Any
 
 from aiosmtpd.controller import Controller
@@ -64,10 +66,14 @@ class MailSink:
 
 
 class LineSink:
-    """A log server over TCP: keeps the lines that it reads."""
+    """A log server over TCP, or with a certificate (its key in the same file) over TLS: keeps the lines that it reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, pem: Path | None = None) -> None:
         self.port = free_port()
+        self.context: ssl.SSLContext | None = None
+        if pem is not None:
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.context.load_cert_chain(pem)
         self.lines: list[bytes] = []
         self._server: socketserver.ThreadingTCPServer | None = None
         self._open: set[socket.socket] = set()
@@ -76,15 +82,27 @@ class LineSink:
         sink = self
 
         class Handler(socketserver.StreamRequestHandler):
+            def setup(self) -> None:
+                if sink.context is not None:
+                    self.request = sink.context.wrap_socket(self.request, server_side=True)
+                super().setup()
+
             def handle(self) -> None:
                 sink._open.add(self.connection)
                 with contextlib.suppress(OSError):
                     sink.lines.extend(self.rfile)
                 sink._open.discard(self.connection)
 
+            def finish(self) -> None:
+                super().finish()
+                self.connection.close()
+
         class Server(socketserver.ThreadingTCPServer):
             allow_reuse_address = True
             daemon_threads = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """A client that went away is what this is about."""
 
         self._server = Server(("127.0.0.1", self.port), Handler)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

@@ -7,15 +7,18 @@ are wall time and depend on the machine.
 
     tools/bench_path.py --rate 10000 --seconds 60
     tools/bench_path.py --load realistic.log.xz --rate 0 --json
+    tools/bench_path.py --archive                    also keep every line, and tell what that costs
 """
 
 import argparse
 import json
 import lzma
+import sqlite3
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from processes import Processes
@@ -57,6 +60,7 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=0, help="stop after so many instead")
     parser.add_argument("--load", type=Path, help="take the lines from this file (.xz too) instead of making them")
     parser.add_argument("--json", action="store_true", help="end with one object on one line")
+    parser.add_argument("--archive", action="store_true", help="with [archive] enabled")
     options = parser.parse_args()
     lines = file_lines(options.load) if options.load else made_lines()
     with tempfile.TemporaryDirectory() as folder:
@@ -73,6 +77,8 @@ def measure(stand: Stand, lines: Iterator[str], options: argparse.Namespace) -> 
     """Write at the rate, wait until all is committed, print, and return the figures."""
     log = stand.folder / "load.log"
     log.touch()
+    if options.archive:
+        stand.settings = "[archive]\nenabled = true\n"
     stand.start_manager()
     stand.join("web1")
     stand.start_agent("web1", f'[[source]]\npath = "{log}"\n')
@@ -100,6 +106,7 @@ def measure(stand: Stand, lines: Iterator[str], options: argparse.Namespace) -> 
             time.sleep(0.02)
     wait_for(lambda: stand.ask("agents")[0]["committed"] >= written, "all lines are committed", 600)
     wall = time.monotonic() - started
+    kept = archived(stand, written, log.stat().st_size / written) if options.archive else {}
     memory.append((wall, tree.rss()))
     after = tree.cpu()
     latencies = probe(stand, log)
@@ -112,6 +119,8 @@ def measure(stand: Stand, lines: Iterator[str], options: argparse.Namespace) -> 
     print("memory, MiB: " + " ".join(f"{role:>8}" for role in roles))
     for moment, rss in memory:
         print(f"{moment:8.1f} s   " + " ".join(f"{rss.get(role, 0):8.1f}" for role in roles))
+    if kept:
+        print("archive: " + ", ".join(f"{name} {value:.4g}" for name, value in kept.items()))
     ordered = sorted(latencies)
     p99 = ordered[int(len(ordered) * 0.99)]
     print(
@@ -126,7 +135,24 @@ def measure(stand: Stand, lines: Iterator[str], options: argparse.Namespace) -> 
         "rss_mib_last": memory[-1][1],
         "latency_median_ms": round(statistics.median(ordered) * 1000, 1),
         "latency_p99_ms": round(p99 * 1000, 1),
+        **({"archive": kept} if kept else {}),
     }
+
+
+def archived(stand: Stand, lines: int, line_bytes: float) -> dict[str, float]:
+    """What the archive takes on disk, once it has every line; those that wait for a checkpoint are counted as well."""
+
+    def sizes() -> tuple[int, int]:
+        count = size = 0
+        for path in stand.paths.archive.rglob("*.db"):
+            with closing(sqlite3.connect(path)) as db:
+                count += db.execute("SELECT coalesce(sum(count), 0) FROM batch").fetchone()[0]
+                size += db.execute("PRAGMA page_count").fetchone()[0] * db.execute("PRAGMA page_size").fetchone()[0]
+        return count, size
+
+    wait_for(lambda: sizes()[0] >= lines, "every line is in the archive", 600)
+    count, size = sizes()
+    return {"lines": count, "bytes_per_line": size / count, "bytes_per_line_read": line_bytes}
 
 
 def probe(stand: Stand, log: Path, count: int = 100) -> list[float]:

@@ -3,7 +3,7 @@
 import psutil
 from stand import Stand
 
-NAMED = ("outputs", "index", "lane", "nursery", "keeper")
+NAMED = ("outputs", "index", "lane", "nursery", "keeper", "archive")
 """Processes that go by their own name; main's other children are workers."""
 
 
@@ -15,7 +15,7 @@ class Processes:
         assert stand.manager is not None
         self._roots = {"main": stand.manager.pid, **others}
         nodes = stand.nodes()
-        self._named = {nodes[name]["facts"]["pid"]: name for name in NAMED}
+        self._named = {nodes[name]["facts"]["pid"]: name for name in NAMED if name in nodes}
 
     def each(self) -> dict[str, list[psutil.Process]]:
         """The living processes by role."""

@@ -5,7 +5,9 @@
 
 State    since when each agent is as it is; a new life begins to count anew. It counts by a clock that nobody can set, and says
          when the one that can be set has jumped. Which agents were told to be gone is on disk: those that were here before
-         main was started are missed, too, and told once.
+         main was started are missed, too, and told once. So is how long each of them was away.
+Limit    `[agents] disconnected_after_s`, and longer for an agent that is away often. That is learned from absences that were told,
+         so none makes the next one longer without an alert.
 """
 
 import asyncio
@@ -20,6 +22,7 @@ from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet, Presence
 from hids.actors.learned import Learned, Store
 from hids.actors.stage import LoopActor, Mailbox, OneLife
+from hids.core.silence import Pace, absences
 from hids.errors import HidsError
 from hids.messages.terms import Agent, AgentId
 from hids.ports import Clock, Emit
@@ -52,6 +55,8 @@ class Gone(msgspec.Struct, frozen=True):
 
     told: frozenset[AgentId] = frozenset()
     """Agents of which the rules know that they are gone."""
+    paces: dict[AgentId, Pace] = {}
+    """Of those that were told at least once: their absences."""
 
 
 class Known(NamedTuple):
@@ -90,12 +95,16 @@ class Monitor(LoopActor):
         store: Store,
         *,
         disconnected_after_s: float,
+        disconnected_at_most_s: float,
     ) -> None:
-        """`roll` asks the registry; `store` keeps who was told."""
+        """`roll` asks the registry; `store` keeps who was told, after `disconnected_after_s` or what is learned, up to `..._at_most_s`."""
         super().__init__(mailbox)
         self._roll = roll
         self._learned = Learned(store, Gone, "agents that are gone")
         self._gone = self._learned.load()
+        self._paces = dict(self._gone.paces)
+        self._terms = absences(round(disconnected_after_s * 1000), round(disconnected_at_most_s * 1000))
+        self._came_back = False
         self._calling: asyncio.Task[None] | None = None
         self._called = False
         self._ticks = 0
@@ -132,6 +141,8 @@ class Monitor(LoopActor):
     def _expect(self, known: Sequence[Known]) -> None:
         """Those that were not here since main was started are gone for as long as it runs."""
         self._called = True
+        living = {each.agent.id for each in known}
+        self._paces = {agent_id: pace for agent_id, pace in self._paces.items() if agent_id in living}
         for agent, seen_ms in known:
             if self._fleet.get(agent.id) is None:
                 presence = self._fleet.of(agent)
@@ -148,19 +159,39 @@ class Monitor(LoopActor):
             quiet_s = now_s - self._since_s(presence, now_s)
             if self._is_dead(presence, quiet_s, now_s) and presence.hangup is not None:
                 presence.hangup("no heartbeat came", 1)
-            elif presence.connected or quiet_s < self._after_s:
+            elif presence.connected:
+                self._is_here(presence)
+                continue
+            elif quiet_s < self._limit_s(presence):
                 continue
             if not presence.told_silent:
                 self._tell(presence)
+
+    def _is_here(self, presence: Presence) -> None:
+        """Learn how long one was away that was told and is back."""
+        pace = self._paces.get(presence.agent.id)
+        if pace is not None and pace.told and not presence.told_silent:
+            pace.heard(self._clock.now_ms())
+            self._came_back = True
+
+    def _limit_s(self, presence: Presence) -> float:
+        """How long it may be away now."""
+        pace = self._paces.get(presence.agent.id)
+        if pace is None or pace.told:
+            return self._after_s
+        pace.goes_on(presence.seen_ms)
+        limit_ms = pace.limit_ms(self._terms)
+        return self._after_s if limit_ms is None else limit_ms / 1000
 
     def _keep(self) -> None:
         """Keep who is told to be gone."""
         self._ticks += 1
         if self._ticks % SAVE_EVERY or not self._called:
             return
-        gone = Gone(frozenset(presence.agent.id for presence in self._fleet.all() if presence.told_silent))
-        if gone != self._gone:
-            self._gone = gone
+        told = frozenset(presence.agent.id for presence in self._fleet.all() if presence.told_silent)
+        if told != self._gone.told or self._came_back:
+            gone = self._gone = Gone(told, self._paces)
+            self._came_back = False
             self._learned.save(gone)
 
     def _watch_clock(self, now_s: float) -> None:
@@ -188,6 +219,9 @@ class Monitor(LoopActor):
 
     def _tell(self, presence: Presence) -> None:
         presence.told_silent = True
+        pace = self._paces.setdefault(presence.agent.id, Pace(presence.seen_ms, presence.seen_ms))
+        pace.goes_on(presence.seen_ms)
+        pace.told = True
         seen = datetime.datetime.fromtimestamp(presence.seen_ms / 1000, tz=datetime.UTC)
         log.warning("agent disconnected", agent=presence.agent.name)
         self._emit(Tell(presence.agent, f"agent disconnected: last seen {seen:%Y-%m-%dT%H:%M:%SZ}"))

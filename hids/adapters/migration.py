@@ -134,7 +134,8 @@ def _manager(conf: str, text: bytes, notes: list[str], dialect: str, home: Path,
         tables["ruleset"] = [{"path": str(rules), "dialect": dialect, "name": dialect}]
     if outputs.tables:
         tables["output"] = outputs.tables
-    parts = [tomli_w.dumps(tables), responses_toml(policy), reports_toml(conf, text)]
+    mailed = any(table["type"] == "email" for table in outputs.tables)
+    parts = [tomli_w.dumps(tables), responses_toml(policy), reports_toml(conf, text, mailed=mailed)]
     return "\n".join(part for part in parts if part)
 
 

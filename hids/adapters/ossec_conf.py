@@ -10,6 +10,7 @@ And the reports that it asks for: <reports>. Nothing else of the file counts her
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -46,33 +47,38 @@ def ruleset_files(home: Path, conf: str, text: bytes) -> list[Path]:
     return decoders + rules
 
 
-def reports_toml(conf: str, text: bytes) -> str:
+def reports_toml(conf: str, text: bytes, *, mailed: bool = True) -> str:
     """The reports that it asks for, as `[[report]]` tables of manager.toml; empty when there are none.
 
-    OSSEC looks for the texts of its filters anywhere in a value, so they get a * at both ends.
+    OSSEC looks for the texts of its filters anywhere in a value, so they get a * at both ends. `mailed` is False where no
+    [[output]] of type email comes along, without which manager.toml takes no `email_to`: it becomes a comment.
 
     Raises:
         ConfigError: it cannot be read as an ossec.conf.
     """
-    sections = sections_of(conf, text, ("reports",))
-    return "\n".join(map(_report, sections))
+    titles: Counter[str] = Counter()
+    return "\n".join(_report(section, titles, mailed=mailed) for section in sections_of(conf, text, ("reports",)))
 
 
-def _report(section: Element) -> str:  # noqa: PLR0912 - one branch an element
-    lines = ["[[report]]"]
+def _report(section: Element, titles: Counter[str], *, mailed: bool) -> str:  # noqa: PLR0912 - one branch an element
+    """One table. A title is in the name of the report's file, so the second one of the same gets a number."""
+    title = next((_text(option) for option in section.children if option.name == "title"), "") or "Report"
+    titles[title] += 1
+    lines = ["[[report]]", f"title = {_quoted(title if titles[title] == 1 else f'{title} ({titles[title]})')}"]
     filters: dict[str, list[str]] = {}
     related: list[str] = []
+    recipients: list[str] = []
     for option in section.children:
         value = _text(option)
         match option.name:
             case "title":
-                lines.append(f"title = {_quoted(value)}")
+                pass
             case "frequency" if value in ("daily", "weekly", "monthly"):
                 lines.append(f"frequency = {_quoted(value)}")
             case "showlogs":
                 lines.append(f"show_logs = {'true' if value == 'yes' else 'false'}")
             case "email_to":
-                lines.append(f"email_to = [{', '.join(map(_quoted, value.replace(',', ' ').split()))}]")
+                recipients += value.replace(",", " ").split()
             case "level" if value.isdigit():
                 lines.append(f"level = {value}")
             case "rule":
@@ -83,13 +89,14 @@ def _report(section: Element) -> str:  # noqa: PLR0912 - one branch an element
                 related.append(f"[{_quoted(option.name)}, {_quoted(value)}]")
             case "location" | "srcip" | "user" | "filename":
                 filters.setdefault(option.name, []).extend(f"*{part.strip()}*" for part in value.split("|"))
-            case "type":
-                pass  # "email": there is no other
+            case "type" if value == "email":
+                pass  # there is no other
             case _:
                 lines.append(f"# not taken over: {_quoted(option.name)} = {_quoted(value)}")
-    if not any(line.startswith("title") for line in lines):
-        lines.insert(1, 'title = "Report"')
     lines += [f"{key} = [{', '.join(map(_quoted, values))}]" for key, values in filters.items()]
+    if recipients:
+        lines.append("# mailed through the server of the first [[output]] of type email")
+        lines.append(f"{'' if mailed else '# '}email_to = [{', '.join(map(_quoted, recipients))}]")
     lines += [f"related = [{', '.join(related)}]"] if related else []
     return "\n".join(lines) + "\n"
 

@@ -1,7 +1,7 @@
-"""Exposition: figures of the manager as Prometheus' text format."""
+"""Exposition: figures of the manager, and Prometheus' text format of them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from hids.core.proof import counts_lines
 
@@ -16,22 +16,38 @@ _APART = {"pid", "cpu_percent", "cpu_s", "rss_mib", "lag"}
 """Facts with a name of their own, or none."""
 
 
-def text(rows: Iterable[Row]) -> str:
-    """Prometheus' text format, version 0.0.4: rows of one name together, with their help once."""
-    helps: dict[str, str] = {}
-    series: dict[str, dict[str, float]] = {}
+class Metric(NamedTuple):
+    """All rows of one name."""
+
+    name: str
+    help: str
+    points: dict[tuple[tuple[str, str], ...], float]
+    """Value by labels, as pairs in order."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it only rises, but for restarts."""
+        return self.name.endswith("_total")
+
+
+def metrics_of(rows: Iterable[Row]) -> list[Metric]:
+    """Rows of one name together, in the order of the first of each. Labels that are told twice have their last value."""
+    found: dict[str, Metric] = {}
     for name, words, labels, value in rows:
-        helps.setdefault(name, words)
-        inside = ",".join(f'{key}="{_escaped(shown)}"' for key, shown in labels.items())
-        series.setdefault(name, {})[inside] = value  # a series that is told twice makes Prometheus refuse all
+        found.setdefault(name, Metric(name, words, {})).points[tuple(labels.items())] = value
+    return list(found.values())
+
+
+def text(rows: Iterable[Row]) -> str:
+    """Prometheus' text format, version 0.0.4. A series that is told twice would make it refuse all."""
     lines: list[str] = []
-    for name, mine in series.items():
-        lines.append(f"# HELP {name} {helps[name]}")
-        lines.append(f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}")
-        for inside, value in mine.items():
-            lines.append(
-                f"{name}{{{inside}}} {value:.12g}" if isinstance(value, float) else f"{name}{{{inside}}} {int(value)}"
-            )
+    for metric in metrics_of(rows):
+        lines.append(f"# HELP {metric.name} {metric.help}")
+        lines.append(f"# TYPE {metric.name} {'counter' if metric.counts else 'gauge'}")
+        for labels, value in metric.points.items():
+            inside = ",".join(f'{key}="{_escaped(shown)}"' for key, shown in labels)
+            number = f"{value:.12g}" if isinstance(value, float) else str(int(value))
+            lines.append(f"{metric.name}{{{inside}}} {number}")
     return "\n".join(lines) + "\n"
 
 

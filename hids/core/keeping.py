@@ -2,6 +2,7 @@
 
 import msgspec
 
+from hids.core.outputs import Email
 from hids.core.report_schedule import Scheduled
 from hids.core.retention import Limit
 
@@ -25,6 +26,8 @@ class Keeping(msgspec.Struct, frozen=True):
     search: str = ""
     """The search index."""
     scheduled: tuple[Scheduled, ...] = ()
+    mail: Email | None = None
+    """Through whose server reports are mailed; None: none are."""
     anchor_file: str = ""
     anchor_command: tuple[str, ...] = ()
     anchor_s: float = 60.0

@@ -155,7 +155,7 @@ class Email(Output, frozen=True, kw_only=True, tag="email"):
         if not self.to:
             yield 'to: expected addresses, such as ["admin@example.org"]'
         for address in (*self.to, self.sender, *filter(None, (self.reply_to,))):
-            if not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}", address):
+            if not is_address(address):
                 yield f'to, from, reply_to: expected mail addresses, such as "admin@example.org", got {address!r}'
         if not server_of(self.server):
             yield f'server: expected "host:port", such as "mail.example.org:587", got {self.server!r}'
@@ -190,6 +190,11 @@ class Notify(Output, frozen=True, kw_only=True, tag="notify"):
         if not self.prefix.isprintable():
             yield f"prefix: expected text without control characters, got {self.prefix!r}"
         yield from super().problems()
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is a mail address that can stand in a header as it is."""
+    return re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}", text) is not None
 
 
 def server_of(text: str) -> tuple[str, int] | None:

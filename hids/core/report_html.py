@@ -1,10 +1,15 @@
-"""A report as one HTML page with pictures: no scripts, nothing from elsewhere, everything that came from outside escaped."""
+"""A report as one HTML page with pictures: no scripts, nothing from elsewhere, everything that came from outside escaped.
+
+Readers of mail show neither SVG nor what is not in the mail: for them the chart is a picture that comes along, and the bars
+are boxes.
+"""
 
 import datetime
 from collections.abc import Iterator
 from html import escape
 
 from hids.core.alert.text import plain
+from hids.core.bar_chart import bar_chart
 from hids.core.report import HOUR_MS, Report, Section, moment
 
 _STYLE = """
@@ -20,12 +25,17 @@ _COLOURS = ((12, "#b3261e"), (7, "#d9822b"), (0, "#3b7dd8"))
 _WIDTH, _HEIGHT, _BAR = 900, 120, 170
 
 
-def as_html(report: Report, tz: datetime.tzinfo | None = None) -> str:
-    """The whole page."""
-    return "".join(_page(report, tz))
+def as_html(report: Report, tz: datetime.tzinfo | None = None, *, chart: str = "") -> str:
+    """The whole page. `chart` is the URL of a picture, as `timeline_png` draws it; empty: the page draws it itself."""
+    return "".join(_page(report, tz, chart))
 
 
-def _page(report: Report, tz: datetime.tzinfo | None) -> Iterator[str]:
+def timeline_png(report: Report) -> bytes:
+    """The picture of alerts by hours or days."""
+    return bar_chart([count for _, count in report.timeline], _WIDTH, _HEIGHT)
+
+
+def _page(report: Report, tz: datetime.tzinfo | None, chart: str) -> Iterator[str]:
     title = _shown(report.title)
     yield '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
     yield "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"/>"
@@ -39,7 +49,7 @@ def _page(report: Report, tz: datetime.tzinfo | None) -> Iterator[str]:
     ):
         yield f"<span><b>{value}</b>{name}</span>"
     yield "</div>"
-    yield _timeline(report, tz)
+    yield _timeline(report, tz, chart)
     for section in report.sections:
         if section.rows:
             yield from _section(section)
@@ -52,11 +62,15 @@ def _page(report: Report, tz: datetime.tzinfo | None) -> Iterator[str]:
     yield f'<p class="dim">Made by hids at {moment(report.made_ms, tz)}.</p></body></html>\n'
 
 
-def _timeline(report: Report, tz: datetime.tzinfo | None) -> str:
+def _timeline(report: Report, tz: datetime.tzinfo | None, chart: str) -> str:
     """Alerts by hours or days."""
     if not report.timeline:
         return ""
     highest = max(1, *(count for _, count in report.timeline))
+    step = "hour" if report.step_ms == HOUR_MS else "day"
+    title = f"<h2>Alerts each {step}, at most {highest}</h2>"
+    if chart:
+        return f'{title}<img src="{escape(chart)}" width="{_WIDTH}" height="{_HEIGHT}" alt="alerts each {step}" style="max-width:100%"/>'
     wide = _WIDTH / len(report.timeline)
     bars = "".join(
         f'<rect x="{place * wide:.1f}" y="{_HEIGHT - _HEIGHT * count / highest:.1f}" width="{max(1.0, wide - 1):.1f}" '
@@ -64,10 +78,8 @@ def _timeline(report: Report, tz: datetime.tzinfo | None) -> str:
         for place, (at_ms, count) in enumerate(report.timeline)
         if count
     )
-    step = "hour" if report.step_ms == HOUR_MS else "day"
     return (
-        f"<h2>Alerts each {step}, at most {highest}</h2>"
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 2}" width="100%" role="img" aria-label="alerts each {step}">{bars}'
+        f'{title}<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 2}" width="100%" role="img" aria-label="alerts each {step}">{bars}'
         f'<line x1="0" y1="{_HEIGHT + 1}" x2="{_WIDTH}" y2="{_HEIGHT + 1}" stroke="#9aa5b1"/></svg>'
     )
 
@@ -78,10 +90,10 @@ def _section(section: Section) -> Iterator[str]:
     most = max(row.count for row in section.rows)
     for row in section.rows:
         colour = next(colour for level, colour in _COLOURS if row.level >= level)
-        bar = f'<rect width="{max(1.0, _BAR * row.count / most):.1f}" height="12" fill="{colour}"/>'
+        bar = f'<div style="width:{max(1, round(_BAR * row.count / most))}px;height:12px;background:{colour}"></div>'
         related = "".join(f'<br/><span class="dim">{_shown(value)}: {count}</span>' for value, count in row.related)
         yield f'<tr><td class="v">{_shown(row.value)}{related}</td><td class="n">{row.count}</td>'
-        yield f'<td class="b"><svg width="{_BAR}" height="12" role="presentation">{bar}</svg></td></tr>'
+        yield f'<td class="b">{bar}</td></tr>'
     yield "</table>"
 
 

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 import msgspec
 import tomli
 
-from hids.core.outputs import AnyOutput
+from hids.core.outputs import AnyOutput, Email, is_address
 from hids.core.report import DEFAULT_BY, Key
 from hids.core.report_schedule import Format, Frequency, Scheduled, file_name
 from hids.core.response.policy import Command, Policy, Response, ResponseLimits, check
+from hids.core.telemetry import Telemetry
 from hids.errors import ConfigError
 from hids.messages.terms import Correlation
 
@@ -65,6 +66,7 @@ class Agents(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """`[agents]`."""
 
     disconnected_after_s: Positive = 60.0
+    disconnected_at_most_s: Positive = 86_400.0
 
 
 class Limits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -185,6 +187,7 @@ class ReportConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     related: tuple[tuple[Key, Key], ...] = ()
     show_logs: bool = False
     email_to: tuple[str, ...] = ()
+    keep_days: Days = 0
 
     def scheduled(self) -> Scheduled:
         """As the keeper takes it."""
@@ -207,6 +210,7 @@ class ReportConfig(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             self.related,
             self.show_logs,
             self.email_to,
+            self.keep_days,
         )
 
 
@@ -235,6 +239,12 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     archive: Archive = Archive()
     metrics: Metrics = Metrics()
     report: tuple[ReportConfig, ...] = ()
+    telemetry: Telemetry = Telemetry()
+
+    @property
+    def mail(self) -> Email | None:
+        """The output through whose server reports are mailed: the first one of type email."""
+        return next((output for output in self.output if isinstance(output, Email)), None)
 
     @property
     def policy(self) -> Policy:
@@ -325,12 +335,15 @@ def _check_outputs(config: Config, path: Path) -> None:
 def _check_keeping(config: Config, path: Path) -> None:
     if config.metrics.listen:
         address_of(config.metrics.listen, f"{path}: [metrics] listen")
+    if (problem := config.telemetry.problem()) is not None:
+        raise ConfigError(f"{path}: [telemetry] {problem}")
     names = [file_name(report.scheduled(), date.min) for report in config.report]
     for report, name in zip(config.report, names, strict=True):
         if names.count(name) > 1:
             raise ConfigError(
                 f"{path}: [[report]] {report.title!r}: another one would write to the same file; give it another title"
             )
+        _check_mailing(report, config.mail, f"{path}: [[report]] {report.title!r}")
     evidence = config.evidence
     for key, place in (
         ("anchor_file", evidence.anchor_file),
@@ -338,6 +351,18 @@ def _check_keeping(config: Config, path: Path) -> None:
     ):
         if place and not place.startswith("/"):
             raise ConfigError(f"{path}: [evidence] {key}: expected an absolute path, got {place!r}")
+
+
+def _check_mailing(report: ReportConfig, mail: Email | None, where: str) -> None:
+    if report.email_to and mail is None:
+        raise ConfigError(
+            f'{where}: email_to needs an [[output]] of type "email": its server and sender are used (docs/reports.md)'
+        )
+    for address in report.email_to:
+        if not is_address(address):
+            raise ConfigError(
+                f'{where}: email_to: expected mail addresses, such as "admin@example.org", got {address!r}'
+            )
 
 
 def address_of(text: str, where: str) -> tuple[str, int]:

@@ -115,6 +115,7 @@ class Readers:
             reports=str(paths.reports),
             search=str(paths.search),
             scheduled=tuple(report.scheduled() for report in config.report),
+            mail=config.mail if any(report.email_to for report in config.report) else None,
             anchor_file=evidence.anchor_file,
             anchor_command=evidence.anchor_command,
             anchor_s=evidence.anchor_s,

@@ -34,6 +34,7 @@ started, and with what, is said by the part that it belongs to.
     ├─ statistics              learns how many lines an hour brings
     ├─ budget                  replaces processes that hold too much memory
     ├─ exposition              answers Prometheus, where [metrics] says so
+    ├─ telemetry               process: pushes the same figures to a collector, where [telemetry] says so
     └─ control                 answers hidsctl
 """
 
@@ -126,6 +127,8 @@ class Topology:
         if self.metrics_port:
             start = partial(watches.start_exposition, self.metrics_port, measure)
             yield _child(Mailbox("exposition"), "metrics", start)
+        if watches.telemetry:
+            yield _child(watches.telemetry, "telemetry", watches.start_telemetry)
         yield _child(Mailbox("control"), "control socket", partial(watches.start_control, answer))
 
     def _engine(self) -> Iterator[ChildSpec]:
@@ -153,8 +156,8 @@ class Topology:
     @property
     def _processes(self) -> tuple[Mailbox, ...]:
         """Those whose memory is watched."""
-        engine, readers = self.engine, self.readers
-        sometimes = (readers.senders, engine.archive, self.responses.process if self.responses else None)
+        engine, readers, telemetry = self.engine, self.readers, self.watches.telemetry
+        sometimes = (readers.senders, engine.archive, telemetry, self.responses.process if self.responses else None)
         always = (readers.outputs, readers.index, readers.keeper, self.site.lane, engine.nursery, *engine.workers)
         return (*always, *filter(None, sometimes))
 

@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from hids.actors.budget import Budget
 from hids.actors.configurator import Configurator
 from hids.actors.control import Control
@@ -18,12 +20,15 @@ from hids.adapters.control import ControlSocket
 from hids.adapters.files import write_atomically
 from hids.adapters.identity import is_signed
 from hids.adapters.metrics_port import MetricsPort
-from hids.adapters.process import kill, rss_mib
+from hids.adapters.outputs.kinds import need
+from hids.adapters.process import kill, launch, rss_mib
 from hids.adapters.registry import AgentRow
 from hids.adapters.shared_configs import SharedConfigs
 from hids.adapters.signing import Signer
 from hids.manager.port import Port
+from hids.manager.processes import start_process
 from hids.manager.site import Site
+from hids.messages.keeping import FromKeeper, Said
 from hids.messages.terms import Agent
 
 Answer = Callable[[str, dict[str, Any], str], Awaitable[Any]]
@@ -36,7 +41,17 @@ class Watches:
     """Mailboxes and lives."""
 
     def __init__(self, site: Site) -> None:
+        """Look whether `[telemetry]` can be had.
+
+        Raises:
+            ConfigError: its library is missing.
+        """
         self._site = site
+        self._pushes = site.config.telemetry
+        if self._pushes.endpoint:
+            need("opentelemetry.exporter.otlp.proto.http", "otel", "[telemetry] endpoint")
+        self.telemetry = Mailbox("telemetry") if self._pushes.endpoint else None
+        """None: no collector gets figures."""
         self.configurator = Mailbox("configurator")
         self.shared_configs = SharedConfigs(site.paths.shared)
         self.statistics = Mailbox("statistics")
@@ -57,6 +72,7 @@ class Watches:
             mailbox,
             *(site.fleet, site.manager, site.clock, site.dispatcher.tell, roll, _store(site.paths.lib / "gone.json")),
             disconnected_after_s=site.config.agents.disconnected_after_s,
+            disconnected_at_most_s=site.config.agents.disconnected_at_most_s,
         )
 
     def start_configurator(self, mailbox: Mailbox) -> object:
@@ -94,6 +110,22 @@ class Watches:
             return MetricsPort(port.open(), ask)
 
         return Exposition.start(mailbox, open_port, measure, self._site.clock)
+
+    def start_telemetry(self, mailbox: Mailbox) -> object:
+        """One life of the process that pushes figures to a collector."""
+        site = self._site
+        options = (
+            *("--lock", str(site.paths.lib / "telemetry.lock")),
+            *("--paths", msgspec.json.encode(site.paths, enc_hook=str).decode()),
+            *("--manager", site.name),
+            *("--telemetry", msgspec.json.encode(self._pushes).decode()),
+        )
+        return start_process(
+            mailbox, lambda: launch("hids.workers.telemetry", options), FromKeeper, self._said, site.clock
+        )
+
+    def _said(self, message: Said) -> None:
+        self._site.tell(message.text)
 
     def start_control(self, answer: Answer, mailbox: Mailbox) -> object:
         """Answers hidsctl."""

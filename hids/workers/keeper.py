@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,8 @@ from hids.adapters.evidence.anchors import Anchoring, CommandAnchor, FileAnchor
 from hids.adapters.evidence.heads import Heads
 from hids.adapters.evidence.key import EvidenceKey
 from hids.adapters.evidence.verify import RETIRED
-from hids.adapters.reports import ScheduledReports
+from hids.adapters.mailspool import MailSpool
+from hids.adapters.reports import ScheduledReports, alerts_between
 from hids.adapters.retention import FileRetention
 from hids.core.keeping import Keeping
 from hids.messages.outputs import ToOutput
@@ -30,6 +32,8 @@ from hids.workers.outputs import ALERT_OUTPUTS
 
 RETENTION_S = 15.0
 CLOCK_S = 60.0
+MAIL_S = 30.0
+"""Between two tries of a mail that the server does not take."""
 NICE = 10
 """Compressing may wait for everything else."""
 
@@ -51,10 +55,7 @@ def _duties(keeping: Keeping) -> list[Duty]:
         archive = ArchiveRetention(Path(keeping.archive), clock, keeping.archive_limit)
         duties.append(Duty("retention of the archive", RETENTION_S, archive.run))
     if keeping.scheduled:
-        # By a clock that was set ahead, a day would be over that is not; while we were off it may be.
-        calendar = BelievedClock(SystemClock(), None)
-        reports = ScheduledReports(keeping.scheduled, Path(keeping.reports), Path(keeping.search), files[0], calendar)
-        duties.append(Duty("reports", RETENTION_S, reports.run))
+        duties += _reporting(keeping)
     if keeping.anchor_file:
         cursor = _cursor(lib, keeping.anchor_file)
         anchoring = Anchoring(FileAnchor(Path(keeping.anchor_file)), evidence, files, cursor)
@@ -64,6 +65,24 @@ def _duties(keeping: Keeping) -> list[Duty]:
         anchoring = Anchoring(CommandAnchor(keeping.anchor_command), evidence, files, cursor)
         duties.append(Duty("anchor command", keeping.anchor_s, anchoring.run))
     return duties
+
+
+def _reporting(keeping: Keeping) -> list[Duty]:
+    """Reports are made whether or not the mail server is there."""
+    lib = Path(keeping.lib)
+    # By a clock that was set ahead, a day would be over that is not; while we were off it may be.
+    calendar = BelievedClock(SystemClock(), None)
+    alerts = partial(alerts_between, Path(keeping.search), Path(keeping.alerts) / ALERT_OUTPUTS[0])
+    duties: list[Duty] = []
+    spool: MailSpool | None = None
+    if keeping.mail is not None:
+        from hids.adapters.outputs.mailer import SmtpMailer  # noqa: PLC0415 - most keepers send none
+
+        spool = MailSpool(lib / "report-mails", SmtpMailer(keeping.mail), calendar)
+        duties.append(Duty("report mails", MAIL_S, spool.run))
+    post = spool.add if spool is not None else None
+    reports = ScheduledReports(keeping.scheduled, Path(keeping.reports), lib / "reports.json", alerts, calendar, post)
+    return [Duty("reports", RETENTION_S, reports.run), *duties]
 
 
 def _cursor(lib: Path, *anchor: str) -> Path:

@@ -17,6 +17,7 @@ from hids.messages.terms import Agent, AgentId
 
 AGENT = Agent(AgentId("007"), "web1", "")
 AFTER_S = 60.0
+MOST_S = 1000.0
 MANAGER = Agent(AgentId("000"), "manager", "")
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -47,6 +48,7 @@ class Bench:
             self.mailbox,
             *(self.fleet, MANAGER, self.clock, self.told.append, self._roll, store),
             disconnected_after_s=AFTER_S,
+            disconnected_at_most_s=MOST_S,
         )
 
     async def _roll(self) -> list[Known]:
@@ -63,6 +65,37 @@ class Bench:
         self.presence.connected = False
         self.presence.hangup = None
         self.presence.ended_ms = self.clock.ms
+
+    def come_back(self) -> None:
+        """As its session does it."""
+        self.presence = self.fleet.of(AGENT)
+        self.presence.connected = True
+        self.presence.seen_ms = self.clock.ms
+        self.presence.told_silent = False
+
+    async def restart(self, days: float = 0) -> None:
+        """The manager ends, and starts again later: its fleet knows nobody, and the agent is back at once."""
+        await self.wait(SAVE_EVERY)
+        self.mailbox.shut_down()
+        await settle()
+        self.clock.advance(days * 86_400)
+        self.fleet = Fleet()
+        self.start()
+        self.come_back()
+        await self.wait(1)
+
+    async def go_for(self, seconds: int) -> int:
+        """Leave, and come back; after how many seconds it was told (0: it was not)."""
+        self.presence.seen_ms = self.clock.ms
+        self.leave()
+        before, told_s = len(self.told), 0
+        for second in range(1, seconds + 1):
+            await self.wait(1)
+            if len(self.told) > before and not told_s:
+                told_s = second
+        self.come_back()
+        await self.wait(1)
+        return told_s
 
     async def tick(self) -> None:
         self.mailbox.tell_life(self.mailbox.life, Tick())
@@ -212,7 +245,7 @@ def test_an_agent_that_comes_back_after_a_restart_of_main_may_be_told_again_late
         assert presence.told_silent  # so the session says that it is back
         presence.connected, presence.told_silent, presence.seen_ms = True, False, bench.clock.ms
         await bench.wait(SAVE_EVERY)
-        assert bench.saved[-1] == b'{"told":[]}'
+        assert bench.saved[-1] == b'{"told":[],"paces":{}}'
         assert bench.told == []
 
     run(test)
@@ -228,5 +261,54 @@ def test_a_registry_that_does_not_answer_is_asked_again():
         bench.answers = True
         await bench.wait(2)
         assert bench.fleet.get(AGENT.id) is not None
+
+    run(test)
+
+
+def test_one_that_is_away_often_is_told_later_and_each_step_was_told():
+    async def test(bench: Bench) -> None:
+        assert await bench.go_for(100) == AFTER_S
+        await bench.restart(days=1)
+        assert [await bench.go_for(100) for _ in range(3)] == [AFTER_S, AFTER_S, 0]
+        assert await bench.go_for(320) in range(296, 304)
+        assert await bench.go_for(970) in range(950, 965)
+        assert await bench.go_for(1010) == MOST_S  # three times that would be more than the most
+
+    run(test)
+
+
+def test_absences_that_nobody_was_told_of_teach_nothing():
+    async def test(bench: Bench) -> None:
+        assert await bench.go_for(61) == AFTER_S
+        await bench.restart(days=1)
+        for _ in range(10):
+            assert await bench.go_for(59) == 0
+        assert await bench.go_for(61) == AFTER_S
+
+    run(test)
+
+
+def test_what_is_learned_survives_and_is_forgotten_after_weeks():
+    async def test(bench: Bench) -> None:
+        await bench.go_for(100)
+        await bench.restart(days=1)
+        for _ in range(2):
+            await bench.go_for(100)
+        await bench.restart()
+        assert await bench.go_for(100) == 0
+        await bench.restart(days=20)
+        assert await bench.go_for(100) == AFTER_S
+
+    run(test)
+
+
+def test_what_is_learned_of_one_that_was_removed_goes():
+    async def test(bench: Bench) -> None:
+        await bench.go_for(100)
+        bench.known = []
+        await bench.restart()
+        await bench.go_for(100)
+        await bench.wait(SAVE_EVERY)
+        assert b'"gaps":1' in bench.saved[-1]
 
     run(test)

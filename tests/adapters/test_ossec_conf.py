@@ -9,6 +9,8 @@ from hids.adapters.rulesets import read_lists, read_ruleset
 from hids.errors import ConfigError
 from hids.manager.config import read_config
 
+MAIL = '\n[[output]]\ntype = "email"\nto = ["soc@example.org"]\nfrom = "hids@example.org"\n'
+
 
 def home(tmp_path: Path, *names: str) -> Path:
     for name in names:
@@ -89,7 +91,7 @@ def test_reports_are_taken_over(tmp_path: Path):
       <reports><group>syscheck|rootcheck</group><frequency>weekly</frequency><level>7</level><rule>550, 551</rule>
         <srcip>192.0.2.</srcip><showlogs>yes</showlogs><type>email</type><odd>x\x7f</odd></reports></ossec_config>"""
     path = tmp_path / "manager.toml"
-    path.write_text(reports_toml("ossec.conf", conf))
+    path.write_text(reports_toml("ossec.conf", conf) + MAIL)
     first, second = read_config(path).report
     assert (first.title, first.frequency, first.email_to) == (
         'Failed "logins"',
@@ -100,6 +102,22 @@ def test_reports_are_taken_over(tmp_path: Path):
     assert (second.title, second.frequency, second.level, second.rule) == ("Report", "weekly", 7, (550, 551))
     assert (second.group, second.srcip, second.show_logs) == (("*syscheck*", "*rootcheck*"), ("*192.0.2.*",), True)
     assert '# not taken over: "odd" = "x' in path.read_text()
+
+
+def test_reports_of_one_title_and_several_recipients(tmp_path: Path):
+    report = (
+        "<reports><title>Failures</title><email_to>a@example.org</email_to><email_to>b@example.org</email_to></reports>"
+    )
+    path = tmp_path / "manager.toml"
+    text = reports_toml("ossec.conf", f"<ossec_config>{report}{report}<reports/></ossec_config>".encode())
+    path.write_text(text + MAIL)
+    config = read_config(path)
+    assert [report.title for report in config.report] == ["Failures", "Failures (2)", "Report"]
+    assert config.report[1].email_to == ("a@example.org", "b@example.org")
+    assert config.mail is config.output[0]
+    path.write_text(reports_toml("ossec.conf", f"<ossec_config>{report}</ossec_config>".encode(), mailed=False))
+    assert [one.email_to for one in read_config(path).report] == [()]
+    assert '# email_to = ["a@example.org", "b@example.org"]' in path.read_text()
 
 
 def test_no_reports_are_none():

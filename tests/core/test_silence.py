@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hids.core.silence import HALF_LIFE_MS, LEARN_GAPS, LEARN_MS, LEAST_MS, Pace
+from hids.core.silence import HALF_LIFE_MS, LEARN_GAPS, LEARN_MS, LEAST_MS, MORE_THAN_CHANCE, Pace, absences
 
 HOUR = 3_600_000
 
@@ -70,3 +70,31 @@ def test_clocks_that_jump_break_nothing(steps: list[int], jump: int):
     before = pace.limit_ms()
     pace.shift(jump)
     assert pace.limit_ms() == before
+
+
+def test_an_absence_is_known_after_three_and_never_beyond_its_end():
+    terms = absences(60_000, 1_000_000)
+    pace = Pace(0, 0)
+    pace.goes_on(LEARN_MS)
+    for number in range(MORE_THAN_CHANCE):
+        assert pace.limit_ms(terms) is None, number
+        pace.told = True
+        assert pace.heard(pace.last_ms + 100_000)
+        pace.goes_on(pace.last_ms + HOUR)
+    limit = pace.limit_ms(terms)
+    assert limit is not None
+    assert 290_000 < limit < 300_000
+    pace.heard(pace.last_ms + HOUR)
+    assert pace.limit_ms(terms) == 1_000_000
+    pace.goes_on(pace.last_ms + 30 * HALF_LIFE_MS)
+    assert pace.limit_ms(terms) == 60_000
+    assert absences(60_000, 10).most_ms == 60_000
+
+
+@given(st.lists(st.integers(0, HALF_LIFE_MS), max_size=20))
+def test_being_there_never_counts_as_a_pause(steps: list[int]):
+    pace, now = Pace(0, 0), 0
+    for step in steps:
+        now += step
+        pace.goes_on(now)
+    assert (pace.gaps, pace.longest_ms, pace.last_ms) == (0, 0, now)

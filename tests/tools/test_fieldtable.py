@@ -61,6 +61,51 @@ def test_objects_name_only_objects_that_there_are():
     assert len(places) == len(set(places))
 
 
+ATTRIBUTES: dict[str, dict[str, type]] = {
+    "index-pattern": {"title": str, "timeFieldName": str, "fields": str},
+    "search": {"title": str, "columns": list, "sort": list, "kibanaSavedObjectMeta": dict},
+    "visualization": {"title": str, "visState": str, "uiStateJSON": str, "kibanaSavedObjectMeta": dict},
+    "dashboard": {
+        "title": str,
+        "description": str,
+        "panelsJSON": str,
+        "optionsJSON": str,
+        "kibanaSavedObjectMeta": dict,
+        "timeRestore": bool,
+        "timeFrom": str,
+        "timeTo": str,
+    },
+}
+"""The attributes that we use, with the types that OpenSearch Dashboards' index has for them. That index is strict: it refuses an
+object with one that it does not know."""
+SCHEMAS = {"histogram": {"metric", "segment", "group"}, "table": {"metric", "bucket"}}
+"""Where aggregations of a kind of picture may stand."""
+
+
+@pytest.mark.parametrize("name", ["kibana", "opensearch-dashboards"])
+def test_objects_are_as_the_strict_index_of_the_dashboards_takes_them(name: str):
+    for each in map(json.loads, FILES[f"conf/dashboards/{name}.ndjson"].splitlines()):
+        known, attributes = ATTRIBUTES[each["type"]], each["attributes"]
+        assert set(each) == {"id", "type", "attributes", "references", "migrationVersion"}
+        assert {key: type(value) for key, value in attributes.items()} == known
+        references = {reference["name"] for reference in each["references"]}
+        if "kibanaSavedObjectMeta" in attributes:
+            assert set(attributes["kibanaSavedObjectMeta"]) == {"searchSourceJSON"}
+            source = json.loads(attributes["kibanaSavedObjectMeta"]["searchSourceJSON"])
+            assert set(source) <= {"query", "filter", "indexRefName"}
+            assert {source["indexRefName"]} <= references if "indexRefName" in source else True
+            assert set(source["query"]) == {"query", "language"}
+        if each["type"] == "visualization":
+            state = json.loads(attributes["visState"])
+            assert {aggregation["schema"] for aggregation in state["aggs"]} <= SCHEMAS[state["type"]]
+            assert [aggregation["id"] for aggregation in state["aggs"]] == [
+                str(number) for number in range(1, len(state["aggs"]) + 1)
+            ]
+            ordered = [a["params"]["orderBy"] for a in state["aggs"] if "orderBy" in a["params"]]
+            metrics = {a["id"] for a in state["aggs"] if a["schema"] == "metric"}
+            assert set(ordered) <= metrics
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ruby") is None, reason="ruby is not installed, in which Logstash's filter is written")
 def test_logstash_makes_the_same_documents(tmp_path: Path, make_alert: Callable[..., dict[str, Any]]):

@@ -6,32 +6,23 @@ and shares a mail. A mail is the same in every try, under the same Message-ID, s
 """
 
 import hashlib
-import ssl
 from collections.abc import Callable
 from email.message import EmailMessage
-from email.policy import SMTP as POLICY
-from email.utils import formatdate
 from pathlib import Path
-from typing import Self
 
-import aiosmtplib
 import structlog
 
-from hids.adapters.files import read_private
 from hids.adapters.outputs.mailqueue import Mail, MailQueue, Waiting
+from hids.adapters.outputs.smtp import MailServer, begin_mail, domain_of
 from hids.core.alert.letter import Letter, letter
 from hids.core.alert.mailing import parts, wait_ms
-from hids.core.alert.text import plain
 from hids.core.alert.view import View, view
 from hids.core.delivery import Delivery, Refused, read_each, refuse_odd
-from hids.core.outputs import Email, server_of
-from hids.errors import ConfigError, StoreError
+from hids.core.outputs import Email
+from hids.errors import StoreError
 from hids.ports import Clock
 
 log = structlog.get_logger()
-
-_PERMANENT = 500
-"""SMTP's answers from here on: the same will never be taken (RFC 5321 4.2.1)."""
 
 
 class EmailDestination:
@@ -81,7 +72,7 @@ class EmailDestination:
             mail = self._queue.next()
             if mail is None:
                 return
-            async with _Server(self._email) as server:
+            async with MailServer(self._email) as server:
                 while mail is not None:
                     await self._send(server, mail)
                     mail = self._queue.next()
@@ -120,7 +111,7 @@ class EmailDestination:
             by_thread=whole and email.mode == "grouped" and parts(len(threads), budget) == len(threads),
         )
 
-    async def _send(self, server: "_Server", mail: Mail) -> None:
+    async def _send(self, server: MailServer, mail: Mail) -> None:
         alerts = [view(line) for line in mail.alerts]
         written = letter(alerts, mail.more, self._email.format, self._email.prefix)
         subject = written.subject
@@ -128,7 +119,7 @@ class EmailDestination:
         if first is not None:
             subject = f"Re: {first}"
         message = self._message(mail, alerts, written, subject)
-        refused = await server.send(message)
+        refused = await server.send(message, self._email.to)
         if refused:
             log.error("mail is refused for good", output=self._email.output, reason=refused, mail=message["Message-ID"])
             for line in mail.alerts:
@@ -137,96 +128,17 @@ class EmailDestination:
 
     def _message(self, mail: Mail, alerts: list[View], written: Letter, subject: str) -> EmailMessage:
         email = self._email
-        domain = email.sender.rpartition("@")[2]
+        domain = domain_of(email)
         root = f"<incident.{_word(mail.thread)}.{email.name}@{domain}>" if mail.thread else ""
         begins = bool(root) and any(a.hids.incident is not None and a.hids.incident.news == "first" for a in alerts)
-        message = EmailMessage(policy=POLICY)
-        message["From"] = email.sender
-        message["To"] = ", ".join(email.to)
-        if email.reply_to:
-            message["Reply-To"] = email.reply_to
-        message["Subject"] = plain(subject)
-        message["Date"] = formatdate(self._clock.now_ms() / 1000, localtime=True)
-        message["Message-ID"] = root if begins else f"<mail.{mail.id}.{self._queue.token}.{email.name}@{domain}>"
+        message_id = root if begins else f"<mail.{mail.id}.{self._queue.token}.{email.name}@{domain}>"
+        message = begin_mail(email, email.to, subject, message_id, self._clock.now_ms())
         if root and not begins:
             message["In-Reply-To"] = message["References"] = root
-        message["Auto-Submitted"] = "auto-generated"
         message.set_content(written.text, cte="quoted-printable")
         if written.html:
             message.add_alternative(written.html, subtype="html", cte="quoted-printable")
         return message
-
-
-class _Server:
-    """A session with the mail server: connect, perhaps several mails, quit."""
-
-    def __init__(self, email: Email) -> None:
-        self._email = email
-        server = server_of(email.server)
-        if server is None:
-            raise ConfigError(f'[[output]] {email.name}: server: expected "host:port", got {email.server!r}')
-        try:
-            context = ssl.create_default_context(cafile=email.ca_file or None)
-        except OSError as error:
-            raise Refused(f"ca_file {email.ca_file}: {error}") from error
-        self._smtp = aiosmtplib.SMTP(
-            hostname=server[0],
-            port=server[1],
-            use_tls=email.tls == "tls",
-            start_tls=email.tls == "starttls",
-            tls_context=context,
-            timeout=email.timeout_s,
-            local_hostname=email.helo or None,
-        )
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self._smtp.connect()
-            if self._email.user:
-                await self._smtp.login(self._email.user, self._password())
-        except (aiosmtplib.SMTPException, OSError, StoreError) as error:
-            self._smtp.close()
-            raise self._refused(error) from error
-        return self
-
-    async def __aexit__(self, *_failure: object) -> None:
-        try:
-            if self._smtp.is_connected:
-                await self._smtp.quit()
-        except (aiosmtplib.SMTPException, OSError):
-            pass
-        finally:
-            self._smtp.close()
-
-    async def send(self, message: EmailMessage) -> str:
-        """Hand over a mail; returns why it will never be taken, or nothing.
-
-        Raises:
-            Refused: not now.
-        """
-        email = self._email
-        try:
-            failed, _ = await self._smtp.sendmail(email.sender, list(email.to), message.as_bytes())
-        except aiosmtplib.SMTPDataError as error:
-            if error.code >= _PERMANENT:
-                return f"the server answers {error.code}: {plain(error.message[:200])}"
-            raise self._refused(error) from error
-        except (aiosmtplib.SMTPException, OSError) as error:
-            raise self._refused(error) from error
-        for address, answer in failed.items():
-            log.error(
-                "recipient is refused, others have it", output=email.output, to=address, reason=plain(str(answer))
-            )
-        return ""
-
-    def _password(self) -> str:
-        secret = read_private(Path(self._email.password_file))
-        if secret is None or not secret.strip():
-            raise StoreError(f"{self._email.password_file}: expected the password of {self._email.user}, found none")
-        return secret.strip().decode("utf-8", "replace")
-
-    def _refused(self, error: Exception) -> Refused:
-        return Refused(f"{self._email.server}: {type(error).__name__}: {plain(' '.join(str(error).split())[:300])}")
 
 
 def _word(text: str) -> str:

@@ -39,10 +39,22 @@ def check_library(output: Output) -> None:
         ConfigError: it is not.
     """
     module, extra = output.library
-    if module and find_spec(module) is None:
-        raise ConfigError(
-            f"[[output]] {output.name}: type {output.type!r} needs {module}: pip install 'hids[{extra}]' where hids runs"
-        )
+    if module:
+        need(module, extra, f"[[output]] {output.name}: type {output.type!r}")
+
+
+def need(module: str, extra: str, who: str) -> None:
+    """See that a module is there.
+
+    Raises:
+        ConfigError: it is not; tells which extra of ours brings it.
+    """
+    try:
+        found = find_spec(module) is not None
+    except ModuleNotFoundError:  # what it lies in is not there
+        found = False
+    if not found:
+        raise ConfigError(f"{who} needs {module}: pip install 'hids[{extra}]' where hids runs")
 
 
 def destination_of(output: AnyOutput, site: Site) -> Destination:  # noqa: PLR0911 - one a kind

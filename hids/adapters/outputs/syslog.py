@@ -161,7 +161,8 @@ class _Stream:
             if self._output.certificate:
                 context.load_cert_chain(self._output.certificate, self._output.key or None)
         reader, writer = await asyncio.open_connection(host, port, ssl=context)
-        writer.transport.set_write_buffer_limits(0)
+        # Over TLS a limit of 0 counts as exceeded when nothing waits (sslproto of Python 3.11), and drain may wait for ever.
+        writer.transport.set_write_buffer_limits(high=0 if context is None else 1, low=0)
         self._reading = asyncio.ensure_future(_read_to_end(reader))
         self._reading.add_done_callback(lambda _task: self._forget())
         return writer
@@ -188,8 +189,14 @@ async def _read_to_end(reader: asyncio.StreamReader) -> None:
 
 
 def _unsent(writer: asyncio.StreamWriter) -> int:
-    """Bytes that the other side's kernel has not acknowledged (Linux' SIOCOUTQ); 0 where that is not known."""
+    """Bytes that the other side's kernel has not acknowledged (Linux' SIOCOUTQ); 0 where that is not known.
+
+    Raises:
+        ConnectionResetError: there is no connection any more.
+    """
     sock = writer.get_extra_info("socket")
+    if sock is None:  # over TLS the transport lets go of it before the reader hears of the end
+        raise ConnectionResetError("the server closed the connection")
     try:
         count: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]
     except OSError:

@@ -20,6 +20,7 @@ from certificates import certificate
 from osmem_server import OsmemServer
 from servers import free_port
 
+import hids
 from hids.adapters.outputs.opensearch import OpenSearchDestination
 from hids.core.alert.searchengine import TEMPLATE_VERSION
 from hids.core.delivery import Delivery, Refused
@@ -91,6 +92,54 @@ def test_alerts_are_found_by_their_ecs_fields(output: OpenSearch, deliver: Calla
             ):
                 assert len(await search(destination, output.index, query)) == 20, query
             assert await search(destination, output.index, {"term": {"source.ip": "198.51.100.0/24"}}) == []
+
+    asyncio.run(go())
+
+
+EVERYTHING: dict[str, Any] = {
+    "hids": {"number": 5, "incident": {"id": "007-1-1", "key": {"srcip": "192.0.2.7"}, "news": "first"}},
+    "rule": {
+        "id": "201250",
+        "level": 10,
+        "description": "brute force",
+        "groups": ["sshd"],
+        "pci_dss": ["10.2.4"],
+        "mitre": {"id": ["T1110"], "tactic": ["Credential Access"], "technique": ["Brute Force"]},
+    },
+    "syscheck": {"path": "/etc/passwd"},
+    "data": {"srcip": "192.0.2.7", "srcuser": "joe", "dstuser": "root"},
+}
+
+
+def asked(aggregations: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a visualization asks the search engine: buckets within buckets."""
+    body: dict[str, Any] = {}
+    for number, each in reversed([(n, a) for n, a in enumerate(aggregations) if a["schema"] != "metric"]):
+        field = {"field": each["params"]["field"]}
+        options = {"fixed_interval": "1h"} if each["type"] == "date_histogram" else {"size": each["params"]["size"]}
+        body = {"aggs": {str(number): {each["type"]: field | options, **body}}}
+    return {"size": 0, **body}
+
+
+def test_every_panel_of_the_dashboards_is_answered(output: OpenSearch, deliver: Callable[..., Delivery]):
+    """The mapping that our template makes lets each field be counted, and an alert shows in each panel."""
+    shipped = Path(hids.__file__).parents[1] / "conf/dashboards/opensearch-dashboards.ndjson"
+    objects = [json.loads(line) for line in shipped.read_text().splitlines()]
+    panels = [json.loads(each["attributes"]["visState"]) for each in objects if each["type"] == "visualization"]
+    assert len(panels) >= 9
+
+    async def go() -> None:
+        async with opened(output) as destination:
+            await destination.post(deliver(5, **EVERYTHING))
+            await destination._ask("POST", f"/{output.index}-*/_refresh")
+            for panel in panels:
+                body = json.dumps(asked(panel["aggs"])).encode()
+                status, _, answer = await destination._ask("POST", f"/{output.index}-*/_search", body)
+                assert status == 200, (panel["title"], answer)
+                level = json.loads(answer)["aggregations"]
+                while buckets := [inner for inner in level.values() if isinstance(inner, dict) and "buckets" in inner]:
+                    level = next((bucket for bucket in buckets[0]["buckets"] if bucket["doc_count"]), {})
+                    assert level.get("doc_count") == 1, (panel["title"], answer)
 
     asyncio.run(go())
 

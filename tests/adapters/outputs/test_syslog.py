@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from certificates import certificate
 from sample_alerts import alert
+from sinks import LineSink
 from waiting import SetClock, until
 
 from hids.adapters.outputs.syslog import AGAIN_S, SyslogDestination
@@ -210,6 +211,42 @@ def test_over_tls_the_server_must_show_a_certificate_that_is_trusted(tmp_path: P
                 await destination.post(delivery(1, 2))
         await destination.close()
         await server.die()
+
+    run(test)
+
+
+def test_a_tls_connection_that_ends_under_a_try_is_refused_and_all_comes_again(tmp_path: Path):
+    async def test() -> None:
+        pem = certificate(tmp_path)
+        sink = LineSink(pem)
+        sink.start()
+        destination = SyslogDestination(output(sink.port, "tls", framing="lines", ca_file=str(pem)), SetClock())
+        await destination.post(delivery(1))
+        destination._link._writer.transport.abort()  # type: ignore[union-attr]
+        with pytest.raises(Refused, match="closed"):
+            await destination.post(delivery(2))
+        await destination.post(delivery(2))
+        await until(lambda: any(b'"id":"007-1-2"' in line for line in sink.lines), "it arrives")
+        assert sum(b'"id":"007-1-1"' in line for line in sink.lines) == 2
+        await destination.close()
+        sink.stop()
+
+    run(test)
+
+
+def test_deliveries_of_any_size_go_over_one_tls_connection_without_a_wait(tmp_path: Path):
+    async def test() -> None:
+        pem = certificate(tmp_path)
+        sink = LineSink(pem)
+        sink.start()
+        destination = SyslogDestination(output(sink.port, "tls", framing="lines", ca_file=str(pem)), SetClock())
+        number = 1
+        for count in (1, 1, 2, 100, 3, 100, 100, 1):
+            await destination.post(delivery(number, count, full_log="x" * 2_000))
+            number += count
+        await until(lambda: len(sink.lines) == number - 1, "they arrive")
+        await destination.close()
+        sink.stop()
 
     run(test)
 
