@@ -19,7 +19,7 @@ import msgspec
 
 from hids.actors.stage import Mailbox
 from hids.adapters.clock import SystemClock
-from hids.agent import collector, policy, scan
+from hids.agent import collector, policy, registry, scan
 from hids.agent.collector import SourceState
 from hids.agent.config import load
 from hids.agent.paths import Excluded
@@ -37,7 +37,7 @@ class Order(msgspec.Struct, frozen=True):
     """One scan."""
 
     config: str
-    """agent.toml, with one of syscheck, rootcheck and policy in it."""
+    """agent.toml, with one of syscheck, rootcheck, policy and registry in it."""
     state: str
     """The agent's state folder."""
     kill_at: int = 0
@@ -113,6 +113,7 @@ def _arm(order: Order) -> None:
     Spool.append = counted  # type: ignore[method-assign]
     # A transaction for each append, and small ones: more points.
     policy.LINES_AT_ONCE = collector.IN_FLIGHT = 1
+    registry.SLICE_KEYS = 2
     scan.SHEET_FACTS = scan.STORED_TOGETHER = scan.BATCH = 3
 
 
@@ -130,6 +131,8 @@ async def _scan(order: Order) -> None:
         policy.PolicyWatch.start(*head, config.policy, NO_POLICIES, (), folder / "told", clock, failures.append)
     elif not config.rootcheck.disabled:
         Rootcheck.start(*head, config.rootcheck, Excluded(()), clock, failures.append)
+    elif config.registry:
+        registry.RegistryReader.start(*head, config.registry[0], clock, failures.append)
     else:
         Syscheck.start(*head, config.syscheck, Excluded([str(folder)]), folder, clock, failures.append)
     while not state.idle:

@@ -62,8 +62,8 @@ LONG = ("outputs", "manager")
 QUIET_S = 0.1
 REST_S = 5.5
 """A process of the manager lives so long before it is killed: one that dies 13 times in a row within 5 s takes others with it."""
-TRIES = 4
-"""A pulse or a heartbeat may come between: then it is another call that is met, and the point is tried again."""
+NEAR = (0, 0, -1, 1, -2, 2)
+"""A pulse or a heartbeat may come between: then it is another call that is met, and the calls around it are tried."""
 CALL = re.compile(r"^\d+ +(\w+)\((.*)", re.MULTILINE)
 MESSAGE = re.compile(r"type\\2[4-7]\d(\w+)")
 """The kind of one of our messages in what strace shows of a call: msgpack's "type", and a short text behind it."""
@@ -187,7 +187,7 @@ def _is_traced(pid: int) -> bool:
 
 def _is_gone(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 
@@ -238,7 +238,7 @@ class Way(Stand):
             return self.agents[AGENT].pid
         assert self.manager is not None
         main = self.manager.pid
-        return wait_for(lambda: family(main).get(role), f"there is a process of {role}")[0]
+        return wait_for(lambda: family(main).get(role, []), f"there is a process of {role}")[0]
 
     def committed(self) -> int:
         """Last sequence of the agent in the ledger; no process of the manager is asked."""
@@ -319,6 +319,14 @@ class Way(Stand):
         wait_for(self._runs, "everything runs again")
         return Trial(victim, point, attacker, met, right, committed, written, time.monotonic() - began)
 
+    def tries(self, victim: str, point: Point) -> Iterator[Trial]:
+        """Kill at the point until the process is met doing what was recorded."""
+        for near in NEAR:
+            trial = self.kill_at(victim, point._replace(turn=max(1, point.turn + near)))
+            yield trial._replace(point=point)
+            if trial.right:
+                return
+
     def _wait_at(self, point: Point, tracer: Tracer, attacker: str, *, itself: bool) -> bool:
         """Wait until the process is there, or surely will not come there any more."""
         over: list[float] = []
@@ -382,10 +390,9 @@ def sweep(way: Way, victims: Iterable[str], at: str = "", every: int = 1) -> Ite
     """Kill each victim at each point of its own way, or that of process `at`."""
     lists = [[(victim, point) for point in way.record(at or victim)[::every]] for victim in victims]
     for victim, point in in_turns(lists):
-        for _ in range(TRIES):
-            trial = way.kill_at(victim, point)
+        for trial in way.tries(victim, point):
             yield trial
-            if trial.right or (trial.met and trial.written):  # after the alert one call is like another
+            if trial.met and trial.written:  # after the alert one call is like another
                 break
 
 

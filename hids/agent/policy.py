@@ -146,7 +146,8 @@ class PolicyWatch(Collector):
         has_any = bool(self._config.files or self._sent.policies)
         if self._config.scan_on_start or not has_any:
             self._stir.set()
-        self._mark.touch(0o600)
+        with contextlib.suppress(OSError):  # on a full disk nothing can be told either
+            self._mark.touch(0o600)
         while True:
             await self._wait(last_ms)
             last_ms = self._clock.now_ms()

@@ -23,7 +23,8 @@ CHILD = """
 import argparse, socket, sys
 import msgspec
 from hids.core.wire.frames import FrameReader, frame
-from hids.messages import Cursors, NodeFacts, Outboxed, Pulse
+from hids.messages.outputs import Cursors, Outboxed
+from hids.messages.supervision import NodeFacts, Pulse
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--channel-fd", type=int)

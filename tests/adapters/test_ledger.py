@@ -382,7 +382,7 @@ def test_groups_survive_kill_9_whole(path: Path, tmp_path: Path):
             import sys
             from pathlib import Path
             from hids.adapters.ledger import Ledger
-            from hids.messages import Progress
+            from hids.messages.lane import Progress
             from hids.ports import Group
 
             ledger = Ledger(Path(sys.argv[1]))

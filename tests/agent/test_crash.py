@@ -1,6 +1,8 @@
 """Kill -9 at every transaction of a scan, of each kind: the next scan tells the rest, and nothing twice."""
 
 import json
+import lzma
+import os
 import shutil
 import sqlite3
 from collections import Counter
@@ -17,6 +19,7 @@ from hids.core.wire.facts import unpack as unpack_facts
 from hids.core.wire.lines import unpack
 from hids.messages.lines import LogLine
 
+SAMPLES = os.environ.get("HIDS_SAMPLES")
 pytestmark = [pytest.mark.slow, pytest.mark.fault]
 
 
@@ -129,6 +132,32 @@ class Policed:
         ) + Counter(("summary", str(each["passed"]), str(each["failed"])) for each in said if each["type"] == "summary")
 
 
+class Registered:
+    """A hive of a Windows, before and after real changes."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.hive = folder / "NTUSER.DAT"
+        self._write("NTUSER.DAT")
+        keys = [
+            r"Software\WinRAR",
+            r"Software\Microsoft\Windows\CurrentVersion\Run",
+            r"Software\Microsoft\legitimate_subkey",
+        ]
+        self.config = f"[[registry]]\npath = 'HKEY_USERS\\x'\nhive = '{self.hive}'\nkeys = {keys}\n"
+
+    def _write(self, name: str) -> None:
+        self.hive.write_bytes(lzma.decompress((Path(SAMPLES or "") / "registry" / f"{name}.xz").read_bytes()))
+
+    def change(self) -> None:
+        self._write("NTUSER_modified.DAT")
+
+    @staticmethod
+    def told(lines: list[LogLine]) -> Counter[tuple[str, ...]]:
+        facts = (fact for line in lines for fact in unpack_facts(line.text))
+        return Counter((fact.path, fact.seen, str(fact.gone), fact.sha256) for fact in facts)
+
+
 @pytest.fixture(scope="module")
 def forks() -> Iterator[Forks]:
     with Forks() as forks:
@@ -143,7 +172,17 @@ def lines_of(state: Path) -> list[LogLine]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "after"), [(Watched, False), (Watched, True), (Rooted, False), (Rooted, True), (Policed, False)]
+    ("kind", "after"),
+    [
+        (Watched, False),
+        (Watched, True),
+        (Rooted, False),
+        (Rooted, True),
+        (Policed, False),
+        pytest.param(
+            Registered, False, marks=pytest.mark.skipif(not SAMPLES, reason="needs HIDS_SAMPLES, a folder with hives")
+        ),
+    ],
 )
 def test_killed_at_any_point_nothing_is_missed_and_nothing_told_twice(
     tmp_path: Path, forks: Forks, kind: type[Host], *, after: bool

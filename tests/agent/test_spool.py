@@ -205,7 +205,7 @@ def test_kill_in_the_middle_of_appends_leaves_lines_and_position_in_step(tmp_pat
         import sys
         from pathlib import Path
         from hids.agent.spool import Spool
-        from hids.messages import LogLine
+        from hids.messages.lines import LogLine
         spool = Spool.open(Path(sys.argv[1]), 1_000_000)
         number = int(spool.positions("n").get("n", b"0"))
         while True:

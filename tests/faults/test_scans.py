@@ -37,7 +37,9 @@ if "hids.workers.lane" in sys.orig_argv:
     deadly(PolicyStore, "record", "before record", "after record")
 """
 POINTS = ("before record", "after record", "before commit", "after commit")
-OFF = "".join(f"check_{name} = false\n" for name in ("pids", "ports", "if", "deleted", "modules", "sys", "setuid"))
+OFF = "".join(
+    f"check_{name} = false\n" for name in ("pids", "ports", "if", "deleted", "modules", "sys", "setuid", "preload")
+)
 
 
 class Host:

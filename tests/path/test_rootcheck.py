@@ -13,7 +13,9 @@ from hids.errors import StoreError
 pytestmark = pytest.mark.slow
 
 CONFORMANCE = os.environ.get("HIDS_CONFORMANCE")
-OFF = "".join(f"check_{name} = false\n" for name in ("pids", "ports", "if", "deleted", "modules", "sys", "setuid"))
+OFF = "".join(
+    f"check_{name} = false\n" for name in ("pids", "ports", "if", "deleted", "modules", "sys", "setuid", "preload")
+)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from hids.agent.packages.database import Aliases
 from hids.agent.packages.databases import databases
 from hids.agent.packages.dpkg import Dpkg
 from hids.agent.packages.rpm import Rpm
+from hids.agent.packages.voucher import Voucher
 from hids.core.syscheck.packages import Owned, Package
 
 NOTHING = Package("x", "", "", 0)
@@ -126,7 +127,9 @@ ln -s file %{buildroot}/hidsdemo/link
 @pytest.mark.skipif(shutil.which("rpmbuild") is None, reason="no rpmbuild here: no package can be made")
 def test_a_real_rpm(tmp_path: Path):
     spec, top, db = tmp_path / "demo.spec", tmp_path / "top", tmp_path / "db"
-    spec.write_text(SPEC)
+    there = tmp_path / "there"
+    there.mkdir()
+    spec.write_text(SPEC.replace("/hidsdemo", str(there)))
     program, build = shutil.which("rpm"), shutil.which("rpmbuild")
     assert program is not None
     assert build is not None
@@ -140,11 +143,16 @@ def test_a_real_rpm(tmp_path: Path):
     assert known.at_ms > 1_700_000_000_000
     token = database.token()
     one, conf = (hashlib.sha256(text).hexdigest() for text in (b"one\n", b"c\n"))
-    assert set(database.owned(key, known, (b"/hidsdemo",))) == {
-        Owned(b"/hidsdemo/file", one),
-        Owned(b"/hidsdemo/x.conf", conf, is_conffile=True),
-        Owned(b"/hidsdemo/link", "", target=b"file"),
+    assert set(database.owned(key, known, (bytes(there),))) == {
+        Owned(bytes(there / "file"), one),
+        Owned(bytes(there / "x.conf"), conf, is_conffile=True),
+        Owned(bytes(there / "link"), "", target=b"file"),
     }
+    (there / "file").write_text("one\n")
+    assert list(database.claims((bytes(there / "file"), b"/nowhere"))) == [Owned(bytes(there / "file"), one)]
+    assert Voucher("/", [database]).vouch_for(str(there / "file"))
+    (there / "file").write_text("evil\n")
+    assert not Voucher("/", [database]).vouch_for(str(there / "file"))
     assert database.token() == token
     assert not database.is_busy()
     subprocess.run([*rpm, "-e", "--justdb", "demo"], check=True, capture_output=True)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hids.core.decode.decoder import DecoderTree
 from hids.core.decode.event import decode, undecoded
 from hids.core.decode.load import load_decoders
-from hids.core.decode.told import FILE_DECODERS
+from hids.core.decode.told import FILE_DECODERS, HOST_DECODERS
 from hids.core.dialect import Dialect
 from hids.core.markup import read
 from hids.errors import Problem
@@ -36,7 +36,7 @@ def test_a_decoder_as_it_is_written() -> None:
     assert tree.roots(b"") == (root, rootcheck, *changes)
     assert tree.roots(None) == ()
     again = {f"syscheck_integrity_changed_{times}" for times in ("2nd", "3rd")}
-    assert tree.names == {"q", "rootcheck", "sca", "syscheck_answered", *FILE_DECODERS, *again}
+    assert tree.names == {"q", "rootcheck", "sca", "syscheck_answered", *FILE_DECODERS, *HOST_DECODERS, *again}
 
 
 def test_a_child_hangs_under_every_decoder_of_its_parents_name_before_it() -> None:
