@@ -51,10 +51,10 @@ _NOTHING: dict[str, str] = {
     "task-manager": "packages are upgraded by your package manager; hidsctl agent upgrade-info says which",
     "anti_tampering": "the canary says when an agent is silenced (docs/guarantees.md)",
 }
-_OF_WAZUH = frozenset(
-    ("ruleset", "wodle", "auth", "cluster", "sca", "indexer", "client_buffer", "vulnerability-detection")
-)
+_OF_WAZUH = frozenset(("ruleset", "wodle", "cluster", "sca", "indexer", "vulnerability-detection"))
 """Sections that only Wazuh has."""
+_RATHER_WAZUH = frozenset(("auth", "client_buffer"))
+"""Those that later versions of OSSEC may have, too: they tell only where no <rules>, which is OSSEC's, says otherwise."""
 
 
 class Migration(NamedTuple):
@@ -90,7 +90,7 @@ def migrate(home: Path, rules: Path, dialect: str = "") -> Migration:
         raise ConfigError(f"{home}: expected {home / NAMES[0]}; name the folder of an installation, or copy it here")
     text, name = _read(conf), str(conf)
     sections = _sections(name, text)
-    wazuh = dialect == "wazuh" if dialect else not _OF_WAZUH.isdisjoint(section.name for section in sections)
+    wazuh = dialect == "wazuh" if dialect else _is_wazuh({section.name for section in sections})
     dialect = "wazuh" if wazuh else "ossec"
     notes = [*_left_out(sections)]
     files = ruleset_files(home, name, text)
@@ -249,6 +249,10 @@ def _left_out(sections: list[Element]) -> Iterator[str]:
             yield f"{section.file}:{section.line}: {what} is not taken over: {_NOTHING[section.name]}"
         else:
             yield f"{section.file}:{section.line}: {what} is not known"
+
+
+def _is_wazuh(names: set[str]) -> bool:
+    return not _OF_WAZUH.isdisjoint(names) or ("rules" not in names and not _RATHER_WAZUH.isdisjoint(names))
 
 
 def _sections(conf: str, text: bytes) -> list[Element]:

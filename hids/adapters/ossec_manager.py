@@ -181,13 +181,19 @@ def _network(text: str) -> str:
     return "0.0.0.0/0" if text == "any" else text
 
 
+_AUTHD_PASSWORD_FILE = "/etc/hids/authd.pass"  # noqa: S105 - a path
+
+
 def _auth(section: Element, part: ManagerPart, home: str) -> None:
     options, where = Options(section), f"{section.file}:{section.line}: <auth>"
     if options.yes("disabled"):
         return
     legacy = part.tables.setdefault("legacy", {"enabled": True})
     if options.yes("use_password"):
-        legacy["password_file"] = f"{home}/etc/authd.pass"
+        part.notes.append(
+            f"{where}: the password is not copied: copy {home}/etc/authd.pass to {_AUTHD_PASSWORD_FILE}, mode 600, owned by the "
+            f'manager\'s user, and set [legacy] password_file = "{_AUTHD_PASSWORD_FILE}"; until then nobody can enrol'
+        )
     else:
         part.notes.append(f"{where}: nobody can enrol without a password here: set [legacy] password_file")
     if options.yes("use_source_ip"):

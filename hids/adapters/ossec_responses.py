@@ -45,7 +45,10 @@ def responses_of(conf: str, text: bytes, *, wazuh: bool) -> tuple[Policy, list[s
     ]
     networks = tuple(word for word in allow if _is_network(word, notes))
     if any(response.location == "server" for response in responses):
-        notes.append('location "server": name the agent on the manager\'s own host in [responses] server_agent')
+        notes.append(
+            'location "server": such a response is disabled: name the agent on the manager\'s own host in [responses] '
+            "server_agent, and take its disabled away"
+        )
     return Policy(limits=ResponseLimits(allow=networks), commands=tuple(commands), responses=tuple(responses)), notes
 
 
@@ -113,7 +116,7 @@ def _responses(element: Element, commands: set[str], count: int, notes: list[str
                 repeated_offenders=tuple(
                     number for word in options.get("repeated_offenders", "").split(",") if (number := _number(word))
                 ),
-                disabled=disabled,
+                disabled=disabled or where == "server",  # until somebody says which agent that is
             )
         )
     if all(response.level or response.groups or response.rules for response in found):

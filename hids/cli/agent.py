@@ -168,6 +168,16 @@ def run(config: Config, state: State) -> None:
     os.execv(sys.executable, [sys.executable, *isolated, "-m", "hids.agent", str(config), str(state)])  # noqa: S606 - no shell
 
 
+@app.command(epilog="Example: hids-agent check --config ./agent.toml && systemctl reload hids-agent")
+def check(config: Config) -> None:
+    """Read agent.toml as `run` would, and say what is wrong; nothing is started. Exit status: 0 it can be used, 2 it cannot."""
+    with _errors():
+        from hids.agent.config import load  # noqa: PLC0415
+
+        load(config)
+        typer.echo(f"{plain(str(config))} can be used")
+
+
 @app.command(
     epilog="Example: hids-agent policy /etc/hids/policies/debian12.yml --json | jq '.checks[] | select(.result == \"failed\")'"
 )

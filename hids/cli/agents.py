@@ -13,6 +13,7 @@ from rich.text import Text
 
 import hids
 from hids.cli.settings import REFUSED, Settings
+from hids.cli.status import PIPE_WIDTH
 from hids.core.alert.text import plain
 
 app = typer.Typer(no_args_is_help=True, help="Let machines join, see them, remove them.")
@@ -271,7 +272,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("id", "name", "state", "groups", "address", "last seen", "lines", "os", "software"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading in {"id", "state", "last seen", "lines"})
     for row in rows:
         table.add_row(
             row["id"],
@@ -284,7 +285,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             Text(plain(row["os"] or "")),
             Text(plain(row["software"] or "")),
         )
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=PIPE_WIDTH)).print(table)
 
 
 def _print_one(row: dict[str, Any]) -> None:

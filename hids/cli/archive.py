@@ -15,7 +15,9 @@ from hids.cli.times import moment
 from hids.core.alert.text import plain
 from hids.errors import StoreError
 
-app = typer.Typer(no_args_is_help=True, help="Every line that was read, where [archive] keeps them.")
+app = typer.Typer(
+    no_args_is_help=True, help="Every line that was read, where the section archive of manager.toml keeps them."
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 

@@ -7,7 +7,9 @@ import typer
 
 import hids
 from hids.adapters.paths import ManagerPaths
+from hids.core.alert.text import plain
 from hids.errors import ConfigError, HidsError
+from hids.manager.config import read_config
 from hids.manager.run import EX_CONFIG, run
 
 app = typer.Typer(
@@ -59,6 +61,37 @@ def run_command(
         typer.echo(f"hids-manager: {error.filename or ''}: {error.strerror}", err=True)
         raise typer.Exit(EX_CONFIG) from error
     raise typer.Exit(status)
+
+
+@app.command("check")
+def check_command(
+    *,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="manager.toml; without it the one that `run` would read.")
+    ] = None,
+    state: Annotated[Path | None, typer.Option("--state", help="The folder that `run --state` names.")] = None,
+) -> None:
+    """Read manager.toml as `run` would, and say what is wrong; nothing is started, and no port or folder is touched.
+
+    \b
+    Rules have a check of their own: hidsctl rules check. Files that it names, such as passwords, are read only by `run`.
+    Exit status: 0 it can be used, 2 something to mend in it.
+
+    \b
+    Examples:
+      hids-manager check
+      hids-manager check --config ./manager.toml && systemctl reload hids-manager
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    paths = ManagerPaths.of(state)
+    path = config or (paths.config if paths.config.exists() else None)
+    try:
+        read_config(path)
+    except ConfigError as error:
+        typer.echo("\n".join(f"hids-manager: {plain(line)}" for line in str(error).splitlines()), err=True)
+        raise typer.Exit(EX_CONFIG) from error
+    typer.echo(
+        f"{plain(str(path))} can be used" if path else f"{paths.config} is not there: all keys are at their defaults"
+    )
 
 
 @app.command("version")

@@ -122,6 +122,6 @@ def _next(found: Migration, folder: Path) -> list[str]:
     if found.keys is not None:
         steps.append(f"hidsctl agent import-keys {found.keys}")
     if found.central:
-        steps.append("hidsctl config plan && hidsctl config apply")
+        steps.append("hidsctl config plan && hidsctl config apply --all-at-once")
     steps.append("hidsctl agent token")
     return [plain(str(step)) for step in steps]

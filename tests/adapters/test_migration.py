@@ -137,3 +137,18 @@ def test_rules_keep_their_order_and_lists_their_names(home: Path, tmp_path: Path
 def test_no_installation(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"expected .*etc/ossec\.conf"):
         migrate(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sections", "dialect"),
+    [
+        ("<rules/><client_buffer/><auth/>", "ossec"),  # later versions of OSSEC have these two
+        ("<ruleset/><remote/>", "wazuh"),
+        ("<client/><client_buffer/>", "wazuh"),
+        ("<client/><localfile><location>/a</location></localfile>", "ossec"),
+    ],
+)
+def test_where_the_rules_are_says_whose_it_is(tmp_path: Path, sections: str, dialect: str) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/ossec.conf").write_text(f"<ossec_config>{sections}</ossec_config>")
+    assert migrate(tmp_path, tmp_path / "new").dialect == dialect

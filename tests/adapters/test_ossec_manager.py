@@ -50,7 +50,7 @@ def test_the_level_that_each_has_by_default() -> None:
         ),
         (
             "<auth><use_password>yes</use_password><port>1600</port></auth>",
-            {"legacy": {"enabled": True, "password_file": "/var/ossec/etc/authd.pass"}, "listen": {"join": ":1600"}},
+            {"legacy": {"enabled": True}, "listen": {"join": ":1600"}},
         ),
         ("<auth><disabled>yes</disabled></auth>", {}),
         (
@@ -98,6 +98,7 @@ def test_what_is_taken_over(inner: str, tables: dict[str, Any]) -> None:
         ("<remote><connection>syslog</connection></remote>", "nobody may send syslog"),
         ("<remote><allowed-ips>10.0.0.1</allowed-ips></remote>", "agents are known by their keys"),
         ("<remote><queue_size>9</queue_size></remote>", "nothing is dropped"),
+        ("<auth><use_password>yes</use_password></auth>", "copy /var/ossec/etc/authd.pass to /etc/hids/authd.pass"),
         ("<auth><purge>yes</purge></auth>", "nobody can enrol without a password"),
         ("<auth><purge>yes</purge></auth>", "not taken over: purge"),
         ("<agentless><type>mine</type><host>a@b</host></agentless>", "a script of your own"),

@@ -5,7 +5,7 @@ import pytest
 import tomli
 
 from hids.adapters.ossec_responses import responses_of
-from hids.core.response.policy import Policy, Response, as_toml, check
+from hids.core.response.policy import Response, as_toml, check
 from hids.errors import ConfigError
 
 CONF = b"""
@@ -40,7 +40,8 @@ def test_all_that_counts_is_taken_over():
     assert (first.location, first.level, first.timeout_s, first.match) == ("local", 6, 600, "any")
     assert (agent.location, agent.agent, agent.groups) == ("defined-agent", "001", ("*authentication_failed", "*sshd*"))
     assert (agent.rules, agent.repeated_offenders) == ((5712, 5720), (30, 60, 120))
-    assert (server.location, server.agent) == ("server", "")
+    assert (server.location, server.agent, server.disabled) == ("server", "", True)
+    assert not agent.disabled
     assert (mail.disabled, mail.level, mail.location) == (True, 1, "all")
     said = "\n".join(notes)
     for words in (
@@ -62,8 +63,7 @@ def test_the_sections_are_those_of_manager_toml():
     policy, _ = responses_of("ossec.conf", CONF, wazuh=False)
     tree = tomli.loads(as_toml(policy))
     assert tuple(msgspec.convert(tree["response"], list[Response])) == policy.responses
-    limits = msgspec.structs.replace(policy.limits, server_agent="001")
-    check(Policy(limits=limits, commands=policy.commands, responses=policy.responses), "manager.toml")
+    check(policy, "manager.toml")
 
 
 def test_what_is_no_configuration_is_refused():

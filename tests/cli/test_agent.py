@@ -154,3 +154,15 @@ def test_an_ossec_conf_becomes_a_part_of_agent_toml(tmp_path: Path):
     assert done.exit_code == 2
     assert "there is none of <syscheck>, <rootcheck> and <sca> in it" in done.output
     assert command("import-ossec-conf", tmp_path / "none").exit_code == 2
+
+
+def test_check_says_whether_agent_toml_can_be_used(tmp_path: Path):
+    path = tmp_path / "agent.toml"
+    path.write_text('[[source]]\npath = "/var/log/a.log"\n')
+    told = command("check", "--config", path)
+    assert (told.exit_code, told.stdout) == (0, f"{path} can be used\n")
+    path.write_text('[[source]]\npahts = "/var/log/a.log"\n')
+    told = command("check", "--config", path)
+    assert told.exit_code == 2
+    assert f"{path}" in told.stderr
+    assert "pahts" in told.stderr

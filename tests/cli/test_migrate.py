@@ -40,3 +40,18 @@ def test_nothing_there(tmp_path: Path) -> None:
     told = hidsctl("migrate", tmp_path)
     assert (told.returncode, "expected" in told.stderr) == (1, True)
     assert hidsctl("migrate", tmp_path, "--dialect", "odd").returncode == 2
+
+
+def test_what_needs_a_person_is_written_so_that_the_manager_takes_it(tmp_path: Path) -> None:
+    home, to = tmp_path / "ossec", tmp_path / "new"
+    (home / "etc").mkdir(parents=True)
+    (home / "etc/ossec.conf").write_text("""<ossec_config>
+      <command><name>tell</name><executable>tell.sh</executable></command>
+      <active-response><command>tell</command><location>server</location><level>12</level></active-response>
+      <auth><use_password>yes</use_password></auth></ossec_config>""")
+    written = hidsctl("migrate", home, "--to", to)
+    assert written.returncode == 0, written.stderr
+    assert "server_agent" in written.stdout
+    assert "authd.pass" in written.stdout
+    assert "disabled = true" in (to / "manager.toml").read_text()
+    assert "password_file" not in (to / "manager.toml").read_text()
