@@ -36,6 +36,7 @@ _NOTHING: dict[str, str] = {
     "client": "an agent joins with a token: hids-agent join MANAGER:1515 --token ... (hidsctl agent token prints it)",
     "client_buffer": "what the manager has not committed waits on the agent's disk ([spool]); nothing is dropped",
     "logging": "daemons log to the journal",
+    "rule_test": "hidsctl logtest loads the rules by itself",
     "cluster": "one manager, and a standby ([manager] others of agent.toml; docs/fleet.md)",
     "indexer": 'use an [[output]] of type "opensearch" (docs/databases.md)',
     "vulnerability-detection": "there is no vulnerability scanner",
@@ -96,6 +97,11 @@ def migrate(home: Path, rules: Path, dialect: str = "") -> Migration:
     files = ruleset_files(home, name, text)
     manager = _manager(name, text, notes, dialect, home, rules if files else None)
     agent = "\n".join(filter(None, (_agent(name, text, notes, home), _own(name, text, notes, home))))
+    if any(f'"{folder}/' in agent for folder in (home, "/var/ossec")):
+        notes.append(
+            f"agent.toml reads files of the old installation (signatures, policies, its logs): before {home} is removed, "
+            "copy them, and name the copies there"
+        )
     central = dict(_central(home, notes))
     keys = home / "etc/client.keys"
     return Migration(dialect, manager, agent, central, tuple(files), keys if keys.is_file() else None, tuple(notes))
@@ -238,15 +244,18 @@ def _left_out(sections: list[Element]) -> Iterator[str]:
     for section in sections:
         if section.name in _MANAGER or section.name in _AGENT:
             continue
-        what = f"<{section.name}>"
+        options = Options(section)
+        if options.yes("disabled") or options.one("enabled", "yes") == "no":
+            continue
+        what, key = f"<{section.name}>", section.name
         if section.name == "wodle":
-            what = f'<wodle name="{section.get("name") or ""}">'
+            module = section.get("name") or ""
+            what, key = f'<wodle name="{module}">', module if module in _NOTHING else "wodle"
         elif section.name == "client":
-            options = Options(section)
             servers = [options.one(name) for name in ("server-ip", "server-hostname") if name in options]
             what += f" ({', '.join(servers)})" if servers else ""
-        if section.name in _NOTHING:
-            yield f"{section.file}:{section.line}: {what} is not taken over: {_NOTHING[section.name]}"
+        if key in _NOTHING:
+            yield f"{section.file}:{section.line}: {what} is not taken over: {_NOTHING[key]}"
         else:
             yield f"{section.file}:{section.line}: {what} is not known"
 

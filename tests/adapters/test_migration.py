@@ -152,3 +152,18 @@ def test_where_the_rules_are_says_whose_it_is(tmp_path: Path, sections: str, dia
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/ossec.conf").write_text(f"<ossec_config>{sections}</ossec_config>")
     assert migrate(tmp_path, tmp_path / "new").dialect == dialect
+
+
+def test_modules_are_named_by_what_they_do_and_those_that_are_off_are_not_told(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/ossec.conf").write_text("""<ossec_config>
+      <wodle name="cis-cat"><disabled>yes</disabled></wodle>
+      <cluster><disabled>yes</disabled></cluster>
+      <wodle name="syscollector"><disabled>no</disabled></wodle>
+      <vulnerability-detection><enabled>no</enabled></vulnerability-detection>
+      <rootcheck><rootkit_files>etc/rootcheck/files.txt</rootkit_files></rootcheck>
+      <rule_test><enabled>yes</enabled></rule_test></ossec_config>""")
+    inventory, logtest, files = migrate(tmp_path, tmp_path / "new").notes
+    assert inventory.endswith('<wodle name="syscollector"> is not taken over: there is no inventory')
+    assert "hidsctl logtest" in logtest
+    assert f"before {tmp_path} is removed" in files
