@@ -15,6 +15,9 @@ from hids.agent.policyscan import read_trusted
 from hids.core.policy.lines import Report
 from hids.errors import ConfigError
 
+ONE, OTHER, THIRD = (f"{each}{os.getpid()}" for each in (7, 8, 9))
+"""Seconds that nobody else on this machine sleeps, not even what a run before left."""
+
 POLICY = """
 policy: {{id: p, file: p.yml, name: P, description: d}}
 requirements: {{title: r, description: d, condition: all, rules: ['{required}']}}
@@ -75,35 +78,35 @@ def test_a_broken_policy_is_a_problem_with_its_place(tmp_path: Path):
 
 @pytest.mark.slow
 def test_it_ends_at_its_limit_with_the_command_that_runs(tmp_path: Path):
-    process = start(written(tmp_path, "c:sleep 76543 -> r:x"), "--limit=1")
+    process = start(written(tmp_path, f"c:sleep {ONE} -> r:x"), "--limit=1")
     output, _ = process.communicate(timeout=60)
     assert (process.returncode, output) == (128 + signal.SIGALRM, b"")
-    wait_for(lambda: not running("76543"), "its command ends")
+    wait_for(lambda: not running(ONE), "its command ends")
 
 
 @pytest.mark.slow
 def test_it_ends_when_told_to_with_the_command_that_runs(tmp_path: Path):
-    process = start(written(tmp_path, "c:sleep 76542 -> r:x"))
-    wait_for(lambda: running("76542"), "its command runs")
+    process = start(written(tmp_path, f"c:sleep {OTHER} -> r:x"))
+    wait_for(lambda: running(OTHER), "its command runs")
     process.terminate()
     process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    wait_for(lambda: not running("76542"), "its command ends")
+    wait_for(lambda: not running(OTHER), "its command ends")
 
 
 @pytest.mark.slow
 def test_it_ends_with_its_parent(tmp_path: Path):
-    path = written(tmp_path, "c:sleep 76541 -> r:x")
+    path = written(tmp_path, f"c:sleep {THIRD} -> r:x")
     code = (
         "import os, subprocess, sys\n"
         f"subprocess.Popen([sys.executable, '-m', 'hids.agent.policyscan', f'--parent={{os.getpid()}}', '--timeout=20',"
         f" '--limit=60', {str(path)!r}], stdout=subprocess.PIPE).wait()"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
-    wait_for(lambda: running("76541"), "its command runs")
+    wait_for(lambda: running(THIRD), "its command runs")
     parent.kill()
     parent.wait(10)
-    wait_for(lambda: not running("76541"), "its command ends")
+    wait_for(lambda: not running(THIRD), "its command ends")
 
 
 def running(number: str) -> bool:

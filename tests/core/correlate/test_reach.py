@@ -1,5 +1,7 @@
 """Up to when the whole fleet is known."""
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,13 +68,12 @@ def test_one_row_an_hour_is_written_for_a_source():
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50), st.integers(0, 3 * HOUR_MS * 10)), max_size=40))
 def test_as_the_slow_way(reports: list[tuple[str, int, int]]):
-    reach, said, heard = Reach(Cells(), ()), dict[str, int](), dict[str, int]()
+    reach, said, heard = Reach(Cells(), ()), Counter[str](), dict[str, int]()
     now_ms = NOW_MS
-    for source, through_ms, pause_ms in reports:
+    for source, further_ms, pause_ms in reports:
         now_ms += pause_ms
-        for gone in [each for each, at_ms in heard.items() if now_ms // HOUR_MS - at_ms // HOUR_MS >= FORGOTTEN_H]:
-            del heard[gone], said[gone]
-        reach.through(now_ms)
-        reach.report(source, through_ms, now_ms)
-        heard[source], said[source] = now_ms, max(through_ms, said.get(source, 0))
-        assert reach.through(now_ms) == min(said.values())
+        said[source] += further_ms
+        reach.report(source, said[source], now_ms)
+        heard[source] = now_ms // HOUR_MS
+        awake = [each for each, hour in heard.items() if now_ms // HOUR_MS - hour < FORGOTTEN_H]
+        assert reach.through(now_ms) == min(said[each] for each in awake)
