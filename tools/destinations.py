@@ -344,7 +344,9 @@ class Subject:
             found: list[bytes] = []
             reader = await stream.pull_subscribe("hids.alerts", stream="HIDS")
             while len(found) < info.state.messages:
-                found += [message.data for message in await reader.fetch(1_000, timeout=30)]
+                for message in await reader.fetch(500, timeout=30):
+                    found.append(message.data)
+                    await message.ack()  # the server holds back after 1,000 that are not acknowledged
             return found
         finally:
             await connection.close()

@@ -30,6 +30,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools"), str(ROOT / "tests")]
 from destinations import Destination, destinations  # noqa: E402 - found on the path above
 from stand import Stand, failed_login, wait_for  # noqa: E402 - as above
 
+from hids.errors import HidsError  # noqa: E402 - as above
+
 FILES = ("alerts.json", "alerts.log", "incidents.json", "search.db")
 """Outputs that are always there."""
 MAY_LOSE = "syslog:udp"
@@ -148,7 +150,10 @@ class Samples:
 
     def _run(self) -> None:
         while not self._end.wait(1.0):
-            nodes = self._stand.nodes()
+            try:
+                nodes = self._stand.nodes()
+            except HidsError:  # the stand is being closed
+                continue
             facts = {
                 name: node["facts"] for name, node in nodes.items() if "lag" in node["facts"] or "pid" in node["facts"]
             }
