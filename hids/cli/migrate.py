@@ -49,6 +49,7 @@ def migrate(
         found = read_installation(home.absolute(), folder / "rules", dialect)
         files = _files(found)
         if to is not None:
+            os.umask(0o022)  # root writes what the manager's user must read; there are no passwords in it
             _write(folder, files, found, home.absolute(), force=force)
             _check(folder, files)
     except HidsError as error:
@@ -77,8 +78,7 @@ def _write(folder: Path, files: dict[str, str], found: Migration, home: Path, *,
         for name, text in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640), "w", encoding="utf-8") as file:
-                file.write(text)
+            path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be written: {error.strerror}") from error
     if found.rules:

@@ -55,3 +55,21 @@ def test_what_needs_a_person_is_written_so_that_the_manager_takes_it(tmp_path: P
     assert "authd.pass" in written.stdout
     assert "disabled = true" in (to / "manager.toml").read_text()
     assert "password_file" not in (to / "manager.toml").read_text()
+
+
+def test_the_managers_user_can_read_what_root_wrote(tmp_path: Path) -> None:
+    home, to = tmp_path / "ossec", tmp_path / "new"
+    for name, text in {
+        "etc/ossec.conf": CONF.replace("<osquery/>", "<rules><include>local_rules.xml</include></rules>"),
+        "rules/local_rules.xml": '<group name="l,"></group>',
+        "etc/shared/agent.conf": "<agent_config><localfile><location>/var/log/b.log</location></localfile></agent_config>",
+    }.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(text)
+        (home / name).chmod(0o600)
+    with_umask = ["sh", "-c", 'umask 077 && exec "$@"', "sh", sys.executable, "-m", "hids.cli.hidsctl"]
+    done = subprocess.run([*with_umask, "migrate", home, "--to", to], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    written = [to, *to.rglob("*")]
+    assert {"manager.toml", "agents.d", "local_rules.xml"} <= {path.name for path in written}
+    assert [path for path in written if not path.stat().st_mode & 0o004] == []
