@@ -2,6 +2,7 @@
 
     <global>     logall, logall_json, compress_alerts, agents_disconnection_time, rotate_interval, max_output_size
     <alerts>     log_alert_level
+    <syscheck>   auto_ignore
     <remote>     connection, port, protocol, ipv6, allowed-ips, denied-ips, local_ip, crypto_accept
     <auth>       port, use_password, disabled                                                            Wazuh
     <agentless>  type, host, port, frequency, state, run_command, arguments
@@ -102,6 +103,8 @@ def ossec_manager(conf: str, text: bytes, *, wazuh: bool, home: str) -> ManagerP
     for section in sections_of(conf, text, ("alerts",)):
         _tell(section, _ALERTS, part)
     _global(Options(*sections_of(conf, text, ("global",))), part)
+    if Options(*sections_of(conf, text, ("syscheck",))).yes("auto_ignore"):
+        part.tables["syscheck"] = {"auto_ignore": True}
     for section in sections_of(conf, text, ("remote",)):
         _remote(section, part)
     for section in sections_of(conf, text, ("auth",)):

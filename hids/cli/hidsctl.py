@@ -93,9 +93,13 @@ def _settings(
 
 
 @app.command("version")
-def version() -> None:
+def version(
+    ctx: typer.Context, *, json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False
+) -> None:
     """Print the version."""
-    typer.echo(f"hids {hids.__version__}")
+    settings: Settings = ctx.obj
+    answer = {"version": hids.__version__}
+    settings.show(answer, lambda _: typer.echo(f"hids {hids.__version__}"), json=json)
 
 
 def main() -> None:

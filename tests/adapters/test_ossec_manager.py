@@ -53,6 +53,8 @@ def test_the_level_that_each_has_by_default() -> None:
             {"legacy": {"enabled": True}, "listen": {"join": ":1600"}},
         ),
         ("<auth><disabled>yes</disabled></auth>", {}),
+        ("<syscheck><auto_ignore>yes</auto_ignore></syscheck>", {"syscheck": {"auto_ignore": True}}),
+        ("<syscheck><auto_ignore>no</auto_ignore></syscheck>", {}),
         (
             "<agentless><type>ssh_generic_diff</type><host>a@b</host><host>c@d</host><arguments>show run</arguments></agentless>",
             {

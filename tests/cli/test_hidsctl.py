@@ -191,6 +191,16 @@ def test_agents_are_listed_shown_and_removed(manager: Manager):
     assert "`hidsctl agent token`" in manager.run("agent", "list").output
 
 
+def test_through_a_pipe_an_agent_is_one_line(manager: Manager):
+    manager.answers["agents"] = [
+        agent(state="never connected", name="a-rather-long-name.example.org", os="Debian GNU/Linux 12 (bookworm)")
+    ]
+    heading, row = manager.run("agent", "list").output.splitlines()
+    assert heading.startswith("id ")
+    assert "never connected" in row
+    assert "Debian GNU/Linux 12 (bookworm)" in row
+
+
 def test_a_refusal_ends_with_1_and_its_words_on_stderr(manager: Manager):
     manager.answers["remove"] = HidsError(f"no agent is named {EVIL}")
     shown = manager.run("agent", "remove", "web9")
@@ -227,6 +237,8 @@ def test_every_help_is_for_people(path: tuple[str, ...]):
 def test_the_version_needs_no_manager(tmp_path: Path):
     shown = CliRunner().invoke(app, ["--state", str(tmp_path), "version"])
     assert (shown.exit_code, shown.output) == (0, f"hids {hids.__version__}\n")
+    for arguments in (("--json", "version"), ("version", "--json")):
+        assert json.loads(CliRunner().invoke(app, arguments).output) == {"version": hids.__version__}
 
 
 # ---- a fleet
