@@ -102,6 +102,7 @@ def migrate(home: Path, rules: Path, dialect: str = "") -> Migration:
             f"agent.toml reads files of the old installation (signatures, policies, its logs): before {home} is removed, "
             "copy them, and name the copies there"
         )
+    notes += _internal(home)
     central = dict(_central(home, notes))
     keys = home / "etc/client.keys"
     return Migration(dialect, manager, agent, central, tuple(files), keys if keys.is_file() else None, tuple(notes))
@@ -238,6 +239,20 @@ def _written(element: Element) -> bytes:
 
 
 # ---- the file as a whole -----------------------------------------------------------------------------------------
+
+
+def _internal(home: Path) -> Iterator[str]:
+    """What somebody has set in local_internal_options.conf; internal_options.conf has the defaults."""
+    path = home / "etc/local_internal_options.conf"
+    if not path.is_file():
+        return
+    for number, line in enumerate(_read(path).decode("utf-8", "replace").splitlines(), 1):
+        setting = line.partition("#")[0].strip()
+        if setting:
+            yield (
+                f"{path}:{number}: {setting} is not taken over: no queue drops anything, so there are no sizes to set; "
+                "what is left of it are [limits], [workers] and [alerts] of manager.toml"
+            )
 
 
 def _left_out(sections: list[Element]) -> Iterator[str]:

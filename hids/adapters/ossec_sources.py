@@ -25,6 +25,12 @@ _NOT_TAKEN = {
     "syslog-pipe": "a named pipe cannot be read twice: let the program write a file, or send syslog",
     "eventlog": 'the old event log: use format = "eventchannel"',
 }
+_KNOWN = frozenset(
+    (
+        *("location", "log_format", "command", "alias", "frequency", "query", "only-future-events", "age", "exclude"),
+        *("ignore", "restrict", "label", "out_format", "multiline_regex", "filter"),
+    )
+)
 _IGNORED = {
     "target": "nothing else is fed from here",
     "reconnect_time": "it is tried again by itself",
@@ -77,6 +83,8 @@ def _table(section: Element, where: str, notes: list[str]) -> dict[str, Any]:
     if form in _NOT_TAKEN:
         raise ValueError(f"{form}: {_NOT_TAKEN[form]}")
     notes.extend(f"{where}: <{name}> is not taken over: {why}" for name, why in _IGNORED.items() if name in options)
+    unknown = dict.fromkeys(option.name for option in section.children if option.name not in _KNOWN | _IGNORED.keys())
+    notes.extend(f"{where}: <{name}> is not known in it" for name in unknown)
     if form in ("command", "full_command"):
         return _command(options, form)
     if form in ("journald", "journal"):

@@ -167,3 +167,11 @@ def test_modules_are_named_by_what_they_do_and_those_that_are_off_are_not_told(t
     assert inventory.endswith('<wodle name="syscollector"> is not taken over: there is no inventory')
     assert "hidsctl logtest" in logtest
     assert f"before {tmp_path} is removed" in files
+
+
+def test_what_somebody_set_in_the_options_inside(home: Path, tmp_path: Path) -> None:
+    (home / "etc/local_internal_options.conf").write_text("# mine\nanalysisd.event_threads=4  # more\n\n")
+    notes = [note for note in migrate(home, tmp_path / "rules").notes if "internal" in note]
+    assert [note.partition(" is not")[0] for note in notes] == [
+        f"{home}/etc/local_internal_options.conf:2: analysisd.event_threads=4"
+    ]

@@ -87,6 +87,7 @@ def test_each_kind(section: str, table: dict[str, Any]) -> None:
         ("<log_format>command</log_format><command>a 'b</command>", "check its quotes"),
         ("<log_format>multi-line-regex</log_format><location>/p</location>", "needs <multiline_regex>"),
         ("<location>/p</location><target>agent,sock</target>", "<target> is not taken over"),
+        ("<location>/p</location><check_diff/>", "<check_diff> is not known in it"),
         ("<location>/p</location><ignore>^x</ignore>", "<ignore> is taken as one of Python's"),
     ],
 )
