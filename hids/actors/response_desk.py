@@ -32,7 +32,7 @@ from hids.messages.responder import (
     ResponseTold,
     Roster,
 )
-from hids.messages.response import Responded
+from hids.messages.response import Responded, ResponseOrder
 from hids.messages.terms import Agent, AgentId
 from hids.ports import Clock, Emit
 
@@ -41,6 +41,8 @@ log = structlog.get_logger()
 TICK_S = 1.0
 ROSTER_TICKS = 10
 """Ticks between two looks into the registry."""
+OLD_WAIT_MS = 30_000
+"""An old agent that is not there within this gets no order that ends: it would end later than it was meant to."""
 ANSWER_S = 10.0
 """The responder answers a person within this, or somebody says why not."""
 
@@ -234,12 +236,17 @@ class ResponseDesk(LoopActor):
                 ordered, "an old agent undoes nothing on an order" if ordered.undo else "old agents are not served"
             )
             return
-        task = self.loop.create_task(self._order_old(ordered, self._legacy))
+        order = unpack(ordered.respond.body)
+        if order.until_ms and self._clock.now_ms() - order.issued_ms > OLD_WAIT_MS:
+            self._refuse(ordered, "the agent came too late: an old one counts the whole time from when it hears of it")
+            return
+        task = self.loop.create_task(self._order_old(ordered, order, self._legacy))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _order_old(self, ordered: Ordered, give: Callable[[LegacyOrder], Awaitable[str]]) -> None:
-        order = unpack(ordered.respond.body)
+    async def _order_old(
+        self, ordered: Ordered, order: ResponseOrder, give: Callable[[LegacyOrder], Awaitable[str]]
+    ) -> None:
         timeout_s = (order.until_ms - order.issued_ms) // 1000 if order.until_ms else 0
         problem = await give(
             LegacyOrder(

@@ -22,6 +22,8 @@ from hids.messages.responder import (
 from hids.messages.response import Noted, Respond, Responded, ResponseOrder
 from hids.messages.terms import MANAGER, Agent, AgentId
 
+NOW_MS = SetClock().ms
+
 
 class Row:
     def __init__(self, id_: str) -> None:
@@ -35,7 +37,7 @@ def ordered(
 ) -> Ordered:
     order = ResponseOrder(
         id=f"a{number}:drop:{agent}", agent=agent, response="drop", command="drop", action=action,
-        address="192.0.2.7", issued_ms=1000, until_ms=61_000, reference="5.6", rule="5712",
+        address="192.0.2.7", issued_ms=NOW_MS, until_ms=NOW_MS + 60_000, reference="5.6", rule="5712",
     )  # fmt: skip
     return Ordered(AgentId(agent), order.id, until_ms, undo, Respond(pack(order), b"s", b"c"))
 
@@ -170,6 +172,19 @@ def test_old_agents_are_told_in_their_words():
         bench.problem = "not there"
         await bench.tell(ordered(3), ordered(4, undo=True))
         assert {heard.said.state for heard in bench.given(ResponseHeard)} == {"failed", "refused"}
+
+    run(scene)
+
+
+def test_an_old_agent_that_comes_late_is_not_blocked_beyond_the_end():
+    async def scene(bench: Bench) -> None:
+        await bench.tell(ordered())
+        await bench.tick(31)
+        bench.connect("001", legacy=True)
+        await bench.tick()
+        (heard,) = bench.given(ResponseHeard)
+        assert (heard.said.state, bench.old) == ("refused", [])
+        assert "came too late" in heard.said.text
 
     run(scene)
 
