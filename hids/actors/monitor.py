@@ -12,7 +12,7 @@ Limit    `[agents] disconnected_after_s`, and longer for an agent that is away o
 
 import asyncio
 import datetime
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -73,6 +73,15 @@ class Roll(OneLife):
         self.known = known
 
 
+class Records(NamedTuple):
+    """agents.db, as far as the monitor needs it. Both raise HidsError."""
+
+    roll: Callable[[], Awaitable[Sequence[Known]]]
+    """All agents that may come."""
+    note: Callable[[Mapping[AgentId, int]], Awaitable[None]]
+    """Writes when agents were here last."""
+
+
 class _Watched(NamedTuple):
     """How an agent was seen last, and since when it is so."""
 
@@ -91,15 +100,18 @@ class Monitor(LoopActor):
         manager: Agent,
         clock: Clock,
         emit: Emit[Tell],
-        roll: Callable[[], Awaitable[Sequence[Known]]],
+        records: Records,
         store: Store,
         *,
         disconnected_after_s: float,
         disconnected_at_most_s: float,
     ) -> None:
-        """`roll` asks the registry; `store` keeps who was told, after `disconnected_after_s` or what is learned, up to `..._at_most_s`."""
+        """`store` keeps who was told, after `disconnected_after_s` or what is learned, up to `..._at_most_s`."""
         super().__init__(mailbox)
-        self._roll = roll
+        self._records = records
+        self._noted: dict[AgentId, int] = {}
+        """When each agent was here last, as it is on disk."""
+        self._noting: asyncio.Task[None] | None = None
         self._learned = Learned(store, Gone, "agents that are gone")
         self._gone = self._learned.load()
         self._paces = dict(self._gone.paces)
@@ -132,7 +144,7 @@ class Monitor(LoopActor):
 
     async def _call_roll(self) -> None:
         try:
-            self.remind(Roll(await self._roll()))
+            self.remind(Roll(await self._records.roll()))
         except HidsError as error:
             log.warning("the registry does not answer, asking again", reason=str(error))
         finally:
@@ -144,6 +156,7 @@ class Monitor(LoopActor):
         living = {each.agent.id for each in known}
         self._paces = {agent_id: pace for agent_id, pace in self._paces.items() if agent_id in living}
         for agent, seen_ms in known:
+            self._noted[agent.id] = seen_ms
             if self._fleet.get(agent.id) is None:
                 presence = self._fleet.of(agent)
                 presence.seen_ms = presence.ended_ms = seen_ms
@@ -184,15 +197,34 @@ class Monitor(LoopActor):
         return self._after_s if limit_ms is None else limit_ms / 1000
 
     def _keep(self) -> None:
-        """Keep who is told to be gone."""
+        """Keep who is told to be gone, and when who was here."""
         self._ticks += 1
         if self._ticks % SAVE_EVERY or not self._called:
             return
+        self._note_seen()
         told = frozenset(presence.agent.id for presence in self._fleet.all() if presence.told_silent)
         if told != self._gone.told or self._came_back:
             gone = self._gone = Gone(told, self._paces)
             self._came_back = False
             self._learned.save(gone)
+
+    def _note_seen(self) -> None:
+        seen = {
+            presence.agent.id: presence.seen_ms
+            for presence in self._fleet.all()
+            if presence.seen_ms and presence.seen_ms != self._noted.get(presence.agent.id)
+        }
+        if seen and self._noting is None:
+            self._noting = self.loop.create_task(self._write_seen(seen))
+
+    async def _write_seen(self, seen: Mapping[AgentId, int]) -> None:
+        try:
+            await self._records.note(seen)
+            self._noted |= seen
+        except HidsError as error:
+            log.warning("when agents were here is not written", reason=str(error))
+        finally:
+            self._noting = None
 
     def _watch_clock(self, now_s: float) -> None:
         """Tell of a clock that jumped, or stood still in a sleep that the other one does not count."""
@@ -229,5 +261,6 @@ class Monitor(LoopActor):
     def closing(self) -> None:
         """Nothing outlives this life."""
         self._timer.cancel()
-        if self._calling is not None:
-            self._calling.cancel()
+        for task in (self._calling, self._noting):
+            if task is not None:
+                task.cancel()

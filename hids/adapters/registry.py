@@ -10,7 +10,7 @@ One thread, one process: the manager's main. SQLite refuses other threads.
 import hmac
 import os
 import sqlite3
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -367,12 +367,20 @@ class Registry:
     def seen(self, agent_id: AgentId, now_ms: int, address: str, os: str, software: str) -> None:
         """Note where and as what an agent has shown itself.
 
-        One durable write (about a disk flush), so for a session's start and end, not for each message.
+        One durable write (about a disk flush), so for a session's start, not for each message.
         """
         with self._transaction():
             self._db.conn.execute(
                 "UPDATE agents SET last_seen_ms = ?, address = ?, os = ?, software = ? WHERE id = ?",
                 (now_ms, address, printable(os), printable(software), agent_id),
+            )
+
+    def last_seen(self, seen: Mapping[AgentId, int]) -> None:
+        """Note when agents were here last, milliseconds since the epoch; all in one durable write."""
+        with self._transaction():
+            self._db.conn.executemany(
+                "UPDATE agents SET last_seen_ms = ? WHERE id = ?",
+                [(at_ms, agent_id) for agent_id, at_ms in seen.items()],
             )
 
     def _id_for(self, newcomer: Newcomer) -> AgentId:

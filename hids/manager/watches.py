@@ -1,6 +1,6 @@
 """Those that look after the rest: agents that are gone or not heard, their configuration, volume, memory, and who asks."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from hids.actors.configurator import Configurator
 from hids.actors.control import Control
 from hids.actors.exposition import Exposition
 from hids.actors.learned import Store
-from hids.actors.monitor import Known, Monitor
+from hids.actors.monitor import Known, Monitor, Records
 from hids.actors.silence import Silence
 from hids.actors.stage import Mailbox
 from hids.actors.statistics import Statistics
@@ -29,7 +29,7 @@ from hids.manager.port import Port
 from hids.manager.processes import start_process
 from hids.manager.site import Site
 from hids.messages.keeping import FromKeeper, Said
-from hids.messages.terms import Agent
+from hids.messages.terms import Agent, AgentId
 
 Answer = Callable[[str, dict[str, Any], str], Awaitable[Any]]
 """Serves the control socket (hids.manager.answers)."""
@@ -68,9 +68,13 @@ class Watches:
                 if row.removed_ms is None and row.last_seen_ms is not None
             ]
 
+        async def note(seen: Mapping[AgentId, int]) -> None:
+            await site.ask(lambda registry: registry.last_seen(seen))
+
+        records, store = Records(roll, note), _store(site.paths.lib / "gone.json")
         return Monitor.start(
             mailbox,
-            *(site.fleet, site.manager, site.clock, site.dispatcher.tell, roll, _store(site.paths.lib / "gone.json")),
+            *(site.fleet, site.manager, site.clock, site.dispatcher.tell, records, store),
             disconnected_after_s=site.config.agents.disconnected_after_s,
             disconnected_at_most_s=site.config.agents.disconnected_at_most_s,
         )

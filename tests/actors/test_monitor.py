@@ -1,7 +1,7 @@
 """Who is told to be gone, and when: agents that left, and those whose host vanished without a word."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from waiting import SetClock, settle
 from hids.actors.dispatcher import Tell
 from hids.actors.fleet import Fleet
 from hids.actors.learned import Store
-from hids.actors.monitor import LATE_S, SAVE_EVERY, SILENT_S, Known, Monitor, Tick
+from hids.actors.monitor import LATE_S, SAVE_EVERY, SILENT_S, Known, Monitor, Records, Tick
 from hids.actors.stage import Mailbox
 from hids.errors import StoreError
 from hids.messages.terms import Agent, AgentId
@@ -37,6 +37,7 @@ class Bench:
         self.hung_up: list[str] = []
         self.known = [Known(AGENT, self.clock.ms)]
         self.saved: list[bytes] = []
+        self.noted: list[dict[AgentId, int]] = []
         self.answers = True
         self.start()
 
@@ -46,7 +47,7 @@ class Bench:
         store = Store(lambda: self.saved[-1] if self.saved else None, self.saved.append)
         Monitor.start(
             self.mailbox,
-            *(self.fleet, MANAGER, self.clock, self.told.append, self._roll, store),
+            *(self.fleet, MANAGER, self.clock, self.told.append, Records(self._roll, self._note), store),
             disconnected_after_s=AFTER_S,
             disconnected_at_most_s=MOST_S,
         )
@@ -55,6 +56,11 @@ class Bench:
         if not self.answers:
             raise StoreError("agents.db: locked")
         return self.known
+
+    async def _note(self, seen: Mapping[AgentId, int]) -> None:
+        if not self.answers:
+            raise StoreError("agents.db: locked")
+        self.noted.append(dict(seen))
 
     def _hang_up(self, reason: str, retry_s: int) -> None:
         assert retry_s == 1
@@ -310,5 +316,19 @@ def test_what_is_learned_of_one_that_was_removed_goes():
         await bench.go_for(100)
         await bench.wait(SAVE_EVERY)
         assert b'"gaps":1' in bench.saved[-1]
+
+    run(test)
+
+
+def test_when_an_agent_was_here_is_written_once_a_minute_while_it_changes():
+    async def test(bench: Bench) -> None:
+        await bench.wait(5)
+        bench.answers = False
+        bench.presence.seen_ms = at_ms = bench.clock.ms
+        await bench.wait(SAVE_EVERY)
+        assert bench.noted == []
+        bench.answers = True
+        await bench.wait(2 * SAVE_EVERY)
+        assert bench.noted == [{AGENT.id: at_ms}]
 
     run(test)

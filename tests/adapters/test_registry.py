@@ -234,6 +234,8 @@ def test_seen(desk: Desk):
         "Fedora",
         "hids 0.2",
     )
+    desk.registry.last_seen({AgentId("001"): NOW + 99, AgentId("999"): NOW})
+    assert desk.registry.get("001").last_seen_ms == NOW + 99
 
 
 # ---- the file
