@@ -19,7 +19,7 @@ CHECKS = {
     "basedpyright": ("basedpyright",),
     "lint-imports": ("lint-imports",),
     "pytest": ("pytest",),
-    "campaign": ("python", "tools/campaign.py", "--faults", "30", "--agents", "4", "--rate", "300"),
+    "campaign": ("python", "tools/campaign.py", "--faults", "140", "--agents", "4", "--rate", "300"),
 }
 """Name -> command line, the quick ones first."""
 
