@@ -13,15 +13,16 @@ from typing import Any, NamedTuple
 import tomli_w
 
 from hids.adapters import ossec_registry, ossec_rootcheck, ossec_sca, ossec_syscheck
-from hids.adapters.ossec_conf import NAMES, Options, reports_toml, ruleset_files, sections_of
+from hids.adapters.ossec_conf import NAMES, reports_toml, ruleset_files
 from hids.adapters.ossec_manager import ossec_manager
 from hids.adapters.ossec_outputs import ossec_outputs
 from hids.adapters.ossec_responses import responses_of
+from hids.adapters.ossec_sections import Options, roots_of, sections_of, text_of
 from hids.adapters.ossec_sources import ossec_sources
 from hids.adapters.rulesets import ORDER, read_lists
-from hids.core.markup import Element, read
+from hids.core.markup import Element
 from hids.core.response.policy import as_toml as responses_toml
-from hids.errors import ConfigError, Problem
+from hids.errors import ConfigError
 
 _MANAGER = frozenset(
     (
@@ -90,10 +91,10 @@ def migrate(home: Path, rules: Path, dialect: str = "") -> Migration:
     if conf is None:
         raise ConfigError(f"{home}: expected {home / NAMES[0]}; name the folder of an installation, or copy it here")
     text, name = _read(conf), str(conf)
-    sections = _sections(name, text)
+    sections = sections_of(name, text)
     wazuh = dialect == "wazuh" if dialect else _is_wazuh({section.name for section in sections})
     dialect = "wazuh" if wazuh else "ossec"
-    notes = [*_left_out(sections)]
+    notes = [*_not_unicode(name, text), *_left_out(sections)]
     files = ruleset_files(home, name, text)
     manager = _manager(name, text, notes, dialect, home, rules if files else None)
     agent = "\n".join(filter(None, (_agent(name, text, notes, home), _own(name, text, notes, home))))
@@ -180,7 +181,7 @@ def _own(conf: str, text: bytes, notes: list[str], home: Path) -> str:
 
 def _labels(conf: str, text: bytes) -> dict[str, str]:
     return {
-        label.get("key") or "": label.text.decode("utf-8", "surrogateescape").strip()
+        label.get("key") or "": text_of(label)
         for section in sections_of(conf, text, ("labels",))
         for label in section.children
         if label.name == "label" and label.get("key")
@@ -195,7 +196,8 @@ def _central(home: Path, notes: list[str]) -> Iterator[tuple[str, str]]:
     shared = home / "etc/shared"
     for conf in sorted([*shared.glob("agent.conf"), *shared.glob("*/agent.conf")]):
         group = "" if conf.parent == shared or conf.parent.name == "default" else conf.parent.name
-        for number, element in enumerate(_roots(str(conf), _read(conf)), 1):
+        notes += _not_unicode(str(conf), _read(conf))
+        for number, element in enumerate(roots_of(str(conf), _read(conf)), 1):
             if element.name != "agent_config":
                 continue
             inside = _written(element)
@@ -241,6 +243,14 @@ def _written(element: Element) -> bytes:
 # ---- the file as a whole -----------------------------------------------------------------------------------------
 
 
+def _not_unicode(conf: str, text: bytes) -> Iterator[str]:
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            yield f"{conf}:{number}: bytes that are no UTF-8 became U+FFFD, which TOML can hold: write the right name"
+
+
 def _internal(home: Path) -> Iterator[str]:
     """What somebody has set in local_internal_options.conf; internal_options.conf has the defaults."""
     path = home / "etc/local_internal_options.conf"
@@ -277,18 +287,6 @@ def _left_out(sections: list[Element]) -> Iterator[str]:
 
 def _is_wazuh(names: set[str]) -> bool:
     return not _OF_WAZUH.isdisjoint(names) or ("rules" not in names and not _RATHER_WAZUH.isdisjoint(names))
-
-
-def _sections(conf: str, text: bytes) -> list[Element]:
-    return [section for root in _roots(conf, text) for section in root.children]
-
-
-def _roots(conf: str, text: bytes) -> tuple[Element, ...]:
-    problems: list[Problem] = []
-    roots = read(conf, text, problems, strict=False)
-    if problems:
-        raise ConfigError("\n".join(map(str, problems)))
-    return roots
 
 
 def _read(path: Path) -> bytes:

@@ -11,13 +11,13 @@ And the reports that it asks for: <reports>. Nothing else of the file counts her
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from hids.core.markup import Element, read
-from hids.errors import ConfigError, Problem
+from hids.adapters.ossec_sections import sections_of, text_of
+from hids.core.markup import Element
 
 NAMES = ("etc/ossec.conf", "ossec.conf")
 
@@ -62,14 +62,14 @@ def reports_toml(conf: str, text: bytes, *, mailed: bool = True) -> str:
 
 def _report(section: Element, titles: Counter[str], *, mailed: bool) -> str:  # noqa: PLR0912 - one branch an element
     """One table. A title is in the name of the report's file, so the second one of the same gets a number."""
-    title = next((_text(option) for option in section.children if option.name == "title"), "") or "Report"
+    title = next((text_of(option) for option in section.children if option.name == "title"), "") or "Report"
     titles[title] += 1
     lines = ["[[report]]", f"title = {_quoted(title if titles[title] == 1 else f'{title} ({titles[title]})')}"]
     filters: dict[str, list[str]] = {}
     related: list[str] = []
     recipients: list[str] = []
     for option in section.children:
-        value = _text(option)
+        value = text_of(option)
         match option.name:
             case "title":
                 pass
@@ -106,48 +106,10 @@ def _quoted(value: str) -> str:
     return msgspec.json.encode(value.encode("utf-8", "replace").decode()).decode().replace("\x7f", "\\u007f")
 
 
-def sections_of(conf: str, text: bytes, names: Sequence[str]) -> list[Element]:
-    """The sections of these names, in order.
-
-    Raises:
-        ConfigError: it cannot be read as an ossec.conf.
-    """
-    problems: list[Problem] = []
-    roots = read(conf, text, problems, strict=False)
-    if problems:
-        raise ConfigError("\n".join(map(str, problems)))
-    return [section for root in roots for section in root.children if section.name in names]
-
-
-class Options:
-    """The options of one section, or of several: where one stands twice, the last counts, unless all are asked for."""
-
-    def __init__(self, *sections: Element) -> None:
-        self._found: dict[str, list[str]] = {}
-        for section in sections:
-            for option in section.children:
-                self._found.setdefault(option.name, []).append(_text(option))
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._found
-
-    def one(self, name: str, default: str = "") -> str:
-        """The last value; `default` where there is none."""
-        return self._found.get(name, [default])[-1]
-
-    def all(self, name: str) -> list[str]:
-        """All values, in order."""
-        return self._found.get(name, [])
-
-    def yes(self, name: str) -> bool:
-        """Whether the last value is yes."""
-        return self.one(name) == "yes"
-
-
 def _named(home: Path, options: list[Element], kind: str) -> Iterator[Path]:
-    excluded = {Path(_text(option)).name for option in options if _EXCLUDED.get(option.name) == kind}
+    excluded = {Path(_file_name(option)).name for option in options if _EXCLUDED.get(option.name) == kind}
     for option in options:
-        name = _text(option)
+        name = _file_name(option)
         if not name:
             continue
         if _FILES.get(option.name) == kind:
@@ -156,7 +118,8 @@ def _named(home: Path, options: list[Element], kind: str) -> Iterator[Path]:
             yield from (path for path in sorted((home / name).glob("*.xml")) if path.name not in excluded)
 
 
-def _text(option: Element) -> str:
+def _file_name(option: Element) -> str:
+    """Any bytes, as the file system has them."""
     return option.text.decode("utf-8", "surrogateescape").strip()
 
 

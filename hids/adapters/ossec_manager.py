@@ -12,7 +12,7 @@ Mail, syslog, databases, responses, reports and rules are read elsewhere (ossec_
 
 from typing import Any, NamedTuple
 
-from hids.adapters.ossec_conf import Options, sections_of
+from hids.adapters.ossec_sections import Options, sections_of
 from hids.adapters.ossec_sources import seconds
 from hids.core.markup import Element
 

@@ -17,9 +17,10 @@ from typing import Any
 
 import msgspec
 
-from hids.core.markup import Element, read
+from hids.adapters.ossec_sections import Options, sections_of
+from hids.core.markup import Element
 from hids.core.outputs import AnyOutput
-from hids.errors import ConfigError, Problem
+from hids.errors import ConfigError
 
 PASSWORD_FILE = "/etc/hids/email.password"  # noqa: S105 - a path
 SQL_PASSWORD_FILE = "/etc/hids/sql.password"  # noqa: S105 - a path
@@ -62,11 +63,7 @@ def ossec_outputs(conf: str, text: bytes) -> OssecOutputs:
     Raises:
         ConfigError: it cannot be read as an ossec.conf, or a number in it is none.
     """
-    problems: list[Problem] = []
-    roots = read(conf, text, problems, strict=False)
-    if problems:
-        raise ConfigError("\n".join(map(str, problems)))
-    sections = [section for root in roots for section in root.children]
+    sections = sections_of(conf, text)
     notes = [_ELSEWHERE[name] for name in _ELSEWHERE if _has(sections, name)]
     drafts = [*_mails(sections, notes), *_logs(sections, notes), *_databases(sections, notes)]
     return OssecOutputs([table for table in drafts if _fits(table, notes)], notes)
@@ -89,7 +86,7 @@ def _fits(table: dict[str, Any], notes: list[str]) -> bool:
 def _mails(sections: list[Element], notes: list[str]) -> Iterator[dict[str, Any]]:
     shared = _settings(sections, "global")
     granular = [section for section in sections if section.name == "email_alerts"]
-    if _one(shared, "email_notification") != "yes":
+    if shared.one("email_notification") != "yes":
         if granular:
             notes.append("email_alerts are left out: email_notification is not yes")
         return
@@ -98,25 +95,25 @@ def _mails(sections: list[Element], notes: list[str]) -> Iterator[dict[str, Any]
     most = _number(shared, "email_maxperhour", _PER_HOUR)
     if level != _MAIL_LEVEL:
         notes.append("alert_by_email and no_email_alert in rules do not change who is mailed: use level, rules, groups")
-    if to := [address for text in shared.get("email_to", []) for address in _words(text)]:
+    if to := [address for text in shared.all("email_to") for address in _words(text)]:
         yield {"type": "email", "name": "email", "to": to, **server, **_flagged(level), "max_per_hour": most}
     for number, section in enumerate(granular, 2):
         yield _granular(section, f"email-{number}", server, level, most)
 
 
 def _granular(section: Element, name: str, server: dict[str, Any], level: int, most: int) -> dict[str, Any]:
-    options, flagged = _options(section), _flagged(level)
+    options, flagged = Options(section), _flagged(level)
     table: dict[str, Any] = {
         "type": "email",
         "name": name,
-        "to": [address for text in options.get("email_to", []) for address in _words(text)],
+        "to": [address for text in options.all("email_to") for address in _words(text)],
         **server,
         **flagged,
         **({"level": max(flagged.get("level", 0), _number(options, "level", 0))} if "level" in options else {}),
         **_filters(options, "event_location"),
         "max_per_hour": most,
     }
-    form = _one(options, "format")
+    form = options.one("format")
     if form in ("full", "sms"):
         table["format"] = form
     if "do_not_group" in options:
@@ -131,29 +128,29 @@ def _flagged(level: int) -> dict[str, Any]:
     return {"mail": True} if level == _MAIL_LEVEL else {"level": level}
 
 
-def _mail_server(options: dict[str, list[str]], notes: list[str]) -> dict[str, Any]:
-    host, port = _one(options, "smtp_server") or "localhost", _one(options, "smtp_port")
+def _mail_server(options: Options, notes: list[str]) -> dict[str, Any]:
+    host, port = options.one("smtp_server") or "localhost", options.one("smtp_port")
     if host.startswith("/"):
         notes.append(f"smtp_server {host} is a program: mail goes to the server on localhost instead")
         host = "localhost"
-    secure, login = _one(options, "secure_smtp") == "yes", _one(options, "auth_smtp") == "yes"
+    secure, login = options.one("secure_smtp") == "yes", options.one("auth_smtp") == "yes"
     tls = "none"
     if secure or login:
         tls = "tls" if port == "465" else "starttls"
     if login and not secure:
         notes.append('the password is sent over TLS only: tls = "starttls" is set')
     table = {
-        "from": _one(options, "email_from") or "hids@localhost",
+        "from": options.one("email_from") or "hids@localhost",
         "server": f"[{host}]:{port or 25}" if ":" in host else f"{host}:{port or 25}",
         "tls": tls,
-        "reply_to": _one(options, "email_reply_to"),
-        "helo": _one(options, "helo_server"),
-        "prefix": _one(options, "email_idsname"),
+        "reply_to": options.one("email_reply_to"),
+        "helo": options.one("helo_server"),
+        "prefix": options.one("email_idsname"),
     }
     if login:
-        table |= {"user": _one(options, "smtp_user"), "password_file": PASSWORD_FILE}
+        table |= {"user": options.one("smtp_user"), "password_file": PASSWORD_FILE}
         notes.append(f"put smtp_password into {PASSWORD_FILE}, mode 600, owned by the manager's user")
-    if _one(options, "smtp_tls_verify") == "no":
+    if options.one("smtp_tls_verify") == "no":
         notes.append("smtp_tls_verify no has no counterpart: name the server's CA in ca_file")
     return {key: value for key, value in table.items() if value}
 
@@ -164,26 +161,26 @@ def _mail_server(options: dict[str, list[str]], notes: list[str]) -> dict[str, A
 def _logs(sections: list[Element], notes: list[str]) -> Iterator[dict[str, Any]]:
     found = [section for section in sections if section.name == "syslog_output"]
     for number, section in enumerate(found, 1):
-        options = _options(section)
-        protocol = _one(options, "protocol") or "udp"
-        if _one(options, "tls") == "yes":
+        options = Options(section)
+        protocol = options.one("protocol") or "udp"
+        if options.one("tls") == "yes":
             protocol = "tls"
-        host, port = _one(options, "server"), _one(options, "port") or _PORTS.get(protocol, 514)
+        host, port = options.one("server"), options.one("port") or _PORTS.get(protocol, 514)
         table: dict[str, Any] = {
             "type": "syslog",
             "name": "syslog" if number == 1 else f"syslog-{number}",
             "server": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             "protocol": protocol,
-            "format": _one(options, "format") or "default",
+            "format": options.one("format") or "default",
             "level": _number(options, "level", 0),
             **_filters(options, "location"),
         }
-        if _one(options, "use_fqdn") == "yes":
+        if options.one("use_fqdn") == "yes":
             table["use_fqdn"] = True
         if protocol == "tls":
-            if authority := _one(options, "tls_ca"):
+            if authority := options.one("tls_ca"):
                 table["ca_file"] = authority
-            if _one(options, "tls_verify") == "no":
+            if options.one("tls_verify") == "no":
                 notes.append(
                     f"output {table['name']}: tls_verify no has no counterpart: name the server's CA in ca_file"
                 )
@@ -197,13 +194,13 @@ def _databases(sections: list[Element], notes: list[str]) -> Iterator[dict[str, 
     options = _settings(sections, "database_output")
     if not options:
         return
-    kind, host, name = _one(options, "type") or "mysql", _one(options, "hostname"), _one(options, "database")
+    kind, host, name = options.one("type") or "mysql", options.one("hostname"), options.one("database")
     host = f"[{host}]" if ":" in host else host
-    port = f":{port}" if (port := _one(options, "port")) else ""
+    port = f":{port}" if (port := options.one("port")) else ""
     yield {
         "type": "sql",
         "name": "sql",
-        "url": f"{kind}://{_one(options, 'username')}@{host}{port}/{name}",
+        "url": f"{kind}://{options.one('username')}@{host}{port}/{name}",
         "password_file": SQL_PASSWORD_FILE,
     }
     notes.append(
@@ -215,41 +212,24 @@ def _databases(sections: list[Element], notes: list[str]) -> Iterator[dict[str, 
 # -- what all have
 
 
-def _filters(options: dict[str, list[str]], location: str) -> dict[str, Any]:
-    rules = [int(word) for text in options.get("rule_id", []) for word in re.findall(r"[0-9]{1,9}", text)]
-    groups = [word for text in options.get("group", []) for word in _words(text)]
-    places = [part for text in options.get(location, []) for part in text.split("|") if part]
+def _filters(options: Options, location: str) -> dict[str, Any]:
+    rules = [int(word) for text in options.all("rule_id") for word in re.findall(r"[0-9]{1,9}", text)]
+    groups = [word for text in options.all("group") for word in _words(text)]
+    places = [part for text in options.all(location) for part in text.split("|") if part]
     found: dict[str, Any] = {"rules": rules, "groups": groups, "locations": places}
     return {key: value for key, value in found.items() if value}
 
 
-def _settings(sections: list[Element], name: str) -> dict[str, list[str]]:
-    """All options of all sections of a name: where one stands twice, the last counts, but for lists."""
-    found: dict[str, list[str]] = {}
-    for section in sections:
-        if section.name == name:
-            for key, values in _options(section).items():
-                found.setdefault(key, []).extend(values)
-    return found
-
-
-def _options(section: Element) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for option in section.children:
-        found.setdefault(option.name, []).append(option.text.decode("utf-8", "replace").strip())
-    return found
+def _settings(sections: list[Element], name: str) -> Options:
+    return Options(*(section for section in sections if section.name == name))
 
 
 def _has(sections: list[Element], name: str) -> bool:
     return any(section.name == name or any(option.name == name for option in section.children) for section in sections)
 
 
-def _one(options: dict[str, list[str]], name: str) -> str:
-    return options.get(name, [""])[-1]
-
-
-def _number(options: dict[str, list[str]], name: str, default: int) -> int:
-    text = _one(options, name)
+def _number(options: Options, name: str, default: int) -> int:
+    text = options.one(name)
     if not text:
         return default
     if not re.fullmatch(r"[0-9]{1,6}", text):

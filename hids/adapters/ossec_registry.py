@@ -10,11 +10,11 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from hids.adapters.ossec_conf import sections_of
+from hids.adapters.ossec_sections import sections_of, take_all, text_of
 from hids.adapters.ossec_values import alternatives, number, toml_rows, truth
 from hids.core.collect.registry import RegistryConfig, check
 from hids.core.markup import Element
-from hids.errors import ConfigError, Problem
+from hids.errors import ConfigError
 
 Arch = Literal["32", "64", "both"]
 _ARCHES: Final[dict[str, Arch]] = {"32bit": "32", "64bit": "64", "both": "both"}
@@ -46,16 +46,9 @@ def registry_tables(conf: str, text: bytes) -> Tables:
     Raises:
         ConfigError: all that is not understood, a line each.
     """
-    problems: list[Problem] = []
     taken = _Taken()
-    for section in sections_of(conf, text, ("syscheck",)):
-        for option in section.children:
-            try:
-                taken.take(option)
-            except ValueError as error:
-                problems.append(option.problem(str(error)))
-    if problems:
-        raise ConfigError("\n".join(map(str, problems)))
+    sections = sections_of(conf, text, ("syscheck",))
+    take_all([option for section in sections for option in section.children], taken.take)
     tables = () if taken.disabled else tuple(taken.tables())
     check(tables)
     return Tables(tables, tuple(taken.notes) if tables else ())
@@ -86,7 +79,7 @@ class _Taken:
         Raises:
             ValueError: what is wrong with it.
         """
-        text = _text(option)
+        text = text_of(option)
         match option.name:
             case "windows_registry":
                 self._take_keys(option, text)
@@ -155,7 +148,3 @@ def _arch(option: Element) -> Arch:
     if written not in _ARCHES:
         raise ValueError(f"arch: expected 32bit, 64bit or both, got {written!r}")
     return _ARCHES[written]
-
-
-def _text(option: Element) -> str:
-    return option.text.decode("utf-8", "surrogateescape").strip()

@@ -7,7 +7,7 @@
 
 import msgspec
 
-from hids.adapters.ossec_conf import sections_of
+from hids.adapters.ossec_sections import sections_of, text_of
 from hids.core.markup import Element
 from hids.core.response.policy import (
     BUILT_IN,
@@ -38,7 +38,7 @@ def responses_of(conf: str, text: bytes, *, wazuh: bool) -> tuple[Policy, list[s
     for element in sections_of(conf, text, ("active-response",)):
         responses += _responses(element, {command.name for command in commands}, len(responses), notes, wazuh=wazuh)
     allow = [
-        _text(option)
+        text_of(option)
         for section in sections_of(conf, text, ("global",))
         for option in section.children
         if option.name in ("white_list", "allow_list")
@@ -53,7 +53,7 @@ def responses_of(conf: str, text: bytes, *, wazuh: bool) -> tuple[Policy, list[s
 
 
 def _command(element: Element, notes: list[str]) -> Command | None:
-    options = {option.name: _text(option) for option in element.children}
+    options = {option.name: text_of(option) for option in element.children}
     name, executable = options.get("name", ""), options.get("executable", "")
     if not name or not executable:
         notes.append(f"line {element.line}: a <command> without name or executable is left out")
@@ -83,7 +83,7 @@ def _responses(element: Element, commands: set[str], count: int, notes: list[str
     """One section; several locations or repeats of an element are several responses, as upstream takes them."""
     options: dict[str, str] = {}
     for option in element.children:
-        options[option.name] = _text(option)
+        options[option.name] = text_of(option)
     name = options.get("command", "")
     disabled = options.get("disabled", "no") == "yes"
     if not name:
@@ -156,7 +156,3 @@ def _is_network(word: str, notes: list[str]) -> bool:
         notes.append(f"white_list: {word!r} is no address or network and is left out: names are not looked up")
         return False
     return True
-
-
-def _text(option: Element) -> str:
-    return option.text.decode("utf-8", "surrogateescape").strip()

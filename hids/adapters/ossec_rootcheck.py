@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from hids.adapters.ossec_conf import sections_of
+from hids.adapters.ossec_sections import sections_of, take_all, text_of
 from hids.adapters.ossec_values import number, toml_rows, truth
 from hids.core.collect.rootcheck import RootcheckConfig, check
 from hids.core.markup import Element
-from hids.errors import ConfigError, Problem
+from hids.errors import ConfigError
 
 _SWITCHES = frozenset(
     (
@@ -46,16 +46,9 @@ def rootcheck_section(conf: str, text: bytes, home: str = "/var/ossec") -> Rootc
     Raises:
         ConfigError: all that is not understood, a line each.
     """
-    problems: list[Problem] = []
     options = [option for section in sections_of(conf, text, ("rootcheck",)) for option in section.children]
     values: dict[str, Any] = {"disabled": False}
-    for option in options:
-        try:
-            _take(option, values, home)
-        except ValueError as error:
-            problems.append(option.problem(str(error)))
-    if problems:
-        raise ConfigError("\n".join(map(str, problems)))
+    take_all(options, lambda option: _take(option, values, home))
     if not options:
         return None
     try:
@@ -72,7 +65,7 @@ def as_toml(config: RootcheckConfig) -> str:
 
 
 def _take(option: Element, values: dict[str, Any], home: str) -> None:
-    name, text = option.name, option.text.decode("utf-8", "surrogateescape").strip()
+    name, text = option.name, text_of(option)
     if name in _SWITCHES:
         values[name] = truth(f"<{name}>", text)
     elif name in _FILES:

@@ -12,12 +12,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from hids.adapters.ossec_conf import sections_of
+from hids.adapters.ossec_sections import sections_of, take_all, text_of
 from hids.adapters.ossec_values import number, time_of_day, toml_rows, truth
 from hids.core.collect.policy import PolicyConfig, check
 from hids.core.collect.schedule import DAYS
 from hids.core.markup import Element
-from hids.errors import ConfigError, Problem
+from hids.errors import ConfigError
 
 FOLDER: Final = "ruleset/sca"
 """Where Wazuh keeps its policies, below its home."""
@@ -52,16 +52,9 @@ def sca_section(conf: str, text: bytes, home: str = "/var/ossec") -> Section | N
     Raises:
         ConfigError: all that is not understood, a line each.
     """
-    problems: list[Problem] = []
     taken = _Taken(home)
     options = [option for section in sections_of(conf, text, ("sca",)) for option in section.children]
-    for option in options:
-        try:
-            taken.take(option)
-        except ValueError as error:
-            problems.append(option.problem(str(error)))
-    if problems:
-        raise ConfigError("\n".join(map(str, problems)))
+    take_all(options, taken.take)
     if not options or not taken.enabled:
         return None
     try:
@@ -96,7 +89,7 @@ class _Taken:
         Raises:
             ValueError: what is wrong with it.
         """
-        name, text = option.name, _text(option)
+        name, text = option.name, text_of(option)
         match name:
             case "enabled":
                 self.enabled = truth("<enabled>", text)
@@ -143,7 +136,7 @@ class _Taken:
     def _take_policy(self, policy: Element) -> None:
         if policy.name != "policy":
             raise ValueError(f"<{policy.name}> is not known in <policies>")
-        text = _text(policy)
+        text = text_of(policy)
         path = str(self._home / text if "/" in text else self._home / FOLDER / text)
         if truth("enabled", policy.get("enabled") or "yes"):
             self._files.append(glob.escape(path))
@@ -164,7 +157,3 @@ def _weekday(text: str) -> str:
         if text.lower() in (day, day[:3]):
             return day
     raise ValueError(f"<wday>: expected a day such as monday, got {text!r}")
-
-
-def _text(option: Element) -> str:
-    return option.text.decode("utf-8", "surrogateescape").strip()

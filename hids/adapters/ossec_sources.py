@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from hids.adapters.ossec_conf import Options, sections_of
+from hids.adapters.ossec_sections import Options, sections_of, text_of
 from hids.core.collect.source import JOURNAL, SourceConfig, check
 from hids.core.markup import Element
 from hids.errors import ConfigError
@@ -143,11 +143,6 @@ def _multiline(section: Element) -> dict[str, Any]:
     if timeout is not None:
         table["timeout_s"] = float(seconds(timeout))
     return table
-
-
-def text_of(element: Element) -> str:
-    """Its text, without the space around it."""
-    return element.text.decode("utf-8", "surrogateescape").strip()
 
 
 def seconds(text: str) -> int:

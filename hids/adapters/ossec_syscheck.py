@@ -12,11 +12,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
-from hids.adapters.ossec_conf import sections_of
+from hids.adapters.ossec_sections import sections_of, take_all, text_of
 from hids.adapters.ossec_values import alternatives, number, time_of_day, toml_rows, truth
 from hids.core.collect.syscheck import DEFAULT_CHECK, DirectoryConfig, SyscheckConfig, check
 from hids.core.markup import Element
-from hids.errors import ConfigError, Problem
+from hids.errors import ConfigError
 
 _SWITCHES = {"disabled", "scan_on_start", "alert_new_files", "skip_nfs"}
 _CHECKS: dict[str, tuple[str, ...]] = {
@@ -82,17 +82,10 @@ def syscheck_section(conf: str, text: bytes) -> Section | None:
     Raises:
         ConfigError: all that is not understood, a line each.
     """
-    problems: list[Problem] = []
     sections = sections_of(conf, text, ("syscheck",))
     options = [option for section in sections for option in section.children if option.name not in _REGISTRY]
     taken = _Taken()
-    for option in options:
-        try:
-            taken.take(option)
-        except ValueError as error:
-            problems.append(option.problem(str(error)))
-    if problems:
-        raise ConfigError("\n".join(map(str, problems)))
+    take_all(options, taken.take)
     if not options:
         return None
     try:
@@ -126,7 +119,7 @@ class _Taken:
         Raises:
             ValueError: what is wrong with it.
         """
-        name, text = option.name, option.text.decode("utf-8", "surrogateescape").strip()
+        name, text = option.name, text_of(option)
         if name in _ELSEWHERE:
             self._note(option, f"<{name}> {_ELSEWHERE[name]}")
         elif name in _SWITCHES:

@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hids.adapters.migration import copy_rules, migrate
 from hids.adapters.rulesets import read_lists, read_ruleset
@@ -132,6 +134,30 @@ def test_rules_keep_their_order_and_lists_their_names(home: Path, tmp_path: Path
     before, after = read_ruleset(home), read_ruleset(rules)
     assert [file.text for file in after] == [file.text for file in before]
     assert read_lists(rules) == read_lists(home)
+
+
+def test_bytes_that_are_no_text(home: Path, tmp_path: Path) -> None:
+    conf = home / "etc/ossec.conf"
+    conf.write_bytes(
+        conf.read_bytes().replace(b"/var/log/auth.log", b"/var/log/caf\xe9.log").replace(b">/etc<", b">/\xff<")
+    )
+    found = migrate(home, tmp_path / "rules")
+    assert parse(found.agent, "agent.toml").source[0].path == "/var/log/caf\ufffd.log"
+    assert [note.partition(": ")[0] for note in found.notes if "U+FFFD" in note] == [f"{conf}:5", f"{conf}:6"]
+    (found.manager + found.agent).encode()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.binary(max_size=60), st.binary(max_size=60))
+def test_any_text_of_options_is_written_or_refused(home: Path, tmp_path: Path, one: bytes, other: bytes) -> None:
+    inner = b"<localfile><location>%b</location><log_format>%b</log_format></localfile><global><email_to>%b</email_to></global>"
+    (home / "etc/ossec.conf").write_bytes(b"<ossec_config>" + inner % (one, other, one) + b"</ossec_config>")
+    try:
+        found = migrate(home, tmp_path / "rules")
+    except ConfigError:
+        return
+    (found.manager + found.agent + "\n".join(found.notes)).encode()
+    parse(found.agent, "agent.toml")
 
 
 def test_no_installation(tmp_path: Path) -> None:
