@@ -11,7 +11,7 @@ import structlog
 import zstandard
 
 from hids.adapters.files import write_atomically
-from hids.adapters.packed import unpack
+from hids.core.packed import unpack
 from hids.core.rules.rule import SourceFile
 from hids.errors import StoreError
 

@@ -15,6 +15,7 @@ import msgspec
 import zstandard
 
 from hids.adapters.ledger_schema import bring_up_to_date
+from hids.adapters.sqlite import transaction
 from hids.core.syscheck.change import IGNORED
 from hids.core.syscheck.paths import range_of, split
 from hids.core.wire.lines import GENESIS, link
@@ -525,14 +526,12 @@ class Ledger:
 
     @contextlib.contextmanager
     def _transaction(self) -> Generator[sqlite3.Connection]:
-        self._db.execute("BEGIN IMMEDIATE")
         try:
-            yield self._db
+            with transaction(self._db) as db:
+                yield db
         except BaseException:
-            self._db.execute("ROLLBACK")
             self._ends = _Ends()
             raise
-        self._db.execute("COMMIT")
 
     def _shrink_wal(self) -> None:
         if self.wal_bytes() > WAL_TRUNCATE_BYTES:

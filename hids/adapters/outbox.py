@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from hids.adapters.packed import unpack
 from hids.adapters.sqlite import is_busy
+from hids.core.packed import unpack
 from hids.errors import StoreError
 
 READ_BYTES = 8 * 1024 * 1024

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from hids.adapters.packed import unpack
 from hids.adapters.search_query import Query, select
 from hids.adapters.search_schema import BUSY_WAIT_S, VERSION
+from hids.core.packed import unpack
 from hids.errors import StoreError
 
 

@@ -18,10 +18,10 @@ import zstandard
 from sqlite_utils import Database
 
 from hids.adapters.outbox import OutboxRow
-from hids.adapters.packed import unpack
 from hids.adapters.search_schema import BUSY_WAIT_S, SCHEMA, VERSION
 from hids.adapters.sqlite import is_damage, put_aside
 from hids.core.alert.text import flat
+from hids.core.packed import unpack
 from hids.core.rules.compliance import FRAMEWORKS, Required
 from hids.errors import StoreError
 from hids.messages.outputs import Incident

@@ -4,15 +4,15 @@ It keeps what a package owned before a change: a file that is gone after an upgr
 the index still knows. It is a cache: one that is damaged is made anew.
 """
 
-import contextlib
 import os
 import sqlite3
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import structlog
 
+from hids.adapters.sqlite import transaction
 from hids.agent.packages.database import Aliases, PackageDatabase
 from hids.core.syscheck.packages import Owned, Package, is_below
 
@@ -79,7 +79,7 @@ class Owners:
             token = database.token()
             if self._tokens.get(database.name) == token:
                 continue
-            with self._transaction():
+            with transaction(self._db):
                 self._sync(database, now_ms)
             self._tokens[database.name] = token
 
@@ -179,13 +179,3 @@ class Owners:
         drops = "".join(f"DROP TABLE {name};" for name in tables if name in ("about", "package", "file"))
         db.executescript(f"BEGIN; {drops} {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
         db.execute("INSERT INTO about VALUES (?)", (roots.encode("utf-8", "backslashreplace").decode(),))
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Generator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")

@@ -14,6 +14,7 @@ import zstandard
 
 from hids.core.collect.schedule import next_at
 from hids.core.collect.syscheck import Day
+from hids.core.packed import unpack as unpack_frame
 from hids.errors import ConfigError
 
 MAX_FILES: Final = 64
@@ -100,12 +101,9 @@ def unpack(packed: bytes) -> bytes:
         ConfigError: it is damaged, or larger than a policy may be.
     """
     try:
-        size = zstandard.frame_content_size(packed)
-        if not 0 <= size <= MAX_POLICY_BYTES:
-            raise ConfigError(f"expected a policy of at most {MAX_POLICY_BYTES} bytes")
-        return zstandard.ZstdDecompressor().decompress(packed, max_output_size=size)
-    except zstandard.ZstdError as error:
-        raise ConfigError(f"the policy is damaged: {error}") from error
+        return unpack_frame(packed, MAX_POLICY_BYTES)
+    except ValueError as error:
+        raise ConfigError(f"the policy is damaged: it {error}") from error
 
 
 def is_policy_file(name: str) -> bool:

@@ -3,17 +3,16 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hids.adapters import packed
+from hids.core import packed
 
 
 def test_unpacks():
     assert packed.unpack(zstandard.ZstdCompressor().compress(b"text")) == b"text"
 
 
-def test_size_is_looked_at_before_memory_is_taken(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(packed, "MAX_BYTES", 999)
+def test_size_is_looked_at_before_memory_is_taken():
     with pytest.raises(ValueError, match="unpacks to 1000 bytes, at most 999"):
-        packed.unpack(zstandard.ZstdCompressor().compress(bytes(1000)))
+        packed.unpack(zstandard.ZstdCompressor().compress(bytes(1000)), 999)
 
 
 def test_frame_must_say_its_size():
