@@ -163,7 +163,7 @@ class AgentSession(LoopActor):
                     self._refuse("no hello came", retry_s=REFUSED_RETRY_S)
         over = self._is_over_credit()
         if self._presence is not None and self._presence.hangup == self._hang_up:
-            self._presence.hold(over, self._clock.now_ms())
+            self._presence.hold(held_back=over, now_ms=self._clock.now_ms())
         if self.mailbox.depth == 0 and not over:
             self._wire.resume()
 

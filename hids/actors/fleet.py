@@ -96,7 +96,7 @@ class Presence:
         self.spooled = beat.spooled
         self.stopped = beat.stopped
 
-    def hold(self, held_back: bool, now_ms: int) -> None:  # noqa: FBT001 - a fact, not a switch
+    def hold(self, *, held_back: bool, now_ms: int) -> None:
         """It cannot be heard, for want of credit; when it can, its time begins anew."""
         if self.held_back != held_back:
             self.held_back = held_back

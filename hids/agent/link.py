@@ -288,7 +288,7 @@ class Link(TaskActor):
     def _away(self, problem: str) -> None:
         self._state.connected = False  # before the pause, not behind it
         self._state.problem = problem
-        self.hurry(False)
+        self.hurry(goes_on=False)
         if problem != self._said:
             self._said = problem
             log.warning("no session with the manager, trying on", manager=self._state.manager, reason=problem)
@@ -335,10 +335,10 @@ class Link(TaskActor):
         self._trim_timer = None
         self._spool.wake()
 
-    def hurry(self, hurry: bool) -> None:  # noqa: FBT001 - a fact, not a switch
+    def hurry(self, *, goes_on: bool) -> None:
         """Tell the spooler whether what it stores can go at once."""
-        self._desk.hurry = hurry
-        if hurry and self._desk.waiting:
+        self._desk.hurry = goes_on
+        if goes_on and self._desk.waiting:
             self._spool.wake()
 
     async def ask_numbers(self) -> Numbers:
@@ -563,7 +563,7 @@ class _Session:
         self._link.heard()
         self._abilities = frozenset(welcome.abilities)
         self._link.welcomed(welcome)
-        self._link.hurry(True)
+        self._link.hurry(goes_on=True)
         self._renew()
         if welcome.from_seq > numbers.oldest:
             self._link.committed(self._epoch, welcome.from_seq - 1)
@@ -633,7 +633,7 @@ class _Session:
         if moved:
             self._progress_s = self._link.now_s()
             self._link.committed(self._epoch, ack.seq)
-            self._link.hurry(not self._out)
+            self._link.hurry(goes_on=not self._out)
 
     # -- speaking
 
@@ -663,7 +663,7 @@ class _Session:
         self._next = batch.first_seq + batch.count
         self._out.append(_Sent(self._next - 1, len(batch.data)))
         self._out_bytes += len(batch.data)
-        self._link.hurry(False)
+        self._link.hurry(goes_on=False)
         await self._send(batch)
         return True
 
