@@ -82,7 +82,7 @@ def anchor(
     Example:
       hidsctl evidence anchor /mnt/vault/hids.anchor
 
-    The manager does it by itself each minute for the file that [evidence] anchor_file names.
+    The manager does it by itself each minute for the file that anchor_file of manager.toml names.
     Exit status: 0 done, 3 there is nothing to read, or the file cannot be written.
     """  # noqa: D301 - click's mark for lines that stay as they are
     settings: Settings = ctx.obj

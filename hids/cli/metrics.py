@@ -25,7 +25,7 @@ def metrics(
       hidsctl metrics > /var/lib/node_exporter/textfile/hids.prom.tmp
       hidsctl metrics --json | jq '.[] | select(.labels.outcome == "lost")'
 
-    [metrics] listen in manager.toml serves the same over HTTP.
+    The section metrics of manager.toml serves the same over HTTP.
     Exit status: 0 printed, 3 no manager answers or there is no ledger.
     """  # noqa: D301 - click's mark for lines that stay as they are
     settings: Settings = ctx.obj

@@ -119,7 +119,7 @@ def import_outputs(
     *,
     json: Json = False,
 ) -> None:
-    """Print the [[output]] tables that do what an ossec.conf says of mail, syslog and a database, with notes on what differs.
+    """Print the output tables for manager.toml that do what an ossec.conf says of mail, syslog and a database, with notes on what differs.
 
     Nothing is changed: look it through, and put it at the end of manager.toml. Passwords are not printed.
 

@@ -117,7 +117,7 @@ def report(
 def import_(
     conf: Annotated[Path, typer.Argument(metavar="FILE", help="An ossec.conf.")],
 ) -> None:
-    """Print the <reports> of an ossec.conf as [[report]] tables for manager.toml.
+    """Print the <reports> of an ossec.conf as report tables for manager.toml.
 
     \b
     Example:

@@ -251,7 +251,7 @@ def import_(
 
 @app.command("ar-conf")
 def ar_conf(ctx: typer.Context, *, config: Config = None, json: Json = False) -> None:
-    """Print the ar.conf that agents of OSSEC and Wazuh need for these responses, for the folder [legacy] shared.
+    """Print the ar.conf that agents of OSSEC and Wazuh need for these responses, for the folder shared of the section legacy.
 
     \b
     Examples:
