@@ -27,6 +27,8 @@ from stand import Stand, wait_for
 MARK = "bench-mark"
 PROBE_S = 30.0
 """A probe line whose alert takes longer is lost."""
+QUIET_S = 0.3
+"""Longer than the agent gathers lines of a steady flow."""
 
 
 def made_lines() -> Iterator[str]:
@@ -156,7 +158,7 @@ def archived(stand: Stand, lines: int, line_bytes: float) -> dict[str, float]:
 
 
 def probe(stand: Stand, log: Path, count: int = 100) -> list[float]:
-    """Seconds from the append of a line to its alert in alerts.json, one at a time."""
+    """Seconds from the append of a line to its alert in alerts.json, one at a time, each after a quiet moment."""
     alerts = stand.paths.alerts / "alerts.json"
     wait_for(lambda: quiet(alerts), "the outputs have caught up", 600)
     latencies: list[float] = []
@@ -164,6 +166,7 @@ def probe(stand: Stand, log: Path, count: int = 100) -> list[float]:
         told.seek(0, 2)
         for number in range(count):
             mark = f"{MARK}{number}"
+            time.sleep(QUIET_S)
             began = time.monotonic()
             moment = time.strftime("%b %d %H:%M:%S")
             file.write(

@@ -275,7 +275,8 @@ def settle(fleet: Fleet) -> float:
 
     def arrived() -> bool:
         told = len(fleet.seen) >= len(fleet.attacks) and len(fleet.receiver.seen) >= len(fleet.attacks)
-        return told and bool(fleet.try_ask("status")) and fleet.whole() and delivered(fleet)
+        there = told and bool(fleet.try_ask("status")) and fleet.whole() and delivered(fleet)
+        return there and fleet.attacks.keys() <= set(map(user_of, fleet.receiver.logs.copy().values()))
 
     with contextlib.suppress(AssertionError):
         wait_for(arrived, "everything has arrived", patience)

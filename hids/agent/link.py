@@ -66,7 +66,7 @@ IDENTITY_KEY = "link:identity"
 """Position that tells whose lines the spool holds."""
 FETCH_BYTES = 1024 * 1024
 """Batches in memory that wait for credit."""
-TRIM_S = 0.25
+TRIM_S = 1.0
 """Trimming is a transaction of its own: not for each acknowledgement."""
 READ_LAG_MS = 1_000
 """A line is noticed well within this after it was written; "read through" claims no more."""

@@ -4,8 +4,9 @@
 
 State    none that a restart loses: what is not yet stored waits at the `Desk`, which outlives a life.
 Order    appends are stored in the order in which they came, several in one transaction (group commit).
-Hurry    a batch is cut when it is stored. While the manager has not acknowledged what was sent, or is away, what comes is
-         gathered: for HOLD_S, a full batch, or until a collector waits for it. So a busy manager gets few, larger batches.
+Hurry    a batch is cut when it is stored. What comes right after one is gathered: for SPACING_S, or for HOLD_S while the
+         manager has not acknowledged what was sent or is away; a full batch, or one that a collector waits for, goes at
+         once. So a steady flow costs little here, and a busy manager gets few, larger batches.
 Full     over its budget nothing is stored and nobody answered, so the collectors stop reading; a full disk likewise,
          tried again each second.
 A bug    ends this life; the next one opens the file again, and checks it.
@@ -32,6 +33,9 @@ GROUP = 64
 """Appends in one transaction, at most: 32,768 lines."""
 HOLD_S = 1.0
 """So long lines are gathered at most when there is no hurry; until then their files still have them."""
+SPACING_S = 0.2
+"""From one batch to the next when there is; a line after a quiet moment goes at once. What a batch costs, here and at
+the manager, is ten times what its lines cost."""
 RESUME_BELOW = 0.9
 """Share of the budget below which a full spool takes lines again, so that it does not flap."""
 RETRY_S = 1.0
@@ -152,9 +156,13 @@ class Spooler(ThreadActor):
         self._damage: sqlite3.Error | None = None
         self._retry: threading.Timer | None = None
         self._gathered = _Gathered()
-        self._held_until_s = 0.0
-        """Monotonic; what waits is not stored before, unless there is a reason."""
+        self._since_s = 0.0
+        """Monotonic, as are the next two: since when something waits."""
+        self._cut_s = float("-inf")
+        """When the last batch was cut."""
+        self._release_s = 0.0
         self._release: threading.Timer | None = None
+        """Wakes us when gathering ends."""
         self._publish()
         super().__init__(mailbox)
 
@@ -178,8 +186,6 @@ class Spooler(ThreadActor):
                 if self._damage is not None:
                     raise self._damage
                 self._trim()
-                if not self._is_held():
-                    self._store()
             case Fetch():
                 answer = self._fetch(message)
             case AskNumbers():
@@ -218,36 +224,36 @@ class Spooler(ThreadActor):
 
     def _take(self, append: Append) -> None:
         """Have it wait for the others of its burst."""
+        if not self._desk.waiting:
+            self._since_s = self._clock.monotonic_s()
         self._desk.waiting.append(append)
         self._gathered.add(append)
-        if self._may_hold():
-            self._hold()
-        elif len(self._desk.waiting) >= GROUP:
+        if len(self._desk.waiting) >= GROUP:
             self._store()
 
-    def _may_hold(self) -> bool:
-        """Whether to gather more before anything is stored."""
-        return not self._desk.hurry and not self._gathered.is_enough and len(self._desk.waiting) < GROUP
-
     def _is_held(self) -> bool:
-        """Whether more is being gathered now."""
-        return bool(self._held_until_s) and self._may_hold() and self._clock.monotonic_s() < self._held_until_s
-
-    def _hold(self) -> None:
-        """Store what waits in a while."""
-        if not self._held_until_s:
-            self._held_until_s = self._clock.monotonic_s() + HOLD_S
-            self._release = threading.Timer(HOLD_S, self.mailbox.wake)
+        """Whether more is being gathered now; sees to it that this ends."""
+        if not self._desk.waiting or self._gathered.is_enough or len(self._desk.waiting) >= GROUP:
+            return False
+        due_s = self._cut_s + SPACING_S if self._desk.hurry else self._since_s + HOLD_S
+        now_s = self._clock.monotonic_s()
+        if due_s > now_s and (self._release is None or due_s < self._release_s):
+            self._forget_release()
+            self._release_s = due_s
+            self._release = threading.Timer(due_s - now_s, self.mailbox.wake)
             self._release.daemon = True
             self._release.start()
+        return due_s > now_s
+
+    def _forget_release(self) -> None:
+        if self._release is not None:
+            self._release.cancel()
+            self._release = None
 
     def _store(self) -> None:
         waiting = self._desk.waiting
         self._gathered = _Gathered()
-        self._held_until_s = 0.0
-        if self._release is not None:
-            self._release.cancel()
-            self._release = None
+        self._forget_release()
         if not waiting:
             return
         lines = [line for append in waiting for line in append.lines]
@@ -259,6 +265,8 @@ class Spooler(ThreadActor):
         except sqlite3.OperationalError as error:
             self._try_later(error)
             return
+        if lines:
+            self._cut_s = self._clock.monotonic_s()
         self._went_well()
         while waiting:
             append = waiting.popleft()
@@ -315,7 +323,8 @@ class Spooler(ThreadActor):
     # -- answering
 
     def _fetch(self, message: Fetch) -> tuple[Batch, ...]:
-        self._store()
+        if not self._is_held():
+            self._store()
         try:
             return self._spool.batches(message.from_seq, message.limit_bytes)
         except sqlite3.Error as error:

@@ -33,8 +33,8 @@ from hids.ports import Clock
 
 log = structlog.get_logger()
 
-PACE_S = 0.1
-"""A busy file wakes us at most ten times a second; a line after a quiet moment is read at once."""
+PACE_S = 0.25
+"""A busy file wakes us at most four times a second; a line after a quiet moment is read at once."""
 DEPARTED_S = 60.0
 """Daemons write to the old file until they are told to open the new one."""
 RETRY_S = 60.0

@@ -85,6 +85,28 @@ def test_without_hurry_lines_are_gathered_until_there_is(in_yard: Scene, monkeyp
     in_yard(scene)
 
 
+def test_after_a_batch_lines_are_gathered_and_after_a_quiet_moment_not(in_yard: Scene, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(spooler_module, "SPACING_S", 3600.0)
+
+    async def scene(yard: Any, until: Any) -> None:
+        batches = Batches(yard.path)
+        yard.spool.tell(append("after a quiet moment"))
+        await until(lambda: batches.counts == [1])
+        for number in range(IN_FLIGHT - 1):
+            yard.spool.tell(append(f"{number}"))
+            await until(yard.spool.empty)
+        await yard.spool.request(Recall(""))
+        assert batches.counts == [1]
+        monkeypatch.setattr(spooler_module, "SPACING_S", 0.05)
+        yard.spool.tell(append("another"))  # and its collector waits
+        await until(lambda: batches.counts == [1, IN_FLIGHT])
+        for number in range(2):
+            yard.spool.tell(append(f"{number}"))
+            await until(lambda number=number: sum(batches.counts) == 2 + IN_FLIGHT + number)
+
+    in_yard(scene)
+
+
 def test_lines_are_gathered_for_a_while_at_most(in_yard: Scene, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(spooler_module, "HOLD_S", 0.05)
 
