@@ -7,6 +7,7 @@ memory is taken; while the session's mailbox is filling up, nothing more is read
 import asyncio
 import socket
 import ssl
+from asyncio import sslproto
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,10 @@ PAUSE_DEPTH = 32
 """Messages waiting for the session at which reading pauses."""
 SEND_LIMIT = 1024 * 1024
 """Bytes that a peer may leave unread before it is cut off: acknowledgements are small."""
+TLS_BUFFER = 32 * 1024
+"""Bytes that a connection has to read into, always: two records. asyncio's own 256 KiB are 2.5 GiB for 10,000 agents."""
+
+sslproto.SSLProtocol.max_size = TLS_BUFFER
 
 _decoder = msgspec.msgpack.Decoder(ToManager)
 _encode = msgspec.msgpack.Encoder().encode

@@ -16,7 +16,7 @@ from hids.adapters.clock import SystemClock
 from hids.adapters.identity import Identity, client_context, key_pem, make_csr, new_key
 from hids.adapters.listening import listen
 from hids.adapters.pki import Authority
-from hids.adapters.session_port import PAUSE_DEPTH, Connection, SessionPort
+from hids.adapters.session_port import PAUSE_DEPTH, TLS_BUFFER, Connection, SessionPort
 from hids.core.wire.frames import FrameReader, frame
 from hids.messages.agent_link import Ack, Bye, Heartbeat, ToAgent
 from hids.messages.lines import Batch
@@ -105,6 +105,19 @@ def test_messages_arrive_with_who_sent_them_and_answers_go_back(tmp_path: Path):
         assert [msgspec.msgpack.decode(item, type=ToAgent) for item in answer] == [Ack(5, 6)]
         assert stand.ended == ["done"]
         connection.send(Ack(6, 6))
+        await end(writer)
+
+    run(tmp_path, test)
+
+
+def test_a_connection_has_a_small_buffer_and_takes_messages_that_are_larger(tmp_path: Path):
+    async def test(stand: Stand) -> None:
+        _, writer = await stand.connect()
+        batch = Batch(1, 1, 1, bytes(32), b"x" * (TLS_BUFFER * 9))
+        writer.write(packed(batch))
+        await until(lambda: stand.got == [batch], "the batch")
+        transport: Any = stand.connections[0]._transport
+        assert len(transport._ssl_protocol._ssl_buffer) == TLS_BUFFER
         await end(writer)
 
     run(tmp_path, test)
