@@ -48,7 +48,7 @@ _DISK_PAUSE_S = 5.0
 
 
 class Line(Protocol):
-    """The session with the manager, as far as it matters here (hids.agent.link)."""
+    """The session with the manager, as far as it matters here (hids.agent.responses)."""
 
     heard_s: float
     """When the manager was heard last, monotonic."""

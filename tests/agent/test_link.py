@@ -11,11 +11,12 @@ import pytest
 from hids.actors.stage import Mailbox
 from hids.adapters.clock import SystemClock
 from hids.adapters.identity import Identity
-from hids.agent import link as link_module
+from hids.agent import renewal as renewal_module
 from hids.agent import spooler as spooler_module
 from hids.agent.collector import SourceState
-from hids.agent.link import Link, Timing
-from hids.agent.linkstate import LinkState
+from hids.agent.link import Link
+from hids.agent.linkstate import LinkState, Probe
+from hids.agent.session import Timing
 from hids.messages.agent_link import Configuration, Refused, Restart
 from hids.messages.lines import Append, LogLine
 from hids.messages.response import Noted, Respond, Responded
@@ -323,7 +324,7 @@ def test_nonsense_from_the_manager_ends_the_session_only(
 def test_a_certificate_that_ends_soon_is_renewed_and_the_new_one_is_used(
     linked: Callable[..., None], manager: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(link_module, "RENEW_DAYS", 10_000)
+    monkeypatch.setattr(renewal_module, "RENEW_DAYS", 10_000)
     before = manager.identity()
 
     async def scene(agent: Agent, manager: Any, until: Any) -> None:
@@ -429,7 +430,7 @@ def test_a_probe_is_answered_at_once(linked: Callable[..., None]):
     async def scene(agent: Agent, manager: Any, until: Any) -> None:
         await until(lambda: agent.state.connected)
         heard_s = agent.state.heard_s
-        agent.mailbox.tell(link_module.Probe())
+        agent.mailbox.tell(Probe())
         await until(lambda: manager.heartbeats and agent.state.heard_s > heard_s)
 
     linked(scene, timing=Timing(heartbeat_s=3600.0, silence_s=7200.0))
