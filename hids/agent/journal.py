@@ -21,7 +21,7 @@ from msgspec import structs
 from hids.actors.stage import Mailbox
 from hids.agent.collector import Collector, SourceState
 from hids.agent.config import SourceConfig
-from hids.agent.machine import host_address, host_name
+from hids.agent.machine import host_address, host_name, system_id
 from hids.agent.spooler import Recall
 from hids.core.collect.formats import compiled
 from hids.core.collect.shape import Place
@@ -102,7 +102,7 @@ class JournalReader(Collector):
             pause_s = min(pause_s * 2, MAX_PAUSE_S)
 
     def _arguments(self) -> list[str]:
-        arguments = ["--output=export", "--follow"]
+        arguments = ["--output=export", "--follow", *_of_all_boots()]
         if self._cursor:
             return [*arguments, "--no-tail", f"--after-cursor={self._cursor.decode('ascii', 'replace')}"]
         if self._first_time and self._config.from_ == "end":
@@ -120,6 +120,8 @@ class JournalReader(Collector):
             limit=READ_BYTES,
         )
         self._process = process
+        if not self._trouble:
+            self._state.state = "reading"
         assert process.stdout is not None  # noqa: S101 - piped above
         assert process.stderr is not None  # noqa: S101
         complaint = asyncio.create_task(self._listen(process.stderr))
@@ -254,6 +256,17 @@ async def _end(process: asyncio.subprocess.Process, complaint: "asyncio.Task[str
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(FAREWELL_S):
             await process.communicate()
+
+
+def _of_all_boots() -> Sequence[str]:
+    """Ask for what this machine wrote, in whichever boot.
+
+    With --follow journalctl leaves out all that was written before the last boot, hence what it was not asked for in time.
+    With --merge it does not, but shows the journals of other machines, too, which may lie here: containers', and those that
+    were sent.
+    """
+    own = system_id()
+    return ("--merge", f"_MACHINE_ID={own}") if own else ()
 
 
 def _in_words(complaint: str) -> str:

@@ -25,13 +25,17 @@ def machine_id(folder: Path, system_file: Path = SYSTEM_FILE) -> str:
     Raises:
         StoreError: the id in `folder` is damaged or cannot be written.
     """
+    own = system_id(system_file)
+    return hmac.digest(own.encode(), _APPLICATION, "sha256").hex()[:32] if own else _kept_id(folder)
+
+
+def system_id(system_file: Path = SYSTEM_FILE) -> str:
+    """What systemd calls this machine, 32 hex digits that shall not leave it; empty where there is none."""
     try:
-        system_id = system_file.read_bytes()
+        text = system_file.read_bytes()
     except OSError:
-        system_id = b""
-    if _SYSTEM_ID.fullmatch(system_id):
-        return hmac.digest(system_id.strip(), _APPLICATION, "sha256").hex()[:32]
-    return _kept_id(folder)
+        return ""
+    return text.decode().strip() if _SYSTEM_ID.fullmatch(text) else ""
 
 
 def os_name() -> str:

@@ -1,8 +1,10 @@
-"""The journal, with a small program in journalctl's place that writes real export bytes."""
+"""The journal, with a small program in journalctl's place that writes real export bytes; and with journalctl itself."""
 
 import datetime as dt
 import os
+import shutil
 import stat
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
@@ -217,3 +219,66 @@ def test_a_filter_takes_what_matches_all_fields_of_a_table():
     assert Filter([{"A": "1", "B": "2"}]).takes(entry)
     assert Filter([{"A": "9"}, {"B": "2"}]).takes(entry)
     assert not Filter([{"A": "1", "C": ""}]).takes(entry)
+
+
+REMOTE = Path("/lib/systemd/systemd-journal-remote")
+MACHINE, OTHER_MACHINE = "a" * 32, "f" * 32
+
+
+class RealJournal:
+    """Journal files that systemd's own program writes, and a journalctl that reads them."""
+
+    def __init__(self, folder: Path, bin_folder: Path) -> None:
+        self.folder = folder
+        self.seconds = 0
+        folder.mkdir()
+        bin_folder.mkdir()
+        real = shutil.which("journalctl")
+        assert real is not None
+        program = bin_folder / "journalctl"
+        program.write_text(f'#!/bin/sh\nexec {real} --directory={folder} "$@"\n')
+        program.chmod(0o755)
+
+    def write(self, *messages: str, boot: str, machine: str = MACHINE, file: str = "system.journal") -> None:
+        """Append entries."""
+        text = ""
+        for message in messages:
+            self.seconds += 1
+            text += (
+                f"__REALTIME_TIMESTAMP={(NOW_MS + self.seconds * 1000) * 1000}\n__MONOTONIC_TIMESTAMP={self.seconds}000000\n"
+                f"_BOOT_ID={boot * 32}\n_MACHINE_ID={machine}\n_HOSTNAME=web1\nSYSLOG_IDENTIFIER=app\nMESSAGE={message}\n\n"
+            )
+        arguments = (REMOTE, "--output", self.folder / file, "-")
+        subprocess.run(arguments, input=text.encode(), check=True, capture_output=True, timeout=30)
+
+
+@pytest.mark.skipif(
+    shutil.which("journalctl") is None or not REMOTE.exists(), reason="needs journalctl and systemd-journal-remote"
+)
+def test_the_real_journalctl_tells_what_was_written_before_a_reboot(
+    in_yard: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(journal_module, "system_id", lambda: MACHINE)
+    journal = RealJournal(tmp_path / "journal", tmp_path / "bin")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    config = SourceConfig(path="journald", format="journal", from_="start")
+    journal.write("first", boot="1")
+
+    async def before(yard: Any, until: Any) -> None:
+        yard.start(JournalReader, "journald", config)
+        await until(lambda: yard.desk.lines == 1)
+
+    in_yard(before)
+    journal.write("while the agent was down", "at the shutdown", boot="1", file="system@1.journal")
+    journal.write("of another machine", boot="2", machine=OTHER_MACHINE, file="remote.journal")
+    journal.write("at the start", boot="2", file="system@2.journal")
+
+    async def after(yard: Any, until: Any) -> None:
+        yard.start(JournalReader, "journald", config)
+        await until(lambda: yard.desk.lines == 4)
+        journal.write("later", boot="2", file="system@3.journal")
+        await until(lambda: yard.desk.lines == 5)
+        texts = [line.text.rpartition(b": ")[2] for line in yard.lines]
+        assert texts == [b"first", b"while the agent was down", b"at the shutdown", b"at the start", b"later"]
+
+    in_yard(after)
