@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import tomli_w
 
 from hids.adapters import ossec_registry, ossec_rootcheck, ossec_sca, ossec_syscheck
@@ -140,10 +141,9 @@ def _manager(conf: str, text: bytes, notes: list[str], dialect: str, home: Path,
     tables: dict[str, Any] = dict(part.tables)
     if rules is not None:
         tables["ruleset"] = [{"path": str(rules), "dialect": dialect, "name": dialect}]
-    if outputs.tables:
-        tables["output"] = outputs.tables
     mailed = any(table["type"] == "email" for table in outputs.tables)
-    parts = [tomli_w.dumps(tables), responses_toml(policy), reports_toml(conf, text, mailed=mailed)]
+    written = msgspec.structs.replace(outputs, notes=[]).toml()
+    parts = [tomli_w.dumps(tables), written, responses_toml(policy), reports_toml(conf, text, mailed=mailed)]
     return "\n".join(part for part in parts if part)
 
 
@@ -281,9 +281,7 @@ def _internal(home: Path) -> Iterator[str]:
 
 def _left_out(sections: list[Element]) -> Iterator[str]:
     for section in sections:
-        if section.name in _MANAGER or section.name in _AGENT or is_command(section):
-            continue
-        if _is_off(section):
+        if section.name in _MANAGER or section.name in _AGENT or is_command(section) or _is_off(section):
             continue
         options = Options(section)
         what, key = f"<{section.name}>", section.name

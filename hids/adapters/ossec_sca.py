@@ -118,7 +118,8 @@ def shared_section(conf: str, text: bytes, home: Path, shared: Path, there: Mapp
 
 def _policy_of(name: str, home: Path, shared: Path, there: Mapping[str, str]) -> dict[str, str]:
     """Its name in agents.d/ -> its text. Raises ConfigError: why there is none."""
-    path = shared / name.removeprefix(_SHARED) if name.startswith(_SHARED) else home / name
+    inside = name.removeprefix("/var/ossec/")
+    path = shared / inside.removeprefix(_SHARED) if inside.startswith(_SHARED) else home / inside
     if not is_policy_file(path.name):
         raise ConfigError(f"its name is none that agents.d/ takes; {_BY_HAND}")
     try:

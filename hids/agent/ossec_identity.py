@@ -26,7 +26,8 @@ def read_key(folder: Path) -> ClientKey | None:
         return None
     found = read_keys(data.decode("utf-8", "replace"))
     if not found.keys:
-        reason = next((line.reason for line in (*found.bad, *found.skipped)), "it is empty")
+        reasons = [line.reason for line in found.bad] + [line.reason for line in found.skipped]
+        reason = reasons[0] if reasons else "it is empty"
         raise StoreError(f"{path}: expected one line, ID NAME IP KEY: {reason}; enrol again or import the key again")
     return found.keys[0]
 

@@ -112,7 +112,7 @@ def test_policies_that_lie_beside_agent_conf_are_sent(home: Path, tmp_path: Path
 
     put("etc/shared/default", POLICY, "etc/shared/mine.yml", "etc/shared/none.yml", "etc/shared/odd name.yml")
     put("etc/shared/web", POLICY.replace("Mine", "Web"), "etc/shared/mine.yml", "broken.yml")
-    put("etc/shared/web2", POLICY, "etc/shared/mine.yml")
+    put("etc/shared/web2", POLICY, "/var/ossec/etc/shared/mine.yml")
     (home / "ruleset/sca").mkdir(parents=True)
     (home / "ruleset/sca/broken.yml").write_text("checks: 1")
     found = migrate(home, tmp_path / "rules")
