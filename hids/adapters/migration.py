@@ -142,7 +142,7 @@ def _manager(conf: str, text: bytes, notes: list[str], dialect: str, home: Path,
     if rules is not None:
         tables["ruleset"] = [{"path": str(rules), "dialect": dialect, "name": dialect}]
     mailed = any(table["type"] == "email" for table in outputs.tables)
-    written = msgspec.structs.replace(outputs, notes=[]).toml()
+    written = msgspec.structs.replace(outputs, notes=[]).toml().lstrip("\n")
     parts = [tomli_w.dumps(tables), written, responses_toml(policy), reports_toml(conf, text, mailed=mailed)]
     return "\n".join(part for part in parts if part)
 
