@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import tomli_w
 
 from hids.adapters import ossec_registry, ossec_rootcheck, ossec_sca, ossec_syscheck
+from hids.adapters.ossec_commands import is_command
 from hids.adapters.ossec_conf import NAMES, reports_toml, ruleset_files
 from hids.adapters.ossec_manager import ossec_manager
 from hids.adapters.ossec_outputs import ossec_outputs
@@ -20,6 +22,7 @@ from hids.adapters.ossec_responses import responses_of
 from hids.adapters.ossec_sections import Options, roots_of, sections_of, text_of
 from hids.adapters.ossec_sources import ossec_sources
 from hids.adapters.rulesets import ORDER, read_lists
+from hids.core.collect.source import COMMAND_FORMATS
 from hids.core.markup import Element
 from hids.core.response.policy import as_toml as responses_toml
 from hids.errors import ConfigError
@@ -31,8 +34,7 @@ _MANAGER = frozenset(
     )
 )
 _AGENT = frozenset(("localfile", "syscheck", "rootcheck", "labels", "sca"))
-_CENTRAL = frozenset(("localfile", "syscheck", "rootcheck", "labels"))
-"""What the manager may set for its agents."""
+_ACCEPT = "it has commands: an agent whose own agent.toml does not say [central] accept_commands = true takes nothing from the manager"
 _NOTHING: dict[str, str] = {
     "client": "an agent joins with a token: hids-agent join MANAGER:1515 --token ... (hidsctl agent token prints it)",
     "client_buffer": "what the manager has not committed waits on the agent's disk ([spool]); nothing is dropped",
@@ -44,8 +46,7 @@ _NOTHING: dict[str, str] = {
     "vulnerability-detector": "there is no vulnerability scanner",
     "osquery": "run osqueryd as before, and read its results log with a [[source]] of format json",
     "syscollector": "there is no inventory",
-    "wodle": "modules are not run: what a program prints is read by a [[source]] of format command",
-    "sca": "put the policies into agents.d/ and name them in [policy] files there: Wazuh's run as they are (docs/policy.md)",
+    "wodle": "modules are not run; those named command are: each is a [[source]] of format command",
     "docker-listener": "read the journal of docker with a [[source]]",
     "fluent-forward": "use an [[output]], or read alerts.json",
     "socket": "use an [[output]], or read alerts.json",
@@ -68,7 +69,7 @@ class Migration(NamedTuple):
     agent: str
     """agent.toml of the machine itself; empty when it watched nothing."""
     central: dict[str, str]
-    """Files of `agents.d/` -> text, from agent.conf."""
+    """Files of `agents.d/` -> text, from agent.conf, and the policies that they name."""
     rules: tuple[Path, ...]
     """Decoders and rules, in their order."""
     keys: Path | None
@@ -97,14 +98,14 @@ def migrate(home: Path, rules: Path, dialect: str = "") -> Migration:
     notes = [*_not_unicode(name, text), *_left_out(sections)]
     files = ruleset_files(home, name, text)
     manager = _manager(name, text, notes, dialect, home, rules if files else None)
-    agent = "\n".join(filter(None, (_agent(name, text, notes, home), _own(name, text, notes, home))))
+    agent = "\n".join(filter(None, (_agent(name, text, notes, home), _policies(name, text, notes, home))))
     if any(f'"{folder}/' in agent for folder in (home, "/var/ossec")):
         notes.append(
             f"agent.toml reads files of the old installation (signatures, policies, its logs): before {home} is removed, "
             "copy them, and name the copies there"
         )
     notes += _internal(home)
-    central = dict(_central(home, notes))
+    central = _central(home, notes)
     keys = home / "etc/client.keys"
     return Migration(dialect, manager, agent, central, tuple(files), keys if keys.is_file() else None, tuple(notes))
 
@@ -140,15 +141,14 @@ def _manager(conf: str, text: bytes, notes: list[str], dialect: str, home: Path,
     tables: dict[str, Any] = dict(part.tables)
     if rules is not None:
         tables["ruleset"] = [{"path": str(rules), "dialect": dialect, "name": dialect}]
-    if outputs.tables:
-        tables["output"] = outputs.tables
     mailed = any(table["type"] == "email" for table in outputs.tables)
-    parts = [tomli_w.dumps(tables), responses_toml(policy), reports_toml(conf, text, mailed=mailed)]
+    written = msgspec.structs.replace(outputs, notes=[]).toml().lstrip("\n")
+    parts = [tomli_w.dumps(tables), written, responses_toml(policy), reports_toml(conf, text, mailed=mailed)]
     return "\n".join(part for part in parts if part)
 
 
 def _agent(conf: str, text: bytes, notes: list[str], home: Path) -> str:
-    """What both an agent's own file and the manager may set."""
+    """What an agent's own file and the manager set in the same words."""
     sources = ossec_sources(conf, text)
     notes += sources.notes
     tables: dict[str, Any] = {}
@@ -164,19 +164,19 @@ def _agent(conf: str, text: bytes, notes: list[str], home: Path) -> str:
     rootcheck = ossec_rootcheck.rootcheck_section(conf, text, str(home))
     if rootcheck is not None:
         parts.append(ossec_rootcheck.as_toml(rootcheck))
+    registry = ossec_registry.registry_tables(conf, text)
+    notes += registry.notes
+    parts.append(ossec_registry.as_toml(registry._replace(notes=())))
     return "\n".join(part for part in parts if part)
 
 
-def _own(conf: str, text: bytes, notes: list[str], home: Path) -> str:
-    """What only an agent's own file sets."""
-    registry = ossec_registry.registry_tables(conf, text)
-    notes += registry.notes
-    parts = [ossec_registry.as_toml(registry._replace(notes=()))]
+def _policies(conf: str, text: bytes, notes: list[str], home: Path) -> str:
+    """Those that lie on the machine itself."""
     policies = ossec_sca.sca_section(conf, text, str(home))
-    if policies is not None:
-        notes += policies.notes
-        parts.append(ossec_sca.as_toml(policies._replace(notes=())))
-    return "\n".join(filter(None, parts))
+    if policies is None:
+        return ""
+    notes += policies.notes
+    return ossec_sca.as_toml(policies._replace(notes=()))
 
 
 def _labels(conf: str, text: bytes) -> dict[str, str]:
@@ -191,32 +191,46 @@ def _labels(conf: str, text: bytes) -> dict[str, str]:
 # ---- what the manager sets for agents ----------------------------------------------------------------------------
 
 
-def _central(home: Path, notes: list[str]) -> Iterator[tuple[str, str]]:
-    """Each <agent_config> of each agent.conf becomes a file of agents.d/."""
+def _central(home: Path, notes: list[str]) -> dict[str, str]:
+    """Each <agent_config> of each agent.conf becomes a file of agents.d/; the policies that it names go beside it."""
+    files: dict[str, str] = {}
     shared = home / "etc/shared"
     for conf in sorted([*shared.glob("agent.conf"), *shared.glob("*/agent.conf")]):
-        group = "" if conf.parent == shared or conf.parent.name == "default" else conf.parent.name
+        folder = "all" if conf.parent == shared else conf.parent.name
         notes += _not_unicode(str(conf), _read(conf))
         for number, element in enumerate(roots_of(str(conf), _read(conf)), 1):
             if element.name != "agent_config":
                 continue
-            inside = _written(element)
-            for section in element.children:
-                if section.name not in _CENTRAL:
-                    why = _NOTHING.get(section.name, "agents have it in their own agent.toml only")
-                    notes.append(f"{conf}:{section.line}: <{section.name}> is not taken over: {why}")
-            place = f"{conf}, <agent_config> number {number}"
-            text = _agent(place, inside, notes, home)
-            if ossec_registry.registry_tables(place, inside).tables:
-                notes.append(
-                    f"{place}: <windows_registry> is not taken over: agents have it in their own agent.toml only"
-                )
-            if text:
-                members = ", ".join(
-                    f"{key} = {json.dumps(words)}" for key, words in _match(element, group, str(conf), notes).items()
-                )
-                head = f"match = {{ {members} }}\n\n" if members else ""
-                yield f"{group or 'all'}-{number:02d}.toml", head + text
+            notes += _not_central(element)
+            place, inside = f"{conf}, <agent_config> number {number}", _written(element)
+            parts = [_agent(place, inside, notes, home)]
+            if any(table["format"] in COMMAND_FORMATS for table in ossec_sources(place, inside).tables):
+                notes.append(f"{place}: {_ACCEPT}")
+            policies = ossec_sca.shared_section(place, inside, home, conf.parent, files)
+            if policies is not None:
+                notes += policies.notes
+                files |= policies.texts
+                parts.append(ossec_sca.as_toml(policies._replace(notes=())))
+            if text := "\n".join(filter(None, parts)):
+                match = _match(element, "" if folder in ("all", "default") else folder, str(conf), notes)
+                files[f"{folder}-{number:02d}.toml"] = _head(match) + text
+    return files
+
+
+def _not_central(element: Element) -> Iterator[str]:
+    for section in element.children:
+        if (
+            section.name not in _AGENT
+            and not is_command(section)
+            and not (section.name == "wodle" and _is_off(section))
+        ):
+            why = _NOTHING.get(section.name, "agents have it in their own agent.toml only")
+            yield f"{element.file}:{section.line}: <{section.name}> is not taken over: {why}"
+
+
+def _head(match: dict[str, list[str]]) -> str:
+    members = ", ".join(f"{key} = {json.dumps(words)}" for key, words in match.items())
+    return f"match = {{ {members} }}\n\n" if members else ""
 
 
 def _match(element: Element, group: str, conf: str, notes: list[str]) -> dict[str, list[str]]:
@@ -267,11 +281,9 @@ def _internal(home: Path) -> Iterator[str]:
 
 def _left_out(sections: list[Element]) -> Iterator[str]:
     for section in sections:
-        if section.name in _MANAGER or section.name in _AGENT:
+        if section.name in _MANAGER or section.name in _AGENT or is_command(section) or _is_off(section):
             continue
         options = Options(section)
-        if options.yes("disabled") or options.one("enabled", "yes") == "no":
-            continue
         what, key = f"<{section.name}>", section.name
         if section.name == "wodle":
             module = section.get("name") or ""
@@ -283,6 +295,11 @@ def _left_out(sections: list[Element]) -> Iterator[str]:
             yield f"{section.file}:{section.line}: {what} is not taken over: {_NOTHING[key]}"
         else:
             yield f"{section.file}:{section.line}: {what} is not known"
+
+
+def _is_off(section: Element) -> bool:
+    options = Options(section)
+    return options.yes("disabled") or options.one("enabled", "yes") == "no"
 
 
 def _is_wazuh(names: set[str]) -> bool:

@@ -7,17 +7,19 @@
     <syslog_output>  server, port, format, level, rule_id, group, location, use_fqdn, protocol, tls, tls_verify, tls_ca
     <database_output> type, hostname, port, username, password, database
 
-What has no counterpart, or means something slightly different, is told in a note. Passwords are left where they are.
+What has no counterpart, or means something slightly different, is told in a note. Passwords are left where they are. An
+output whose library is not installed becomes a comment: the manager does not start with one that it cannot use.
 """
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
 from hids.adapters.ossec_sections import Options, sections_of
+from hids.adapters.outputs.kinds import is_installed
 from hids.core.markup import Element
 from hids.core.outputs import AnyOutput
 from hids.errors import ConfigError
@@ -44,21 +46,26 @@ class OssecOutputs(msgspec.Struct, frozen=True):
     tables: list[dict[str, Any]]
     """Each is an `[[output]]`."""
     notes: list[str]
+    waiting: frozenset[str] = frozenset()
+    """Names of those whose library is not installed."""
 
     def toml(self) -> str:
-        """As a part of manager.toml, the notes as comments."""
+        """As a part of manager.toml, the notes as comments, and the outputs that wait for their library."""
         lines = [f"# {note}" for note in self.notes]
         for table in self.tables:
-            lines += ["", "[[output]]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
-        return "\n".join(lines) + "\n"
+            mark = "# " if table["name"] in self.waiting else ""
+            rows = ("[[output]]", *(f"{key} = {_toml(value)}" for key, value in table.items()))
+            lines += ["", *(f"{mark}{row}" for row in rows)]
+        return "\n".join(lines) + "\n" if lines else ""
 
 
-def ossec_outputs(conf: str, text: bytes) -> OssecOutputs:
+def ossec_outputs(conf: str, text: bytes, has: Callable[[str], bool] = is_installed) -> OssecOutputs:
     """Read the outputs of a configuration.
 
     Args:
         conf: name of the configuration, for messages.
         text: what stands in it.
+        has: whether a module can be imported.
 
     Raises:
         ConfigError: it cannot be read as an ossec.conf, or a number in it is none.
@@ -66,18 +73,27 @@ def ossec_outputs(conf: str, text: bytes) -> OssecOutputs:
     sections = sections_of(conf, text)
     notes = [_ELSEWHERE[name] for name in _ELSEWHERE if _has(sections, name)]
     drafts = [*_mails(sections, notes), *_logs(sections, notes), *_databases(sections, notes)]
-    return OssecOutputs([table for table in drafts if _fits(table, notes)], notes)
-
-
-def _fits(table: dict[str, Any], notes: list[str]) -> bool:
-    """Whether manager.toml takes a table; a note says why not."""
-    try:
-        problem = msgspec.convert(table, AnyOutput).problem()
-    except msgspec.ValidationError as error:
-        problem = str(error)
-    if problem is not None:
-        notes.append(f"output {table['name']} is left out: {problem}")
-    return problem is None
+    tables: list[dict[str, Any]] = []
+    waiting: set[str] = set()
+    for table in drafts:
+        try:
+            output = msgspec.convert(table, AnyOutput)
+            problem = output.problem()
+        except msgspec.ValidationError as error:
+            notes.append(f"output {table['name']} is left out: {error}")
+            continue
+        if problem is not None:
+            notes.append(f"output {table['name']} is left out: {problem}")
+            continue
+        tables.append(table)
+        module, extra = output.library
+        if module and not has(module):
+            waiting.add(output.name)
+            notes.append(
+                f"output {output.name} is a comment, since {module} is not installed here: pip install 'hids[{extra}]' where the "
+                f"manager runs, then take the # from [[output]] and the lines below it in manager.toml"
+            )
+    return OssecOutputs(tables, notes, frozenset(waiting))
 
 
 # -- mail
@@ -204,7 +220,7 @@ def _databases(sections: list[Element], notes: list[str]) -> Iterator[dict[str, 
         "password_file": SQL_PASSWORD_FILE,
     }
     notes.append(
-        f"database_output: pip install 'hids[sql]', and put its password into {SQL_PASSWORD_FILE}, mode 600, owned by the manager's user. The tables are others "
+        f"database_output: it needs hids[sql]; put its password into {SQL_PASSWORD_FILE}, mode 600, owned by the manager's user. The tables are others "
         "(docs/databases.md): in a new database ossec_views = true gives views with the names and columns of OSSEC's"
     )
 

@@ -2,6 +2,7 @@
 
     <localfile>  location, log_format, command, alias, frequency, query, only-future-events, age, exclude, ignore, restrict,
                  label, out_format, multiline_regex, filter
+    <wodle name="command">  in hids.adapters.ossec_commands
 
 OSSEC hands commands to a shell. Ours run without one, so a command that needs it names it: `/bin/sh -c '...'`.
 """
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from hids.adapters.ossec_commands import command_table, is_command
 from hids.adapters.ossec_sections import Options, sections_of, text_of
 from hids.core.collect.source import JOURNAL, SourceConfig, check
 from hids.core.markup import Element
@@ -48,7 +50,7 @@ class Sources(NamedTuple):
 
 
 def ossec_sources(conf: str, text: bytes) -> Sources:
-    """Read all <localfile> sections.
+    """Read all <localfile> sections, and the commands of Wazuh's modules.
 
     Args:
         conf: name of the file, for messages.
@@ -59,10 +61,15 @@ def ossec_sources(conf: str, text: bytes) -> Sources:
     """
     found = Sources([], [])
     names: set[str] = set()
-    for section in sections_of(conf, text, ("localfile",)):
-        where = f"{conf}:{section.line}: <localfile>"
+    for section in sections_of(conf, text, ("localfile", "wodle")):
+        if section.name == "wodle" and not is_command(section):
+            continue
+        make, what = (
+            (_table, "<localfile>") if section.name == "localfile" else (command_table, '<wodle name="command">')
+        )
+        where = f"{conf}:{section.line}: {what}"
         try:
-            table = _table(section, where, found.notes)
+            table = make(section, where, found.notes)
             source = msgspec.convert(table, SourceConfig)
             check(source)
         except (ValueError, ConfigError) as error:

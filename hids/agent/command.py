@@ -20,7 +20,7 @@ from hids.actors.stage import Mailbox
 from hids.agent.collector import Collector, SourceState
 from hids.agent.machine import host_address, host_name
 from hids.agent.spooler import Recall
-from hids.core.collect.shape import Place
+from hids.core.collect.shape import Place, output_front
 from hids.core.collect.source import SourceConfig
 from hids.messages.lines import MAX_BATCH_LINES, MAX_LINE_BYTES, LogLine
 from hids.ports import Clock
@@ -115,13 +115,13 @@ class CommandRunner(Collector):
 
     async def _put_output(self, output: bytes, at_ms: int) -> None:
         """Write the output as OSSEC does, so that its rules match."""
-        label = self._label.encode("utf-8", "backslashreplace")
+        front = output_front(self._label)
         if self._config.format == "full_command":
             body = output.rstrip(b"\r\n\0 ")
-            texts = [b"ossec: output: '%s':\n%s" % (label, body)] if body else []
+            texts = [b"%s\n%s" % (front, body)] if body else []
         else:
             rows = (row.rstrip(b"\r\0 ") for row in output.split(b"\n"))
-            texts = [b"ossec: output: '%s': %s" % (label, row) for row in rows if row]
+            texts = [b"%s %s" % (front, row) for row in rows if row]
         taken = (self._shape.apply(text, self._place, at_ms) for text in texts)
         lines = [
             LogLine(location=self._label, text=text[:MAX_LINE_BYTES], at_ms=at_ms, read_ms=at_ms)

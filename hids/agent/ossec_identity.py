@@ -24,11 +24,12 @@ def read_key(folder: Path) -> ClientKey | None:
     data = read_private(path)
     if data is None:
         return None
-    keys, bad = read_keys(data.decode("utf-8", "replace"))
-    if not keys:
-        reason = bad[0].reason if bad else "it is empty"
+    found = read_keys(data.decode("utf-8", "replace"))
+    if not found.keys:
+        reasons = [line.reason for line in found.bad] + [line.reason for line in found.skipped]
+        reason = reasons[0] if reasons else "it is empty"
         raise StoreError(f"{path}: expected one line, ID NAME IP KEY: {reason}; enrol again or import the key again")
-    return keys[0]
+    return found.keys[0]
 
 
 def write_key(folder: Path, key: ClientKey) -> None:

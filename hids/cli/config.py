@@ -10,9 +10,10 @@ import typer
 from hids.adapters.shared_configs import read_files
 from hids.cli.settings import REFUSED, Settings, fail
 from hids.core.alert.text import plain
-from hids.core.collect.shared import parse_files
+from hids.core.collect.policy import is_policy_file
+from hids.core.collect.shared import parse_file, parse_files
 from hids.core.policy.texts import check_policies
-from hids.errors import HidsError
+from hids.errors import ConfigError, HidsError
 
 app = typer.Typer(no_args_is_help=True, help="Set the agents' configuration by group, name and system.")
 
@@ -22,17 +23,42 @@ Folder = Annotated[
 ]
 
 
+_OTHERS = {"manager.toml": "hids-manager", "agent.toml": "hids-agent"}
+"""Files that are none of agents.d -> whose `check` reads them."""
+
+
 @app.command()
-def check(ctx: typer.Context, *, folder: Folder = None, json: Json = False) -> None:
-    """Read the files as agents would; no manager is needed. Exit status 1 when one is wrong."""
+def check(
+    ctx: typer.Context,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Only this file: a part of agent.toml, or a policy.")
+    ] = None,
+    *,
+    folder: Folder = None,
+    json: Json = False,
+) -> None:
+    """Read the files of agents.d as agents would; no manager is needed. Exit status 1 when one is wrong.
+
+    \b
+    manager.toml and an agent's own agent.toml have commands of their own: hids-manager check, hids-agent check.
+
+    \b
+    Examples:
+      hidsctl config check
+      hidsctl config check ./agents.d/web.toml
+    """  # noqa: D301 - click's mark for lines that stay as they are
     settings: Settings = ctx.obj
-    files = _read(settings, folder)
+    files = _read(settings, folder) if file is None else _read_one(file, folder)
     try:
         parse_files(files)
         check_policies(files)
     except HidsError as error:
         fail(str(error), REFUSED)
-    settings.show({"files": sorted(files)}, lambda _: typer.echo(f"{len(files)} files are fine"), json=json)
+    settings.show(
+        {"files": sorted(files)},
+        lambda _: typer.echo(f"{len(files)} {'file is' if len(files) == 1 else 'files are'} fine"),
+        json=json,
+    )
 
 
 @app.command()
@@ -149,6 +175,33 @@ def list_versions(ctx: typer.Context, *, json: Json = False) -> None:
             typer.echo(f"{mark} {version['number']}  {_when(version['at_ms'])}  {plain(version['by'])}  {files}")
 
     settings.show(answer, human, json=json)
+
+
+def _read_one(file: Path, folder: Path | None) -> dict[str, str]:
+    """A file of agents.d, with the policies beside it that it names."""
+    if folder is not None:
+        raise typer.BadParameter("expected a file or --folder, got both", param_hint="FILE")
+    if file.is_dir():
+        raise typer.BadParameter(f"{file} is a folder: name it with --folder", param_hint="FILE")
+    if daemon := _OTHERS.get(file.name):
+        raise typer.BadParameter(f"{file} is none of agents.d: {daemon} check --config {file}", param_hint="FILE")
+    try:
+        beside = read_files(file.parent)
+        if file.name not in beside:
+            raise ConfigError(
+                f"{file}: not there, or not called as a file of agents.d is: web.toml, or web.yml for a policy"
+            )
+        text = beside.pop(file.name)
+        if is_policy_file(file.name):
+            return {file.name: text}
+        return {file.name: text} | {name: beside[name] for name in _policies_in(text, file.name, beside)}
+    except HidsError as error:
+        fail(str(error), REFUSED)
+
+
+def _policies_in(text: str, name: str, beside: dict[str, str]) -> tuple[str, ...]:
+    policy = parse_file(text, name, beside).policy
+    return () if policy is None else policy.files
 
 
 def _read(settings: Settings, folder: Path | None) -> dict[str, str]:

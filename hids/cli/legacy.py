@@ -111,7 +111,8 @@ def import_keys(
 ) -> None:
     """Make the agents of an OSSEC or Wazuh manager known here, with the keys that they have.
 
-    Doing it again is harmless. Ends with 1 when a line could not be taken; the others are.
+    Doing it again is harmless. Agents that were removed there are skipped, and named.
+    Ends with 1 when a line could not be taken; the others are.
 
     \b
     Examples:
@@ -119,11 +120,12 @@ def import_keys(
       ssh old-manager sudo cat /var/ossec/etc/client.keys | hidsctl agent import-keys -
     """  # noqa: D301 - click's mark for lines that stay as they are
     settings: Settings = ctx.obj
-    answer: dict[str, Any] = {"agents": [], "bad": [], "enabled": False}
+    answer: dict[str, Any] = {"agents": [], "bad": [], "skipped": [], "enabled": False}
     for first, part in _parts(_read(file)):
         said = settings.ask("legacy.import", text=part)
         answer["agents"] += said["agents"]
-        answer["bad"] += [bad | {"line": bad["line"] + first - 1} for bad in said["bad"]]
+        for kind in ("bad", "skipped"):
+            answer[kind] += [line | {"line": line["line"] + first - 1} for line in said[kind]]
         answer["enabled"] = said["enabled"]
     settings.show(answer, _print_imported, json=json)
     if answer["bad"] or any(agent["outcome"] == "refused" for agent in answer["agents"]):
@@ -173,6 +175,12 @@ def _print_imported(answer: dict[str, Any]) -> None:
         where = f"agent {agent['agent_id']} " if agent["agent_id"] else ""
         note = f"  ({plain(agent['note'])})" if agent["note"] else ""
         typer.echo(f"{agent['id']} {plain(agent['name'])}: {where}{agent['outcome']}{note}")
+    for line in answer["skipped"]:
+        typer.echo(
+            f"line {line['line']}: agent {plain(line['id'])} {plain(line['name'] or '(no name left)')} skipped: {line['reason']}"
+        )
+    if answer["skipped"]:
+        typer.echo(f"{len(answer['agents'])} agents, {len(answer['skipped'])} skipped")
     for bad in answer["bad"]:
         typer.echo(f"line {bad['line']}: {plain(bad['reason'])}", err=True)
     if not answer["enabled"]:

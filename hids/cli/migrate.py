@@ -11,9 +11,12 @@ from hids.adapters.migration import migrate as read_installation
 from hids.cli.settings import REFUSED, Settings, fail
 from hids.core.alert.text import plain
 from hids.core.collect.config import parse
-from hids.core.collect.shared import parse_file
+from hids.core.collect.policy import is_policy_file
+from hids.core.collect.shared import parse_files
 from hids.errors import ConfigError, HidsError
 from hids.manager.config import read_config
+
+_CENTRAL = "agents.d/"
 
 
 def migrate(
@@ -67,7 +70,7 @@ def migrate(
 
 def _files(found: Migration) -> dict[str, str]:
     agent = {"agent.toml": found.agent} if found.agent else {}
-    return {"manager.toml": found.manager} | agent | {f"agents.d/{name}": text for name, text in found.central.items()}
+    return {"manager.toml": found.manager} | agent | {f"{_CENTRAL}{name}": text for name, text in found.central.items()}
 
 
 def _write(folder: Path, files: dict[str, str], found: Migration, home: Path, *, force: bool) -> None:
@@ -88,17 +91,16 @@ def _write(folder: Path, files: dict[str, str], found: Migration, home: Path, *,
 def _check(folder: Path, files: dict[str, str]) -> None:
     """What was written is what the daemons take."""
     read_config(folder / "manager.toml")
-    for name, text in files.items():
-        if name == "agent.toml":
-            parse(text, str(folder / name))
-        elif name.startswith("agents.d/"):
-            parse_file(text, str(folder / name))
+    if "agent.toml" in files:
+        parse(files["agent.toml"], str(folder / "agent.toml"))
+    parse_files({name.removeprefix(_CENTRAL): text for name, text in files.items() if name.startswith(_CENTRAL)})
 
 
 def _print(found: Migration, files: dict[str, str], folder: Path, *, written: bool) -> None:
     if not written:
         for name, text in files.items():
-            typer.echo(f"# ---- {folder / name}\n{_shown(text)}")
+            copied = is_policy_file(name.removeprefix(_CENTRAL))
+            typer.echo(f"# ---- {folder / name}\n{'# a policy, copied' if copied else _shown(text)}")
     for note in found.notes:
         typer.echo(f"note: {plain(note)}")
     typer.echo(f"\n{found.dialect}: {len(found.rules)} files of decoders and rules, {len(found.notes)} notes")

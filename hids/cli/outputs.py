@@ -121,7 +121,8 @@ def import_outputs(
 ) -> None:
     """Print the output tables for manager.toml that do what an ossec.conf says of mail, syslog and a database, with notes on what differs.
 
-    Nothing is changed: look it through, and put it at the end of manager.toml. Passwords are not printed.
+    Nothing is changed: look it through, and put it at the end of manager.toml. Passwords are not printed. An output whose library
+    is not installed here comes as a comment.
 
     \b
     Examples:
@@ -137,7 +138,7 @@ def import_outputs(
         fail(f"{file}: cannot be read: {error.strerror}", REFUSED)
     except HidsError as error:
         fail(str(error), REFUSED)
-    answer = {"outputs": found.tables, "notes": found.notes}
+    answer = {"outputs": found.tables, "waiting": sorted(found.waiting), "notes": found.notes}
     settings.show(answer, lambda _: typer.echo(found.toml(), nl=False), json=json)
 
 

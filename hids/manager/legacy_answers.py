@@ -42,13 +42,14 @@ class LegacyAnswers:
                 raise HidsError(f"this manager does not know the command {command!r}; is hidsctl newer than it?")
 
     async def _import(self, text: str) -> dict[str, Any]:
-        keys, bad = read_keys(text)
+        found = read_keys(text)
         now_ms = self._site.clock.now_ms()
-        done = await self._site.ask(lambda registry: registry.legacy.import_keys(keys, now_ms))
+        done = await self._site.ask(lambda registry: registry.legacy.import_keys(found.keys, now_ms))
         self._renew()
         return {
             "agents": msgspec.to_builtins(done),
-            "bad": msgspec.to_builtins(bad),
+            "bad": msgspec.to_builtins(found.bad),
+            "skipped": msgspec.to_builtins(found.skipped),
             "enabled": self._topology.legacy is not None,
         }
 

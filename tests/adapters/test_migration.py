@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hids.adapters.migration import copy_rules, migrate
 from hids.adapters.rulesets import read_lists, read_ruleset
 from hids.core.collect.config import parse
-from hids.core.collect.shared import parse_file
+from hids.core.collect.policy import SharedPolicyConfig
+from hids.core.collect.shared import parse_file, parse_files
 from hids.errors import ConfigError
 from hids.manager.config import read_config
 
@@ -86,10 +87,69 @@ def test_policies_and_the_registry(home: Path, tmp_path: Path) -> None:
     assert agent.policy.files == (f"{home}/ruleset/sca/*.yml",)
     assert (agent.policy.ignore, agent.policy.scan_time) == ((f"{home}/ruleset/sca/x.yml",), "04:00")
     assert any("<max_eps> has no counterpart" in note for note in found.notes)
-    assert [note.partition(" is not taken over: ")[0].rpartition("<")[2] for note in found.notes if "agent.conf" in note][-3:] == [
-        "sca>", "active-response>", "windows_registry>"
-    ]  # fmt: skip
-    assert all(parse_file(text, name).policy is None for name, text in found.central.items())
+    sent = parse_file(found.central["all-02.toml"], "all-02.toml")
+    assert [(table.path, table.arch) for table in sent.registry] == [("HKEY_USERS\\x", "both")]
+    assert sent.policy == SharedPolicyConfig(scan_time="04:00", scan_interval_s=43_200)
+    assert any(
+        "ruleset/sca/x.yml: an agent leaves out a policy only by [policy] ignore" in note for note in found.notes
+    )
+
+
+POLICY = """policy: {id: mine, name: Mine, file: mine.yml, description: x}
+checks:
+  - {id: 1, title: one, condition: all, rules: ['f:/etc/passwd']}
+"""
+
+
+def test_policies_that_lie_beside_agent_conf_are_sent(home: Path, tmp_path: Path) -> None:
+    def put(folder: str, text: str, *policies: str) -> None:
+        (home / folder).mkdir(parents=True, exist_ok=True)
+        (home / folder / "mine.yml").write_text(text)
+        named = "".join(f"<policy>{policy}</policy>" for policy in policies)
+        (home / folder / "agent.conf").write_text(
+            f"<agent_config><sca><wday>mon</wday><policies>{named}</policies></sca></agent_config>"
+        )
+
+    put("etc/shared/default", POLICY, "etc/shared/mine.yml", "etc/shared/none.yml", "etc/shared/odd name.yml")
+    put("etc/shared/web", POLICY.replace("Mine", "Web"), "etc/shared/mine.yml", "broken.yml")
+    put("etc/shared/web2", POLICY, "/var/ossec/etc/shared/mine.yml")
+    (home / "ruleset/sca").mkdir(parents=True)
+    (home / "ruleset/sca/broken.yml").write_text("checks: 1")
+    found = migrate(home, tmp_path / "rules")
+    files = parse_files(found.central)
+    assert [
+        (name, file.match.group, file.policy and file.policy.files) for name, file in files.items() if file.policy
+    ] == [
+        ("default-01.toml", (), ("mine.yml",)),
+        ("web-01.toml", ("web",), ("web-mine.yml",)),
+        ("web2-01.toml", ("web2",), ("mine.yml",)),
+    ]
+    assert found.central["mine.yml"] == POLICY
+    assert "Web" in found.central["web-mine.yml"]
+    assert sum("[central] accept_commands = true" in note for note in found.notes) == 3
+    left_out = [note.partition("<policy> ")[2] for note in found.notes if "is left out" in note]
+    assert [note.partition(" is left out: ")[0] for note in left_out] == [
+        "etc/shared/none.yml",
+        "etc/shared/odd name.yml",
+        "ruleset/sca/broken.yml",
+    ]
+    assert f"{home}/etc/shared/default/none.yml: cannot be read: No such file" in left_out[0]
+
+
+WODLE = """<wodle name="command"><tag>up</tag><command>/opt/check "a b"</command><interval>1d</interval></wodle>
+<wodle name="command"><disabled>yes</disabled><command>/opt/none</command></wodle>"""
+
+
+def test_commands_of_wazuh(home: Path, tmp_path: Path) -> None:
+    conf, shared = home / "etc/ossec.conf", home / "etc/shared/agent.conf"
+    conf.write_text(conf.read_text().replace("<odd/>", WODLE))
+    shared.write_text(shared.read_text().replace("<labels>", WODLE + "<labels>", 1))
+    found = migrate(home, tmp_path / "rules")
+    sources = [parse(found.agent, "agent.toml").source[-1], parse_file(found.central["all-02.toml"], "x").source[0]]
+    assert [(source.alias, source.argv) for source in sources] == [("command_up", ["/opt/check", "a b"])] * 2
+    assert not any("wodle" in note or "/opt/none" in note for note in found.notes)
+    (told,) = (note for note in found.notes if "accept_commands" in note)
+    assert told.startswith(f"{shared}, <agent_config> number 2: it has commands")
 
 
 def test_parts_for_groups_of_agents(home: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -165,6 +166,20 @@ def test_a_database(tmp_path: Path):
     assert "do not print me" not in found.toml()
     assert any(SQL_PASSWORD_FILE in note for note in found.notes)
     assert any("zeromq_output has no counterpart" in note for note in found.notes)
+
+
+def test_without_its_library_a_database_is_a_comment_to_take_the_marks_from(tmp_path: Path):
+    asked: list[str] = []
+    found = ossec_outputs("ossec.conf", DATABASE, lambda module: bool(asked.append(module)))
+    assert (asked, found.waiting) == (["sqlalchemy"], {"sql"})
+    (note,) = (note for note in found.notes if "is a comment" in note)
+    assert "pip install 'hids[sql]'" in note
+    text = msgspec.structs.replace(found, notes=[]).toml()
+    path = tmp_path / "manager.toml"
+    path.write_text(text)
+    assert read_config(path).output == ()
+    path.write_text(text.replace("# ", ""))
+    assert [output.type for output in read_config(path).output] == ["sql"]
 
 
 def test_a_database_of_a_kind_that_there_is_not():

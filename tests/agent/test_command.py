@@ -29,6 +29,14 @@ def test_each_line_is_an_event(in_yard: Scene):
     in_yard(scene)
 
 
+def test_lines_as_they_are_printed(in_yard: Scene):
+    async def scene(yard: Any, until: Any) -> None:
+        start(yard, "printf 'a b\\n\\nc\\n'", out_format="$(printed)")
+        await until(lambda: yard.texts == [b"a b", b"c"])
+
+    in_yard(scene)
+
+
 def test_the_whole_output_is_one_event_and_a_shell_runs_when_it_is_named(in_yard: Scene):
     async def scene(yard: Any, until: Any) -> None:
         start(yard, "/bin/sh -c 'echo b; echo a >&2; exit 3'", format="full_command", alias="")

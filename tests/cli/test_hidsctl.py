@@ -307,6 +307,64 @@ def test_what_others_wrote_reaches_no_terminal_as_it_is(manager: Manager):
         json.loads(as_json.stdout)
 
 
+def test_agents_that_were_removed_are_skipped_and_named(manager: Manager, tmp_path: Path):
+    skipped = [
+        {"line": 1, "id": "004", "name": EVIL, "reason": "removed"},
+        {"line": 2, "id": "5", "name": "", "reason": "removed"},
+    ]
+    taken = {"id": "001", "name": "web1", "agent_id": "001", "outcome": "new", "note": ""}
+    manager.answers["legacy.import"] = {"agents": [taken], "bad": [], "skipped": skipped, "enabled": True}
+    keys = tmp_path / "client.keys"
+    keys.write_text("whatever\n" * 4_000)  # more than goes into one request
+    shown = manager.run("agent", "import-keys", str(keys))
+    assert shown.exit_code == 0, shown.output
+    parts = len(manager.asked)
+    assert parts == 2
+    first, second = (arguments["text"].count("\n") + 1 for _, arguments in manager.asked)
+    assert first + second == 4_001
+    assert "\x1b" not in shown.output
+    assert "line 2: agent 5 (no name left) skipped: removed\n" in shown.stdout
+    assert f"line {first + 2}: agent 5 (no name left) skipped: removed\n" in shown.stdout
+    assert shown.stdout.endswith("\n2 agents, 4 skipped\n")
+    as_json = json.loads(manager.run("agent", "import-keys", str(keys), "--json").stdout)
+    assert [line["line"] for line in as_json["skipped"]] == [1, 2, first + 1, first + 2]
+
+
+def test_one_file_of_agents_d_is_checked_with_the_policies_that_it_names(tmp_path: Path):
+    def run(*arguments: object) -> Result:
+        return CliRunner().invoke(app, ["--state", str(tmp_path), "config", "check", *map(str, arguments)])
+
+    policy = "policy: {id: a, name: A, file: a.yml, description: x}\nchecks:\n  - {id: 1, title: b, condition: all, rules: ['f:/a']}\n"
+    for name, text in {
+        "web.toml": '[policy]\nfiles = ["web.yml"]',
+        "web.yml": policy,
+        "bad.yml": "checks: 1",
+        "bad.toml": '[policy]\nfiles = ["bad.yml"]',
+        "odd.toml": "colour = 1",
+        "manager.toml": "",
+    }.items():
+        (tmp_path / name).write_text(text)
+    fine = run(tmp_path / "web.toml", "--json")
+    assert (fine.exit_code, json.loads(fine.stdout)) == (0, {"files": ["web.toml", "web.yml"]})
+    assert run(tmp_path / "web.yml").stdout == "1 file is fine\n"
+    for name, said in {
+        "bad.toml": "bad.yml",
+        "bad.yml": "bad.yml",
+        "odd.toml": "odd.toml: Object contains unknown field `colour`",
+        "none.toml": "not there, or not called as a file of agents.d is",
+    }.items():
+        wrong = run(tmp_path / name)
+        assert (wrong.exit_code, said in wrong.stderr) == (1, True), (name, wrong.output)
+    for arguments, said in (
+        ((tmp_path / "manager.toml",), "hids-manager check --config"),
+        ((tmp_path,), "--folder"),
+        ((tmp_path / "web.toml", "--folder", tmp_path), "got both"),
+    ):
+        wrong = run(*arguments)
+        assert wrong.exit_code == 2
+        assert said in " ".join(wrong.stderr.replace("│", " ").split()), wrong.stderr
+
+
 def test_files_that_are_wrong_are_told_without_a_manager(tmp_path: Path):
     def run(*arguments: str) -> Result:
         return CliRunner().invoke(app, ["--state", str(tmp_path), "config", "check", *arguments])

@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import tomli
+
 CONF = """<ossec_config><localfile><location>/var/log/a.log</location></localfile>
 <remote><connection>secure</connection></remote><osquery/></ossec_config>"""
 
@@ -55,6 +57,25 @@ def test_what_needs_a_person_is_written_so_that_the_manager_takes_it(tmp_path: P
     assert "authd.pass" in written.stdout
     assert "disabled = true" in (to / "manager.toml").read_text()
     assert "password_file" not in (to / "manager.toml").read_text()
+
+
+def test_an_output_whose_library_is_missing_keeps_no_manager_from_starting(tmp_path: Path) -> None:
+    home, to = tmp_path / "ossec", tmp_path / "new"
+    (home / "etc").mkdir(parents=True)
+    (home / "etc/ossec.conf").write_text("""<ossec_config><syslog_output><server>192.0.2.1</server></syslog_output>
+      <database_output><type>mysql</type><hostname>db</hostname><username>u</username><database>o</database></database_output>
+      </ossec_config>""")
+    # where sqlalchemy is installed, too, this process has none
+    program = "import sys; sys.modules['sqlalchemy'] = None; from hids.cli.hidsctl import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "migrate", home, "--to", to], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "note: output sql is a comment" in done.stdout
+    written = (to / "manager.toml").read_text()
+    assert [output["name"] for output in tomli.loads(written)["output"]] == ["syslog"]
+    restored = "\n".join(line.removeprefix("# ") for line in written.splitlines())
+    assert [output["name"] for output in tomli.loads(restored)["output"]] == ["syslog", "sql"]
 
 
 def test_the_managers_user_can_read_what_root_wrote(tmp_path: Path) -> None:

@@ -158,8 +158,10 @@ def test_alerts_order_the_responses_of_old_agents(stand: Stand):
 
 def test_keys_that_agents_have_are_imported(stand: Stand, tmp_path: Path):
     keys = [ClientKey("501", "imp1", "any", "a1" * 32), ClientKey("502", "imp2", "127.0.0.1", "b2" * 32)]
-    (tmp_path / "client.keys").write_text("".join(f"{key}\n" for key in keys))
-    assert "501 imp1: agent 501 new" in hidsctl(stand, "agent", "import-keys", str(tmp_path / "client.keys"))
+    (tmp_path / "client.keys").write_text("".join(f"{key}\n" for key in keys) + "503 !gone any 0\n")
+    told = hidsctl(stand, "agent", "import-keys", str(tmp_path / "client.keys"))
+    assert "501 imp1: agent 501 new" in told
+    assert "line 3: agent 503 gone skipped: removed on the old manager\n2 agents, 1 skipped" in told
     with old_agent(keys[0], stand.ports["legacy_udp"], Method.BLOWFISH) as agent:
         agent.start()
         agent.send(log_line("imp1-joe"))

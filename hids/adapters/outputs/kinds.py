@@ -43,17 +43,21 @@ def check_library(output: Output) -> None:
         need(module, extra, f"[[output]] {output.name}: type {output.type!r}")
 
 
+def is_installed(module: str) -> bool:
+    """Whether a module can be imported."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # what it lies in is not there
+        return False
+
+
 def need(module: str, extra: str, who: str) -> None:
     """See that a module is there.
 
     Raises:
         ConfigError: it is not; tells which extra of ours brings it.
     """
-    try:
-        found = find_spec(module) is not None
-    except ModuleNotFoundError:  # what it lies in is not there
-        found = False
-    if not found:
+    if not is_installed(module):
         raise ConfigError(f"{who} needs {module}: pip install 'hids[{extra}]' where hids runs")
 
 

@@ -132,6 +132,7 @@ class SharedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     syscheck: SyscheckConfig | None = None
     rootcheck: RootcheckConfig | None = None
     policy: SharedPolicyConfig | None = None
+    registry: tuple[RegistryConfig, ...] = ()
 
 
 class SentConfig(SharedConfig, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -161,9 +162,9 @@ def parse(text: str, where: str) -> AgentConfig:
 def merged(own: AgentConfig, shared: SharedConfig) -> AgentConfig:
     """The configuration that runs: the manager's part, then the agent's own, which is heard where both name a source.
 
-    A source of the manager that the agent's own file has too (the same name) gives way. Folders add up.
+    A source or a key of the registry that the agent's own file has too (the same name) gives way. Folders add up.
     """
-    names = {source.name for source in own.source}
+    names = {source.name for source in own.source} | {table.name for table in own.registry}
     return msgspec.structs.replace(
         own,
         exclude=tuple(dict.fromkeys((*own.exclude, *shared.exclude))),
@@ -172,6 +173,7 @@ def merged(own: AgentConfig, shared: SharedConfig) -> AgentConfig:
         syscheck=own.syscheck if shared.syscheck is None else syscheck_section.merged(own.syscheck, shared.syscheck),
         rootcheck=_merged_rootcheck(own.rootcheck, shared.rootcheck),
         policy=policy_section.merged(own.policy, shared.policy),
+        registry=(*own.registry, *(table for table in shared.registry if table.name not in names)),
     )
 
 

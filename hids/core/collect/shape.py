@@ -26,6 +26,11 @@ class Place:
         """This host's, as others see it; empty when it is not known."""
 
 
+def output_front(label: str) -> bytes:
+    """What stands before the output of a command, as OSSEC's rules know it; a space or the end of the line follows."""
+    return b"ossec: output: '%s':" % label.encode("utf-8", "backslashreplace")
+
+
 class Shape:
     """Takes or leaves an event, and writes it."""
 
@@ -111,8 +116,15 @@ def _escaped(event: bytes) -> bytes:
     return json.dumps(event.decode("utf-8", "backslashreplace"), ensure_ascii=False)[1:-1].encode()
 
 
+def _printed(event: bytes, place: Place) -> bytes:
+    """Of a command's output: without what is put in front of it; of anything else all."""
+    front = output_front(place.path)
+    return event[len(front) + 1 :] if event.startswith(front) else event
+
+
 _VARIABLES: dict[str, _Part] = {
     "log": lambda event, _place, _now: event,
+    "printed": lambda event, place, _now: _printed(event, place),
     "json_escaped_log": lambda event, _place, _now: _escaped(event),
     "base64_log": lambda event, _place, _now: base64.b64encode(event),
     "location": lambda _event, place, _now: place.path.encode("utf-8", "backslashreplace"),

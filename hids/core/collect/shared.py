@@ -170,13 +170,15 @@ def edition_for(files: Mapping[str, SharedFile], member: Member) -> Edition:
 
 
 def _added(parts: Sequence[SharedFile]) -> SentConfig:
-    """Later files come first where two name the same source or label."""
+    """Later files come first where two name the same source, key of the registry or label."""
     whole = AgentConfig(syscheck=SyscheckConfig())
     policy = None
     for part in parts:
-        names = {source.name for source in part.source}
-        kept = tuple(source for source in whole.source if source.name not in names)
-        whole = merged(msgspec.structs.replace(whole, source=kept), msgspec.structs.replace(part, labels={}))
+        names = {source.name for source in part.source} | {table.name for table in part.registry}
+        sources = tuple(source for source in whole.source if source.name not in names)
+        tables = tuple(table for table in whole.registry if table.name not in names)
+        kept = msgspec.structs.replace(whole, source=sources, registry=tables)
+        whole = merged(kept, msgspec.structs.replace(part, labels={}))
         whole = msgspec.structs.replace(whole, labels={**whole.labels, **part.labels})
         policy = added(policy, part.policy)
     syscheck = whole.syscheck if any(part.syscheck is not None for part in parts) else None
@@ -188,6 +190,7 @@ def _added(parts: Sequence[SharedFile]) -> SentConfig:
         syscheck=syscheck,
         rootcheck=rootcheck,
         policy=policy,
+        registry=whole.registry,
         policies=tuple(dict.fromkeys(policy for part in parts for policy in part.policies)),
     )
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hids.core.collect.shape import Place, Shape
+from hids.core.collect.shape import Place, Shape, output_front
 from hids.errors import ConfigError
 
 PLACE = Place("/var/log/x", "web1", "10.0.0.1")
@@ -36,6 +36,13 @@ def test_out_format():
     assert made == b"web1 10.0.0.1 /var/log/x [a\xff] " + base64.b64encode(b"a\xff") + b" 2026 $(x"
     assert Shape(out_format='{"m":"$(json_escaped_log)"}').apply(b'"\n', PLACE, 0) == b'{"m":"\\"\\n"}'
     assert len(Shape(out_format="$(timestamp)").apply(b"x", PLACE, NOW_MS) or b"") == len("Nov 24 00:00:00")
+
+
+def test_what_a_command_printed_is_without_what_is_put_in_front_of_it():
+    shape, place = Shape(out_format="$(printed)"), Place("command_x'y", "web1", "")
+    assert shape.apply(output_front("command_x'y") + b' {"a": 1}', place, 0) == b'{"a": 1}'
+    assert shape.apply(output_front("command_x'y") + b"\na\nb", place, 0) == b"a\nb"
+    assert shape.apply(b"ossec: output: 'other': x", place, 0) == b"ossec: output: 'other': x"
 
 
 @pytest.mark.parametrize("options", [{"out_format": "$(nothing)"}, {"ignore": ["["]}, {"restrict": ["("]}])

@@ -44,6 +44,22 @@ def test_later_files_replace_sources_and_labels_of_the_same_name():
     assert config.labels == {"site": "rome"}
 
 
+def test_keys_of_the_registry_are_heard_as_sources_are():
+    run, sam = "HKEY_USERS\\Run", "HKEY_USERS\\Sam"
+
+    def table(path: str, arch: str) -> str:
+        return f"[[registry]]\npath = '{path}'\narch = '{arch}'\n"
+
+    files = parse_files({"1": table(run, "32") + table(sam, "32"), "2": table(run, "both")})
+    sent = config_of(edition_for(files, Member("x")))
+    assert [(each.path, each.arch) for each in sent.registry] == [(sam, "32"), (run, "both")]
+    own = parse(table(sam, "64"), "agent.toml")
+    assert refusal_of(own, sent) == ""
+    assert [(each.path, each.arch) for each in merged(own, sent).registry] == [(sam, "64"), (run, "both")]
+    with pytest.raises(ConfigError, match=r"a\.toml: \[\[registry\]\] number 1: path: expected a key"):
+        parse_file(table("Run", "32"), "a.toml")
+
+
 def test_all_problems_are_told():
     with pytest.raises(ConfigError) as refused:
         parse_files(

@@ -11,6 +11,7 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,6 +26,7 @@ AUTHD_FIRST_ID = 1024
 _ID = re.compile(r"[0-9]{1,8}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{2,128}")
 _KEY = re.compile(r"[\x21-\x7e]{16,127}")
+_REMOVED = ("#", "!")
 _HEX_KEY = re.compile(r"[0-9a-f]{64}")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -81,17 +83,35 @@ class BadLine(msgspec.Struct, frozen=True):
     reason: str
 
 
-def read_keys(text: str) -> tuple[tuple[ClientKey, ...], tuple[BadLine, ...]]:
-    """Read a client.keys file: the living agents, and what is wrong with the other lines.
+class SkippedLine(msgspec.Struct, frozen=True):
+    """A line of client.keys that is no living agent's."""
 
-    Removed agents are neither. Of two lines with one id, name or key the first counts.
-    """
+    line: int
+    id: str
+    name: str
+    """Without its mark; empty where OSSEC has written over it."""
+    reason: str
+
+
+class KeyFile(NamedTuple):
+    """What stands in a client.keys file."""
+
+    keys: tuple[ClientKey, ...]
+    """The living agents."""
+    bad: tuple[BadLine, ...]
+    skipped: tuple[SkippedLine, ...]
+
+
+def read_keys(text: str) -> KeyFile:
+    """Read a client.keys file. Of two lines with one id, name or key the first counts."""
     keys: list[ClientKey] = []
     bad: list[BadLine] = []
+    skipped: list[SkippedLine] = []
     seen: dict[tuple[str, str], int] = {}
     for number, line in _lines(text):
         fields = line.split(" ", 3)
-        if len(fields) > 1 and fields[1][:1] in ("#", "!"):
+        if len(fields) > 1 and fields[1][:1] in _REMOVED:
+            skipped.append(SkippedLine(number, fields[0], _name_before(fields[1]), "removed on the old manager"))
             continue
         try:
             key = parse_key(line)
@@ -106,7 +126,13 @@ def read_keys(text: str) -> tuple[tuple[ClientKey, ...], tuple[BadLine, ...]]:
             continue
         seen.update(dict.fromkeys(marks, number))
         keys.append(key)
-    return tuple(keys), tuple(bad)
+    return KeyFile(tuple(keys), tuple(bad), tuple(skipped))
+
+
+def _name_before(field: str) -> str:
+    """Of an agent that was removed: Wazuh puts a mark in front, OSSEC writes marks over it."""
+    name = field[1:]
+    return name if _NAME.fullmatch(name) else ""
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

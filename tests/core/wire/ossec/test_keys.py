@@ -42,7 +42,7 @@ def test_nothing_else_is_imported(text: str):
 
 
 def test_a_file():
-    keys, bad = read_keys(
+    keys, bad, skipped = read_keys(
         f"# made by hand\n 003 skipped any {KEY}\n"
         f"001 web1 any {KEY}\r\n"
         "002 #*#*#*#*#*#*#*#*#*#*#y 0123\n"
@@ -68,7 +68,11 @@ def test_a_file():
         (13, "expected any, an address or address/prefix, got 'here'"),
         (14, "expected ID NAME IP KEY with one space between, got 2 fields"),
     ]
-    assert not any(KEY in line.reason for line in bad), "secrets are never shown"
+    assert [(line.line, line.id, line.name, line.reason) for line in skipped] == [
+        (4, "002", "", "removed on the old manager"),
+        (5, "004", "gone", "removed on the old manager"),
+    ]
+    assert not any(KEY in line.reason for line in (*bad, *skipped)), "secrets are never shown"
 
 
 @given(st.text())
