@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from campaign import Written, count, user_of
+from campaign import Written, count, user_of, wrong
 from stand import failed_login
 
 from hids.adapters.ledger import Ledger
@@ -45,6 +45,7 @@ class Fleet:
         return {
             "id": f"001-1-{number}",
             "agent": {"id": "001"},
+            "rule": {"id": "201210"},
             "location": location,
             "full_log": log,
             "hids": {"number": number},
@@ -69,6 +70,17 @@ class Fleet:
 def test_nothing_is_wrong(tmp_path: Path):
     result = Fleet(tmp_path).counted()
     assert (result["lost"], result["doubled"], result["balances"]) == (0, 0, True)
+    assert not wrong({**result, "altered": []})
+
+
+def test_what_is_wrong_is_named(tmp_path: Path):
+    fleet = Fleet(tmp_path)
+    without_request(fleet)
+    result = {**fleet.counted(), "altered": []}
+    (example,) = result["examples"]["not at the webhook"]
+    assert example.startswith("001-1-4 rule 201210: ")
+    assert wrong(result)
+    assert wrong({**result, "lost": 0, "altered": ["alerts.json: changed"]})
 
 
 def without_line(fleet: Fleet) -> None:
