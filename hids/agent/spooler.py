@@ -237,7 +237,8 @@ class Spooler(ThreadActor):
             return False
         due_s = self._cut_s + SPACING_S if self._desk.hurry else self._since_s + HOLD_S
         now_s = self._clock.monotonic_s()
-        if due_s > now_s and (self._release is None or due_s < self._release_s):
+        is_awaited = self._release is not None and now_s < self._release_s <= due_s
+        if due_s > now_s and not is_awaited:
             self._forget_release()
             self._release_s = due_s
             self._release = threading.Timer(due_s - now_s, self.mailbox.wake)

@@ -107,6 +107,24 @@ def test_after_a_batch_lines_are_gathered_and_after_a_quiet_moment_not(in_yard: 
     in_yard(scene)
 
 
+def test_what_waits_for_its_turn_when_the_hurry_ends_is_stored_all_the_same(
+    in_yard: Scene, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(spooler_module, "SPACING_S", 0.1)
+    monkeypatch.setattr(spooler_module, "HOLD_S", 0.3)
+
+    async def scene(yard: Any, until: Any) -> None:
+        batches = Batches(yard.path)
+        yard.spool.tell(append("first"))
+        await until(lambda: batches.counts == [1])
+        yard.spool.tell(append("second"))  # its timer is set for the next turn
+        await until(lambda: len(yard.desk.waiting) == 1)
+        yard.desk.hurry = False  # and finds that there is none
+        await until(lambda: batches.counts == [1, 1])
+
+    in_yard(scene)
+
+
 def test_lines_are_gathered_for_a_while_at_most(in_yard: Scene, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(spooler_module, "HOLD_S", 0.05)
 

@@ -68,15 +68,15 @@ def test_rules_change_under_load_and_no_line_is_lost_or_judged_by_half_of_them(s
     writer.start()
     try:
         for version in (2, 3):
-            seen = written[0]
-            wait_for(lambda seen=seen: written[0] > seen + 200, "lines come")
+            told = stand.rules()["299001"]
+            wait_for(lambda told=told: stand.rules()["299001"] > told + 200, "lines are judged")
             write_rules(rules, version)
             assert stand.ask("reload")["rulesets"]
         (rules / "rules.xml").write_text('<group name="mine,"><rule id="299001" level="high"/></group>')
         with pytest.raises(HidsError, match=r"the old ones stay in use:\n.*rules\.xml:1: .*level"):
             stand.ask("reload")
-        seen = written[0]
-        wait_for(lambda: written[0] > seen + 200, "lines come after the reloads")
+        told = stand.rules()["299001"]
+        wait_for(lambda: stand.rules()["299001"] > told + 200, "lines are judged after the reloads")
     finally:
         enough.set()
         writer.join()
@@ -87,10 +87,10 @@ def test_rules_change_under_load_and_no_line_is_lost_or_judged_by_half_of_them(s
     alerts = [alert for alert in stand.alerts() if alert["rule"]["id"] == "299001"]
     numbers = [int(alert["data"]["id"]) for alert in alerts]
     assert sorted(numbers) == list(range(written[0])), "each line once"
-    told = [
+    versions = [
         (alert["decoder"].get("parent", alert["decoder"]["name"]), alert["rule"]["description"]) for alert in alerts
     ]
-    assert {(re.sub(r"\D", "", decoder), re.sub(r"\D", "", rule)) for decoder, rule in told} == {
+    assert {(re.sub(r"\D", "", decoder), re.sub(r"\D", "", rule)) for decoder, rule in versions} == {
         (version, version) for version in "123"
     }
 
