@@ -267,6 +267,7 @@ class Syscheck(Collector):
             else:
                 self._is_missing(root)
         self._scanner.settle(news)
+        self._ask(RecallKeys(()))  # answered when all is on disk: a scan that was finished is remembered
         log.info(
             "syscheck: scan finished",
             paths=self._scanner.files,

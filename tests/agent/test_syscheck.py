@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from hids.agent import spooler as spooler_module
 from hids.agent.config import SyscheckConfig
 from hids.agent.mounts import Mounts
 from hids.agent.paths import Excluded
@@ -66,6 +67,18 @@ def test_the_first_scan_is_the_baseline(in_yard: Scene, watched: Path):
         assert (facts["link"].kind, facts["link"].target, facts["link"].sha256) == ("link", "nowhere", "")
         assert (facts["pipe"].kind, facts["sub"].kind) == ("other", "dir")
         assert {line.kind for line in yard.lines} == {"syscheck"}
+
+    in_yard(scene)
+
+
+def test_a_scan_that_is_finished_is_on_the_disk(in_yard: Scene, watched: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(spooler_module, "HOLD_S", 3600.0)
+
+    async def scene(yard: Any, until: Any) -> None:
+        yard.desk.hurry = False  # nobody asks the spooler to store what it gathers
+        state = syscheck(yard, watched)
+        await until(lambda: state.state.startswith("watching"))
+        assert set(by_path(yard, watched)) == {".", "a"}
 
     in_yard(scene)
 
