@@ -63,13 +63,19 @@ class Batches:
             return [count for (count,) in db.execute("SELECT count FROM batch ORDER BY first_seq")]
 
 
+async def after_one(yard: Any, until: Any) -> Batches:
+    """The batches, once there is one: a line after a quiet moment goes at once."""
+    batches = Batches(yard.path)
+    yard.spool.tell(append("after a quiet moment"))
+    await until(lambda: batches.counts == [1])
+    return batches
+
+
 def test_without_hurry_lines_are_gathered_until_there_is(in_yard: Scene, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(spooler_module, "HOLD_S", 3600.0)
 
     async def scene(yard: Any, until: Any) -> None:
-        batches = Batches(yard.path)
-        yard.spool.tell(append("first"))
-        await until(lambda: batches.counts == [1])
+        batches = await after_one(yard, until)
         yard.desk.hurry = False
         for number in range(IN_FLIGHT - 1):
             yard.spool.tell(append(f"{number}"))
@@ -89,9 +95,7 @@ def test_after_a_batch_lines_are_gathered_and_after_a_quiet_moment_not(in_yard: 
     monkeypatch.setattr(spooler_module, "SPACING_S", 3600.0)
 
     async def scene(yard: Any, until: Any) -> None:
-        batches = Batches(yard.path)
-        yard.spool.tell(append("after a quiet moment"))
-        await until(lambda: batches.counts == [1])
+        batches = await after_one(yard, until)
         for number in range(IN_FLIGHT - 1):
             yard.spool.tell(append(f"{number}"))
             await until(yard.spool.empty)
@@ -114,9 +118,7 @@ def test_what_waits_for_its_turn_when_the_hurry_ends_is_stored_all_the_same(
     monkeypatch.setattr(spooler_module, "HOLD_S", 0.3)
 
     async def scene(yard: Any, until: Any) -> None:
-        batches = Batches(yard.path)
-        yard.spool.tell(append("first"))
-        await until(lambda: batches.counts == [1])
+        batches = await after_one(yard, until)
         yard.spool.tell(append("second"))  # its timer is set for the next turn
         await until(lambda: len(yard.desk.waiting) == 1)
         yard.desk.hurry = False  # and finds that there is none
